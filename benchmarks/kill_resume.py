@@ -1,0 +1,182 @@
+"""Kill ``esm train`` and ``esm validate`` with SIGKILL, resume, compare with an undisturbed run.
+
+Each trial starts afresh, is killed once at a moment drawn uniformly over the undisturbed run's
+time, is checked for broken files, and is then run again to its end by the same command::
+
+    .venv/bin/python -m benchmarks.kill_resume --trials 10
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from esm.ledger import LEDGER_NAME
+from esm.pool import Pool
+from esm.storage import hash_file
+
+State = dict[str, Any]
+
+_FINE_TUNING = ("--epochs", "1", "--max-examples", "96", "--anchors-per-task", "40")
+_TRANSFER = ("--top", "1", "--controls", "none,random", "--seeds", "2", "--epochs", "1")
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run ``esm`` to its end."""
+    subprocess.run([sys.executable, "-m", "esm", "--quiet", *arguments], check=True, stdout=subprocess.DEVNULL)
+
+
+def run_and_kill(arguments: Sequence[str], seconds: float) -> bool:
+    """Start ``esm``, kill it with SIGKILL after some seconds; return whether it was still running."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "esm", "--quiet", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def pool_state(folder: Path) -> State:
+    """Return the content of a pool, without times; raises where anything is broken.
+
+    What a kill leaves under a temporary name is no part of the pool; the next run removes it.
+    """
+    if not Pool.exists(folder):
+        return {}
+    pool = Pool.open(folder)
+    pool.lift()
+    for entry in pool.entries(strict=True)[0]:
+        for form in entry.record.maps:
+            entry.load_map(form)
+        entry.load_head()
+    state: State = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if not path.is_file() or ".tmp-" in name or name == ".lock":
+            continue
+        if path.name == "source.json":
+            record = json.loads(path.read_text(encoding="utf-8"))
+            state[name] = {key: value for key, value in record.items() if key != "seconds"}
+        else:
+            state[name] = hash_file(path)
+    return state
+
+
+def ledger_state(folder: Path) -> State:
+    """Return the rows of a run's ledger, without times; raises where the file is broken."""
+    path = folder / LEDGER_NAME
+    if not path.exists():
+        return {}
+    with sqlite3.connect(path) as connection:
+        connection.row_factory = sqlite3.Row
+        if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+            raise AssertionError(f"{path} is damaged")
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'runs'").fetchall()
+        rows = connection.execute("SELECT * FROM runs").fetchall() if tables else []
+    times = {"seconds", "created", "versions"}
+    return {row["key"]: {k: row[k] for k in row.keys() if k not in times} for row in rows}  # noqa: SIM118
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command, the folder it fills, and how to read what it left there."""
+
+    name: str
+    arguments: Sequence[str]
+    folder: Path
+    state: Callable[[Path], State]
+
+
+def trials(case: Case, moments: Sequence[float], expected: State) -> list[tuple[float, bool, int]]:
+    """Kill and resume once per moment.
+
+    Returns:
+        Per trial the second of the kill, whether it hit a running command, and how many finished
+        pieces were there after it.
+
+    Raises:
+        AssertionError: The end differs from the undisturbed run's, or something was left behind.
+    """
+    results = []
+    for moment in moments:
+        shutil.rmtree(case.folder, ignore_errors=True)
+        hit = run_and_kill(case.arguments, moment)
+        after_kill = len(case.state(case.folder))
+        run(case.arguments)
+        if case.state(case.folder) != expected:
+            raise AssertionError(f"{case.name}, killed after {moment:.2f} s: another end")
+        left = [str(path) for path in case.folder.rglob(".tmp-*")]
+        if left:
+            raise AssertionError(f"{case.name}, killed after {moment:.2f} s: left {left}")
+        results.append((moment, hit, after_kill))
+    return results
+
+
+def undisturbed(case: Case) -> tuple[State, float]:
+    """Run a case to its end; return its state and its seconds."""
+    shutil.rmtree(case.folder, ignore_errors=True)
+    started = time.monotonic()
+    run(case.arguments)
+    return case.state(case.folder), time.monotonic() - started
+
+
+def _report(case: Case, seconds: float, results: Sequence[tuple[float, bool, int]]) -> None:
+    print(f"\n{case.name}: {seconds:.1f} s undisturbed, {len(results)} kills")
+    print("killed after (s)  still running  pieces there")
+    for moment, hit, pieces in results:
+        print(f"{moment:16.2f}  {'yes' if hit else 'no':>13}  {pieces:12d}")
+    print("every resumed run ended as the undisturbed one; nothing half-written was left")
+
+
+def main() -> None:
+    """Run all trials with the offline encoder on the demo's generated tasks."""
+    from esm.demo_tasks import write_demo_tasks
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ["ESM_CACHE"] = str(folder / "cache")
+        tasks = write_demo_tasks(folder / "tasks")
+        ranking = folder / "ranking.json"
+        pool, out = folder / "pool", folder / "run"
+        sources = [str(path) for path in tasks.sources]
+        train = ("train", *sources, "--pool", str(pool), *_FINE_TUNING)
+        rank = ("rank", str(tasks.target), "--pool", str(pool), "--out", str(ranking))
+        validate = ("validate", str(ranking), "--out", str(out), "--max-train", "64", *_TRANSFER)
+        for case in (
+            Case("esm train", train, pool, pool_state),
+            Case("esm validate", validate, out, ledger_state),
+        ):
+            expected, seconds = undisturbed(case)
+            moments = rng.uniform(0, seconds, options.trials).tolist()
+            _report(case, seconds, trials(case, moments, expected))
+            if case.name == "esm train":
+                run(rank)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Which dataset to fine-tune on first: train Embedding Space Maps, rank, validate.
+
+The names below are imported when they are first used, so that ``import esm`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "TaskSpec": "esm.tasks.spec",
+    "load_target": "esm.tasks.read",
+    "load_task": "esm.tasks.read",
+    "EncoderConfig": "esm.settings",
+    "FineTuneConfig": "esm.settings",
+    "TransferConfig": "esm.settings",
+    "Encoder": "esm.encoder",
+    "MapForm": "esm.maps",
+    "Pool": "esm.pool",
+    "TrainConfig": "esm.build",
+    "train_pool": "esm.build",
+    "RankConfig": "esm.rank",
+    "Ranking": "esm.rank",
+    "rank_sources": "esm.rank",
+    "measures": "esm.measures",
+    "evaluate_rankings": "esm.evaluate",
+    "Ledger": "esm.ledger",
+    "ValidationConfig": "esm.validate",
+    "validate_ranking": "esm.validate",
+    "EsmError": "esm.errors",
+}
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'esm' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

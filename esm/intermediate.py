@@ -1,0 +1,121 @@
+"""The encoders that a validation starts from: the base model, plain or tuned on a source task."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from esm.errors import EsmError, ValidationError
+from esm.ledger import RunKey
+from esm.measures import NO_TRANSFER
+from esm.pool import Pool, PoolEntry
+from esm.runtime import note
+from esm.settings import EncoderConfig
+from esm.storage import atomic_folder, content_hash
+
+if TYPE_CHECKING:
+    from esm.encoder import Encoder
+
+
+def model_folder(models: Path, key: RunKey) -> Path:
+    """Return where the tuned encoder that a run starts from is kept between runs."""
+    return models / content_hash(key.base, key.source_hash, key.source_seed)[:24]
+
+
+def pool_model(entry: PoolEntry, source_seed: int | None) -> Path | None:
+    """Return the pool's tuned encoder if it was kept and was trained with this seed."""
+    return entry.model_folder if source_seed == entry.record.fine_tune.seed else None
+
+
+class TunedModels:
+    """Tuned encoders: taken from the pool or a folder, else made once and put there.
+
+    The one used last stays in memory. A source that failed is not tried again.
+
+    Args:
+        pool: Tells how each source was fine-tuned.
+        models: Folder for the encoders that the pool does not keep.
+        device: Device to compute on.
+    """
+
+    def __init__(self, pool: Pool, models: Path, device: str = "auto") -> None:
+        self._pool = pool
+        self._models = models
+        self._device = device
+        self._failed: dict[Path, EsmError] = {}
+        self._latest: tuple[Path, Encoder] | None = None
+
+    @cached_property
+    def base(self) -> Encoder:
+        """The pool's base model.
+
+        Raises:
+            EncoderError: It cannot be loaded.
+            PoolError: Its weights are not those the pool was built with.
+        """
+        from esm.build import check_base
+        from esm.encoder import Encoder
+
+        encoder = Encoder.load(self._config(self._pool.manifest.base.model), self._device)
+        check_base(self._pool, encoder)
+        return encoder
+
+    def encoder(self, key: RunKey) -> Encoder:
+        """Return the encoder that a run starts from.
+
+        Raises:
+            EsmError: The source is gone from the pool, its data cannot be read or have changed,
+                or its fine-tuning failed.
+        """
+        if key.source == NO_TRANSFER:
+            return self.base
+        folder = model_folder(self._models, key)
+        if folder in self._failed:
+            raise self._failed[folder]
+        if self._latest is None or self._latest[0] != folder:
+            self._latest = None
+            try:
+                self._latest = (folder, self._tuned(key, folder))
+            except EsmError as error:
+                self._failed[folder] = error
+                raise
+        return self._latest[1]
+
+    def _tuned(self, key: RunKey, folder: Path) -> Encoder:
+        from esm.encoder import Encoder
+
+        entry = self._pool.entry(key.source)
+        kept = pool_model(entry, key.source_seed) or folder
+        if kept.is_dir():
+            return Encoder.load(self._config(str(kept)), self._device)
+        tuned = self._fine_tune(entry, key)
+        with atomic_folder(folder) as unfinished:
+            tuned.save(unfinished)
+        return tuned
+
+    def _fine_tune(self, entry: PoolEntry, key: RunKey) -> Encoder:
+        from esm.finetune import fine_tune
+        from esm.tasks.read import load_task
+
+        task = load_task(entry.record.task)
+        if task.content_hash() != entry.record.task_hash:
+            raise ValidationError(
+                f"the rows of source {entry.id} have changed since it was put into the pool",
+                expected=f"content hash {entry.record.task_hash[:12]}",
+                hint="esm train --replace, then esm rank again",
+            )
+        note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
+        settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
+        return fine_tune(self.base, task, settings).encoder
+
+    def _config(self, model: str) -> EncoderConfig:
+        identity = self._pool.manifest.base
+        is_base = model == identity.model
+        return EncoderConfig(
+            model=model,
+            revision=self._pool.manifest.revision if is_base else None,
+            pooling=identity.pooling,
+            max_length=identity.max_length,
+            precision=identity.precision,
+        )

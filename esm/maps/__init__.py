@@ -1,0 +1,16 @@
+"""Embedding Space Maps: what they compute (``forms``) and how they lie on disk (``files``)."""
+
+from __future__ import annotations
+
+from esm.maps.files import MapConfig, load_map, save_map
+from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
+
+__all__ = [
+    "DenseMap",
+    "EmbeddingSpaceMap",
+    "LowRankMap",
+    "MapConfig",
+    "MapForm",
+    "load_map",
+    "save_map",
+]

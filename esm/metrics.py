@@ -1,0 +1,132 @@
+"""How well predictions fit the labels: every metric by name, each defined once.
+
+Classes are the ones that occur in the labels. scikit-learn otherwise adds classes that were only
+predicted, each with an F1 of zero, and a macro average over them answers another question.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.errors import ShapeError, TaskError
+from esm.tasks.task import Problem, Task
+
+Array = npt.NDArray[Any]
+
+
+def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
+    """Return every metric of the task's problem; the task's own metric is always among them.
+
+    Classification has ``macro_f1``, ``accuracy`` and ``matthews``; regression ``spearman`` and
+    ``mae`` (in the label's unit); multi-label ``macro_f1`` and ``accuracy`` (all labels of an
+    example right). All but ``mae`` are fractions, higher is better.
+
+    Args:
+        task: Says which problem it is and what the outputs mean.
+        labels: (n,) int64 classes, (n,) float64 values, or (n, c) zeros and ones.
+        outputs: (n, c) raw outputs of a model: logits, of which the highest wins, or those above
+            0 in a multi-label task; (n, 1) predicted values in the label's unit.
+
+    Raises:
+        ShapeError: There are no rows, shapes do not fit, or an output is not a finite number.
+        TaskError: The task's metric is not defined for its problem.
+
+    Example:
+        >>> from esm.tasks.task import Examples, Metric, SplitName
+        >>> rows = Examples(("a", "b"), None, np.array([0, 1]))
+        >>> task = Task(
+        ...     "t", Problem.CLASSIFICATION, Metric.ACCURACY, ("no", "yes"), {SplitName.TRAIN: rows}
+        ... )
+        >>> performance(task, rows.labels, np.array([[2.0, 1.0], [3.0, 1.0]]))["accuracy"]
+        0.5
+    """
+    _check(task, labels, outputs)
+    match task.problem:
+        case Problem.CLASSIFICATION:
+            metrics = _classification(labels, outputs)
+        case Problem.REGRESSION:
+            metrics = _regression(labels, outputs[:, 0])
+        case Problem.MULTILABEL:
+            metrics = _multilabel(labels, outputs)
+    if task.metric not in metrics:
+        raise TaskError(
+            f"task {task.id} is a {task.problem} task with the metric {task.metric}",
+            expected=" or ".join(metrics),
+            hint="correct the metric in its task.json",
+        )
+    return metrics
+
+
+def _check(task: Task, labels: Array, outputs: Array) -> None:
+    multilabel = task.problem is Problem.MULTILABEL
+    wanted = (len(labels), task.num_outputs)
+    if len(labels) == 0:
+        raise ShapeError(f"task {task.id} has no rows to evaluate", expected="at least one")
+    if outputs.shape != wanted or labels.shape != (wanted if multilabel else wanted[:1]):
+        raise ShapeError(
+            f"labels {labels.shape} and outputs {outputs.shape} of task {task.id}",
+            expected=f"one row per example and outputs {wanted}",
+        )
+    if not np.isfinite(outputs).all():
+        raise ShapeError(
+            f"{(~np.isfinite(outputs)).sum()} outputs for task {task.id} are not finite",
+            expected="finite numbers",
+        )
+
+
+def _classification(labels: Array, outputs: Array) -> dict[str, float]:
+    from sklearn.metrics import accuracy_score, f1_score
+
+    predicted = outputs.argmax(axis=1)
+    occurring = np.unique(labels)
+    f1 = f1_score(labels, predicted, labels=occurring, average="macro", zero_division=0.0)
+    return {
+        "macro_f1": float(f1),
+        "accuracy": float(accuracy_score(labels, predicted)),
+        "matthews": _matthews(labels, predicted),
+    }
+
+
+def _matthews(labels: Array, predicted: Array) -> float:
+    """Return Matthews' correlation; 0 where one side is constant and it is undefined."""
+    from sklearn.metrics import matthews_corrcoef
+
+    if np.ptp(labels) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return float(matthews_corrcoef(labels, predicted))
+
+
+def _regression(labels: Array, predicted: Array) -> dict[str, float]:
+    return {
+        "spearman": _spearman(labels, predicted),
+        "mae": float(np.abs(labels - predicted).mean()),
+    }
+
+
+def _spearman(labels: Array, predicted: Array) -> float:
+    """Return the rank correlation; 0 where one side is constant and it is undefined."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(labels) == 0 or np.ptp(predicted) == 0:
+        return 0.0
+    return float(spearmanr(labels, predicted).statistic)
+
+
+def _multilabel(labels: Array, outputs: Array) -> dict[str, float]:
+    from sklearn.metrics import f1_score
+
+    truth = labels > 0.5
+    predicted = outputs > 0
+    occurring = np.flatnonzero(truth.any(axis=0))
+    f1 = (
+        f1_score(truth, predicted, labels=occurring, average="macro", zero_division=0.0)
+        if occurring.size
+        else 0.0
+    )
+    return {
+        "macro_f1": float(f1),
+        "accuracy": float((truth == predicted).all(axis=1).mean()),
+    }

@@ -1,0 +1,293 @@
+"""What a validation will run, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from esm.errors import EsmError, ValidationError
+from esm.ledger import RunKey
+from esm.measures import NO_TRANSFER
+from esm.pool import Pool, PoolEntry, Skipped
+from esm.rank import AttributeRanking, Ranking
+from esm.settings import TransferConfig
+from esm.storage import content_hash
+from esm.tasks.task import Target
+from esm.transfer.registry import STRATEGIES
+
+# What a strategy's settings hold but its training does not depend on: a run has its own seed, and
+# the plan decides how many rows it is given.
+_NO_SETTINGS = {"seed", "max_examples"}
+
+
+class Arm(StrEnum):
+    """Why a source is in a validation."""
+
+    PICK = "pick"
+    NONE = "none"
+    RANDOM = "random"
+    ALL = "all"
+
+
+class ValidationConfig(BaseModel):
+    """Settings of a validation.
+
+    Attributes:
+        attributes: Attributes to validate; none means all of the ranking.
+        top: How many of the best-ranked sources to train with.
+        controls: ``none`` (no intermediate task), ``random`` (other sources), ``all`` (the rest).
+        random_sources: How many random sources per attribute.
+        control_seed: Seed of their choice.
+        seeds: Runs per arm; a seed varies the data order, the head and the adapter.
+        source_seeds: Training seeds of the intermediate stage, taken in turns by the runs of an
+            arm; 1 keeps the pool's. It has to divide ``seeds``, so that each is used as often.
+        strategy: How to train on the attribute.
+        transfer: Settings of the strategy.
+        max_train: Train on at most so many rows of an attribute: one stratified sample, the same
+            for every arm and seed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attributes: tuple[str, ...] = ()
+    top: int = Field(default=3, ge=1)
+    controls: tuple[Arm, ...] = (Arm.NONE, Arm.RANDOM)
+    random_sources: int = Field(default=2, ge=1)
+    control_seed: int = Field(default=0, ge=0)
+    seeds: int = Field(default=3, ge=1)
+    source_seeds: int = Field(default=1, ge=1)
+    strategy: str = STRATEGIES[0]
+    transfer: TransferConfig = Field(default_factory=TransferConfig)
+    max_train: int | None = Field(default=None, ge=2)
+
+    @field_validator("controls")
+    @classmethod
+    def _controls_are_no_picks(cls, controls: tuple[Arm, ...]) -> tuple[Arm, ...]:
+        if Arm.PICK in controls:
+            raise ValueError("picks are no controls; choose from none, random, all")
+        return controls
+
+    @field_validator("strategy")
+    @classmethod
+    def _strategy_exists(cls, name: str) -> str:
+        if name not in STRATEGIES:
+            raise ValueError(f"no strategy {name!r}; choose from {', '.join(STRATEGIES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _source_seeds_divide_seeds(self) -> ValidationConfig:
+        if self.seeds % self.source_seeds:
+            raise ValueError(
+                f"{self.source_seeds} source seeds do not divide {self.seeds} seeds;"
+                " every source seed has to be used equally often"
+            )
+        return self
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        attribute: Name of the attribute.
+        arm: Why it is run.
+        key: Everything that determines it.
+    """
+
+    attribute: str
+    arm: Arm
+    key: RunKey
+
+    @property
+    def source(self) -> str:
+        """Id of the source task, or ``none``."""
+        return self.key.source
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "attribute": self.attribute,
+            "arm": self.arm,
+            "source": self.source,
+            "seed": self.key.seed,
+            "source_seed": self.key.source_seed,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a validation.
+
+    Attributes:
+        target: Id of the target.
+        config: Settings.
+        runs: In the order of execution: per attribute no transfer first, then the picks, random
+            sources and the rest.
+        num_train: Training rows used, by attribute.
+        num_test: Test rows, by attribute.
+        skipped: Sources of the ranking that the pool cannot give any more, with the reason.
+    """
+
+    target: str
+    config: ValidationConfig
+    runs: tuple[Run, ...]
+    num_train: Mapping[str, int]
+    num_test: Mapping[str, int]
+    skipped: tuple[Skipped, ...]
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in self.skipped[:3])
+            raise ValidationError(
+                f"there is nothing to run for {self.target} ({reasons or 'no attribute'})",
+                expected="at least one attribute with a source or a control",
+            )
+
+
+def plan_validation(
+    ranking: Ranking, pool: Pool, target: Target, config: ValidationConfig, *, strict: bool = False
+) -> Plan:
+    """Plan the runs that show what a ranking is worth. No model is loaded.
+
+    Args:
+        ranking: The ranking to prove.
+        pool: The pool it was made from.
+        target: The target it was made for.
+        config: Settings.
+        strict: Raise for a source that the pool cannot give instead of leaving it out.
+
+    Raises:
+        ValidationError: The target has changed since it was ranked, an attribute is not in the
+            ranking, or there is nothing to run.
+        TaskError: An attribute has no test rows.
+    """
+    if target.content_hash() != ranking.target_hash:
+        raise ValidationError(
+            f"the rows of {ranking.target} have changed since it was ranked",
+            expected=f"content hash {ranking.target_hash[:12]}, got {target.content_hash()[:12]}",
+            hint="esm rank again",
+        )
+    names = config.attributes or tuple(ranking.attributes)
+    if unknown := [name for name in names if name not in ranking.attributes]:
+        raise ValidationError(
+            f"attribute {', '.join(unknown)} is not in the ranking",
+            expected=f"some of {', '.join(ranking.attributes)}",
+        )
+    entries, skipped = _entries(ranking, pool, names, strict=strict)
+    runs: list[Run] = []
+    for name in names:
+        plain = _plain_key(target, name, pool, config)
+        for arm, source in _arms(name, ranking.attributes[name], entries, config):
+            runs += [Run(name, arm, key) for key in _keys(plain, entries.get(source), config)]
+    tasks = {name: target.attributes[name] for name in names}
+    return Plan(
+        target=target.id,
+        config=config,
+        runs=tuple(runs),
+        num_train={name: used_rows(len(task.train), config) for name, task in tasks.items()},
+        num_test={name: len(task.test) for name, task in tasks.items()},
+        skipped=tuple(skipped),
+    )
+
+
+def used_rows(available: int, config: ValidationConfig) -> int:
+    """Return how many training rows a run uses."""
+    return available if config.max_train is None else min(available, config.max_train)
+
+
+def _entries(
+    ranking: Ranking, pool: Pool, names: Sequence[str], *, strict: bool
+) -> tuple[dict[str, PoolEntry], list[Skipped]]:
+    """Read the entries of all ranked sources."""
+    ranked = {source for name in names for source in ranking.attributes[name].order}
+    entries: dict[str, PoolEntry] = {}
+    skipped: list[Skipped] = []
+    for source in sorted(ranked):
+        try:
+            entries[source] = pool.entry(source)
+        except EsmError as error:
+            if strict:
+                raise
+            skipped.append(Skipped(source, str(error)))
+    return entries, skipped
+
+
+def _arms(
+    name: str, ranked: AttributeRanking, entries: Mapping[str, PoolEntry], config: ValidationConfig
+) -> list[tuple[Arm, str]]:
+    """Return the arms of an attribute in the order of execution; no source comes twice."""
+    picks = ranked.order[: config.top]
+    others = ranked.order[config.top :]
+    arms = [(Arm.NONE, NO_TRANSFER)] if Arm.NONE in config.controls else []
+    arms += [(Arm.PICK, source) for source in picks]
+    drawn: list[str] = []
+    if Arm.RANDOM in config.controls:
+        generator = np.random.default_rng([config.control_seed, int(content_hash(name)[:8], 16)])
+        # Drawn from the sorted ids, so that the draw does not depend on the ranking's order.
+        candidates = sorted(source for source in others if source in entries)
+        count = min(config.random_sources, len(candidates))
+        drawn = [candidates[i] for i in generator.choice(len(candidates), count, replace=False)]
+        arms += [(Arm.RANDOM, source) for source in others if source in drawn]
+    if Arm.ALL in config.controls:
+        arms += [(Arm.ALL, source) for source in others if source not in drawn]
+    return [(arm, source) for arm, source in arms if arm is Arm.NONE or source in entries]
+
+
+def _plain_key(target: Target, name: str, pool: Pool, config: ValidationConfig) -> RunKey:
+    """Return the key of an attribute's first run without transfer."""
+    return RunKey(
+        target=f"{target.id}/{name}",
+        target_hash=target.attributes[name].content_hash(),
+        base=pool.manifest.base.content_hash(),
+        source=NO_TRANSFER,
+        source_hash=None,
+        source_seed=None,
+        strategy=config.strategy,
+        transfer=resolved_settings(config.strategy, config.transfer),
+        max_train=config.max_train,
+        seed=0,
+    )
+
+
+def _keys(plain: RunKey, entry: PoolEntry | None, config: ValidationConfig) -> list[RunKey]:
+    """Return one key per seed; no entry means no transfer."""
+    keys = [plain.model_copy(update={"seed": seed}) for seed in range(config.seeds)]
+    if entry is None:
+        return keys
+    first = entry.record.fine_tune.seed
+    return [
+        key.model_copy(
+            update={
+                "source": entry.id,
+                "source_hash": _source_hash(entry),
+                "source_seed": first + key.seed % config.source_seeds,
+            }
+        )
+        for key in keys
+    ]
+
+
+def _source_hash(entry: PoolEntry) -> str:
+    settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
+    return content_hash(entry.record.task_hash, settings)
+
+
+def resolved_settings(strategy: str, config: TransferConfig) -> dict[str, Any]:
+    """Return what decides a strategy's training, with its own defaults filled in."""
+    match strategy:
+        case "houlsby":
+            from esm.transfer.houlsby import DEFAULT as HOULSBY
+
+            size = {"adapter_size": config.adapter_size}
+            return config.settings(HOULSBY, 0).model_dump(exclude=_NO_SETTINGS) | size
+        case "full":
+            from esm.transfer.full import DEFAULT as FULL
+
+            return config.settings(FULL, 0).model_dump(exclude=_NO_SETTINGS)
+        case _:
+            return {}

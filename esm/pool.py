@@ -1,0 +1,320 @@
+"""A pool: a folder of source tasks, each with its Embedding Space Maps.
+
+Layout::
+
+    POOL/pool.json              manifest: base model, anchors, lift
+    POOL/anchors.json           which rows of which tasks the anchors are (never their texts)
+    POOL/lift.safetensors       the PCA that all anchored maps share
+    POOL/sources/ID/source.json what was trained, on what, how well
+    POOL/sources/ID/head.safetensors
+    POOL/sources/ID/FORM/       config.json + model.safetensors of one map
+    POOL/sources/ID/model/      the tuned encoder, where it was kept
+
+An entry appears under its name only when it is whole, so a reader never needs a lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError as PydanticError
+
+from esm.errors import EsmError, PoolError
+from esm.maps import EmbeddingSpaceMap, MapForm, load_map
+from esm.settings import BaseIdentity, FineTuneConfig
+from esm.storage import check_id, load_tensors, read_json
+from esm.tasks.spec import TaskSpec
+from esm.tasks.task import Metric, Problem, TaskMetadata
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from esm.anchors import Lift
+
+POOL_FORMAT = 1
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+class AnchorRecord(BaseModel):
+    """What the pool's maps were fitted on.
+
+    Attributes:
+        count: Number of anchor texts.
+        hash: Hash over all anchor texts.
+        corpus: File of a user's own unlabelled corpus, else None.
+        per_task: Anchors drawn from each task, where there is no corpus.
+        seed: Seed of the draw.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    count: int
+    hash: str
+    corpus: str | None
+    per_task: int
+    seed: int
+
+
+class LiftRecord(BaseModel):
+    """Identity of the shared PCA: its hash and its width p."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hash: str
+    width: int
+
+
+class PoolManifest(BaseModel):
+    """What all entries of a pool have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    base: BaseIdentity
+    revision: str | None
+    anchors: AnchorRecord
+    lift: LiftRecord
+
+
+class MapRecord(BaseModel):
+    """How well a map fits.
+
+    Attributes:
+        rank: Rank of the learned part; the full width for a dense map.
+        penalty: Ridge penalty chosen on held-out texts; 0 where none was used.
+        r2_source: R² on held-out texts of the source task itself.
+        r2_anchors: R² on anchors of other tasks, held out where the fit used anchors.
+        bytes: Size of the weights on disk.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int
+    penalty: float
+    r2_source: float
+    r2_anchors: float
+    bytes: int
+
+
+class SourceRecord(BaseModel):
+    """What is known of one source task of a pool.
+
+    Attributes:
+        id: The source task's id.
+        config_hash: Hash of everything that determines the entry.
+        task: How to read the task again.
+        task_hash: Hash of the task's texts and labels.
+        problem: Kind of output.
+        metric: Primary metric.
+        label_names: Names of the classes.
+        metadata: Language, domain, licence and so on.
+        is_pair: Whether each example is two texts.
+        num_train: Training rows that the task has.
+        num_used: Training rows that fine-tuning used.
+        fine_tune: Settings of the fine-tuning.
+        quality: Performance of the tuned model on held-out rows of the source.
+        maps: Fit of each stored map.
+        seconds: Seconds of each step (fine_tune, embed, fit).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    config_hash: str
+    task: TaskSpec
+    task_hash: str
+    problem: Problem
+    metric: Metric
+    label_names: tuple[str, ...]
+    metadata: TaskMetadata
+    is_pair: bool
+    num_train: int
+    num_used: int
+    fine_tune: FineTuneConfig
+    quality: dict[str, float]
+    maps: dict[MapForm, MapRecord]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A source that was left out, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PoolEntry:
+    """One source task of a pool.
+
+    Attributes:
+        record: What is known of it.
+        folder: Where it lies.
+        manifest: The pool's manifest, against which its maps are checked.
+    """
+
+    record: SourceRecord
+    folder: Path
+    manifest: PoolManifest
+
+    @property
+    def id(self) -> str:
+        """The source task's id."""
+        return self.record.id
+
+    def load_map(self, form: MapForm) -> EmbeddingSpaceMap:
+        """Read one of the entry's maps and check it against the pool.
+
+        Raises:
+            PoolError: The entry has no map of this form.
+            MapError: The map is damaged or belongs to another base model or lift.
+        """
+        if form not in self.record.maps:
+            raise PoolError(
+                f"source {self.id} has no {form} map",
+                expected=f"one of {', '.join(self.record.maps)}",
+                hint=f"esm train --map {form} --replace",
+            )
+        lift = self.manifest.lift.hash if form is MapForm.ANCHORED else None
+        loaded, _ = load_map(self.folder / form, base=self.manifest.base, lift=lift)
+        return loaded
+
+    def load_head(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Read the source head: weight (c, d) and bias (c,)."""
+        return load_tensors(self.folder / "head.safetensors")
+
+    @property
+    def model_folder(self) -> Path | None:
+        """Folder of the tuned encoder, or None where it was not kept."""
+        folder = self.folder / "model"
+        return folder if folder.is_dir() else None
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool on disk.
+
+    Attributes:
+        folder: Where it lies.
+        manifest: Base model, anchors and lift.
+    """
+
+    folder: Path
+    manifest: PoolManifest
+
+    @staticmethod
+    def exists(folder: Path) -> bool:
+        """Whether a folder holds a pool."""
+        return (folder / "pool.json").is_file()
+
+    @classmethod
+    def open(cls, folder: Path) -> Pool:
+        """Open a pool for reading.
+
+        Raises:
+            PoolError: There is none, or its manifest is damaged or of another version.
+        """
+        path = folder / "pool.json"
+        if not path.is_file():
+            raise PoolError(
+                f"no pool in {folder}", expected="a folder with pool.json", hint="esm train"
+            )
+        manifest = _parse(PoolManifest, read_json(path), path)
+        if manifest.format != POOL_FORMAT:
+            raise PoolError(
+                f"{path} has format {manifest.format}",
+                expected=f"format {POOL_FORMAT}",
+                hint="another version of esm, or train the pool again",
+            )
+        return cls(folder, manifest)
+
+    def lift(self) -> Lift:
+        """Read the shared lift and check that it is the manifest's.
+
+        Raises:
+            PoolError: It is another one.
+            MapError: It is damaged.
+        """
+        from esm.anchors import Lift
+
+        lift = Lift.load(self.folder / "lift.safetensors")
+        if lift.content_hash() != self.manifest.lift.hash:
+            raise PoolError(
+                f"{self.folder} holds another lift than its manifest names",
+                expected=f"hash {self.manifest.lift.hash[:12]}",
+                hint="restore lift.safetensors, or train the pool again",
+            )
+        return lift
+
+    def source_folder(self, source: str) -> Path:
+        """Return the folder of a source's entry, whether it exists or not."""
+        return self.folder / "sources" / check_id(source).replace("/", "@")
+
+    def entry(self, source: str) -> PoolEntry:
+        """Read one entry.
+
+        Raises:
+            PoolError: There is none, or its record is damaged.
+        """
+        folder = self.source_folder(source)
+        if not folder.is_dir():
+            raise PoolError(
+                f"no source {source!r} in {self.folder}", hint=f"esm show {self.folder}"
+            )
+        return self._read_entry(folder)
+
+    def entries(self, *, strict: bool = False) -> tuple[list[PoolEntry], list[Skipped]]:
+        """Read all entries, by id.
+
+        Args:
+            strict: Raise for a damaged entry instead of leaving it out.
+
+        Returns:
+            The entries, and those left out with the reason.
+        """
+        found: list[PoolEntry] = []
+        skipped: list[Skipped] = []
+        for folder in sorted(self._folders()):
+            try:
+                found.append(self._read_entry(folder))
+            except EsmError as error:
+                if strict:
+                    raise
+                skipped.append(Skipped(folder.name.replace("@", "/"), str(error)))
+        return found, skipped
+
+    def _folders(self) -> list[Path]:
+        sources = self.folder / "sources"
+        if not sources.is_dir():
+            return []
+        return [path for path in sources.iterdir() if path.is_dir() and path.name[0] != "."]
+
+    def _read_entry(self, folder: Path) -> PoolEntry:
+        path = folder / "source.json"
+        record = _parse(SourceRecord, read_json(path), path)
+        if self.source_folder(record.id) != folder:
+            raise PoolError(
+                f"{path} describes source {record.id!r}",
+                expected=f"the source its folder names ({folder.name})",
+                hint="give the folder its old name back",
+            )
+        return PoolEntry(record, folder, self.manifest)
+
+
+def _parse(kind: type[_Record], content: Mapping[str, Any], path: Path) -> _Record:
+    try:
+        return kind.model_validate(content)
+    except PydanticError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise PoolError(
+            f"{path}: {where}: {problem['msg']}",
+            expected=f"the fields of {kind.__name__}, no more and no fewer",
+            hint="remove what was added by hand, or train the entry again",
+        ) from error

@@ -1,0 +1,143 @@
+"""What a run needs of the machine: device, precision, seeds and progress.
+
+Importing this module imports neither torch nor rich, so that ``esm --help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from esm.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+Advance = Callable[[int], None]
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Precision(StrEnum):
+    """Number format of the forward pass."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Return the device to compute on: CUDA, then Apple's MPS, then the CPU, unless named.
+
+    Args:
+        name: "auto", or anything that ``torch.device`` accepts.
+
+    Raises:
+        EncoderError: The named device is not there.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EncoderError(
+            f"device {name!r} cannot be used ({str(error).splitlines()[0]})",
+            expected="cpu, cuda, cuda:N or mps",
+            hint="--device auto",
+        ) from error
+    return device
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed Python, NumPy and torch inside the block and restore their states after it."""
+    import numpy as np
+    import torch
+
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()  # noqa: NPY002 - libraries still draw from the global state
+    with torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+class _ProgressSetting:
+    """Whether progress is shown. The command line turns it on; a library stays silent."""
+
+    shown = False
+
+
+def show_progress(shown: bool) -> None:
+    """Turn progress on stderr on or off for this process."""
+    _ProgressSetting.shown = shown
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int) -> Iterator[Advance]:
+    """Show progress on stderr: a bar in a terminal, a line every ten seconds elsewhere.
+
+    Args:
+        description: What is being done, for instance ``"embedding covid-infodemic-en"``.
+        total: How many steps there are.
+
+    Yields:
+        A function to call with the number of steps just done.
+
+    Example:
+        >>> with progress("embedding", total=2) as advance:
+        ...     advance(2)
+    """
+    if not _ProgressSetting.shown:
+        yield lambda steps: None
+    elif sys.stderr.isatty():
+        yield from _terminal_bar(description, total)
+    else:
+        yield from _plain_lines(description, total)
+
+
+def _terminal_bar(description: str, total: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+def _plain_lines(description: str, total: int) -> Iterator[Advance]:
+    done = 0
+    printed = time.monotonic()
+
+    def advance(steps: int) -> None:
+        nonlocal done, printed
+        done += steps
+        if time.monotonic() - printed >= _SECONDS_BETWEEN_LINES:
+            printed = time.monotonic()
+            print(f"{description}: {done}/{total}", file=sys.stderr, flush=True)  # noqa: T201
+
+    yield advance
+
+
+def note(message: str) -> None:
+    """Print one line on stderr where progress is shown; say nothing otherwise."""
+    if _ProgressSetting.shown:
+        print(message, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,170 @@
+"""What a run is told: which base model, how to fine-tune, how to transfer.
+
+These records are written into pools, rankings and ledgers, so they are read without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError as PydanticError
+
+from esm.errors import SettingError
+from esm.runtime import Precision
+from esm.storage import content_hash
+
+OFFLINE = "offline"
+
+_Settings = TypeVar("_Settings", bound=BaseModel)
+
+
+class Pooling(StrEnum):
+    """How the hidden states of a text's tokens become its embedding."""
+
+    MEAN = "mean"
+    CLS = "cls"
+    POOLER = "pooler"
+    LAST = "last"
+
+
+class EncoderConfig(BaseModel):
+    """Which encoder to load and how to read texts with it.
+
+    Attributes:
+        model: ``"offline"`` for the packaged encoder (all-MiniLM-L6-v2), a folder, or a Hub id.
+        revision: Hub revision; a commit hash pins the weights.
+        pooling: None takes what the model declares, else the default of its architecture.
+        max_length: Tokens kept of a text or text pair, special tokens included; cut further where
+            the model takes fewer.
+        precision: Number format of the forward pass; weights and embeddings stay float32.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = OFFLINE
+    revision: str | None = None
+    pooling: Pooling | None = None
+    max_length: int = Field(default=256, ge=8)
+    precision: Precision = Precision.FLOAT32
+
+
+class BaseIdentity(BaseModel):
+    """What decides the embeddings: maps and caches hold only for the encoder they were made with.
+
+    Attributes:
+        model: As the user named it; two names of the same weights are the same encoder.
+        weights: SHA-256 over names, shapes and bytes of the weights.
+        pooling: How tokens become one vector.
+        max_length: Tokens kept of a text.
+        precision: Number format of the forward pass.
+        width: d, the embedding width.
+        num_layers: Layers of the encoder.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    weights: str
+    pooling: Pooling
+    max_length: int
+    precision: Precision
+    width: int
+    num_layers: int
+
+    def content_hash(self) -> str:
+        """Return a hash of everything but the name."""
+        return content_hash(self.model_dump(mode="json", exclude={"model"}))
+
+
+class FineTuneConfig(BaseModel):
+    """Settings of one fine-tuning run: AdamW with a linear schedule, gradients clipped to norm 1.
+
+    Attributes:
+        num_epochs: Passes over the examples.
+        batch_size: Examples per step.
+        learning_rate: Highest learning rate, reached after the warm-up.
+        warmup_fraction: Share of the steps during which the learning rate rises from 0.
+        weight_decay: Decoupled weight decay; biases and layer norms have none.
+        max_examples: How many training examples of a source task to use at most.
+        seed: Seed of the sample, the head, the order of the examples and the dropout.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_epochs: int = Field(default=2, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    max_examples: int = Field(default=2000, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @classmethod
+    def paper(cls, seed: int = 0) -> Self:
+        """Return the published settings of Embedding Space Maps.
+
+        Source:
+            Schulte, Hamborg and Akbik 2024 (arXiv 2410.15148): BERT, AdamW, three epochs of up to
+            10,000 examples.
+        """
+        return cls(
+            num_epochs=3,
+            batch_size=32,
+            learning_rate=2e-5,
+            warmup_fraction=0.0,
+            max_examples=10_000,
+            seed=seed,
+        )
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return settings by name: ``default`` or ``paper``.
+
+        Raises:
+            SettingError: There is no such preset.
+        """
+        if name not in ("default", "paper"):
+            raise SettingError(f"preset {name!r}", expected="default or paper")
+        return cls.paper() if name == "paper" else cls()
+
+
+class TransferConfig(BaseModel):
+    """Settings that strategies share; None leaves the choice to the strategy.
+
+    Attributes:
+        num_epochs: Passes over the training rows.
+        batch_size: Examples per step.
+        learning_rate: Highest learning rate.
+        adapter_size: Width of the bottlenecks, for ``houlsby``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    num_epochs: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    adapter_size: int = Field(default=64, ge=1)
+
+    def settings(self, default: FineTuneConfig, seed: int) -> FineTuneConfig:
+        """Return a strategy's default with what is set here, and the seed, put in."""
+        chosen = self.model_dump(exclude={"adapter_size"}, exclude_none=True)
+        return default.model_copy(update={**chosen, "seed": seed})
+
+
+def checked(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+    """Build settings from a user's values.
+
+    Raises:
+        SettingError: A value is out of range, of the wrong type or unknown.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except PydanticError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        raise SettingError(
+            f"{name} = {str(problem['input'])[:60]!r}", expected=problem["msg"]
+        ) from error

@@ -1,0 +1,1 @@
+"""Tasks: from files, folders and Hub ids to texts, labels and splits."""

@@ -1,0 +1,88 @@
+"""What a target is, in numbers: rows, classes and balance, lengths, duplicates, overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from esm.tasks.task import Examples, Problem, SplitName, Target, Task
+
+
+def describe(target: Target) -> dict[str, Any]:
+    """Return a summary ready for JSON, with no text of the data in it.
+
+    Returns:
+        ``id``; ``skipped`` (reason by attribute); ``attributes``: by name ``id``, ``problem``,
+        ``metric``, ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason),
+        ``shared_train_test`` (distinct texts on both sides, null without test rows) and
+        ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
+        ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
+        class, or minimum, median and maximum of the amounts.
+    """
+    return {
+        "id": target.id,
+        "attributes": {name: _task(task) for name, task in target.attributes.items()},
+        "skipped": dict(target.skipped),
+    }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "problem": task.problem.value,
+        "metric": task.metric.value,
+        "is_pair": task.is_pair,
+        "label_names": list(task.label_names),
+        "splits": {
+            name.value: _split(task.splits[name], task) for name in SplitName if name in task.splits
+        },
+        "shared_train_test": _shared(task),
+        "dropped": dict(task.dropped),
+    }
+
+
+def _split(examples: Examples, task: Task) -> dict[str, Any]:
+    rows = _rows(examples)
+    return {
+        "rows": len(rows),
+        "labels": _labels(examples, task),
+        "words": _spread([sum(len(text.split()) for text in row) for row in rows]),
+        "duplicates": len(rows) - len(set(rows)),
+    }
+
+
+def _labels(examples: Examples, task: Task) -> dict[str, Any]:
+    if task.problem is Problem.REGRESSION:
+        return _spread(examples.labels)
+    if task.problem is Problem.CLASSIFICATION:
+        counts = np.bincount(examples.labels, minlength=len(task.label_names))
+    else:
+        counts = examples.labels.sum(axis=0)
+    return {
+        name: {"rows": int(count), "share": float(count) / len(examples)}
+        for name, count in zip(task.label_names, counts, strict=True)
+    }
+
+
+def _spread(values: Iterable[float]) -> dict[str, float]:
+    numbers = np.asarray(list(values), dtype=np.float64)
+    return {
+        "min": float(numbers.min()),
+        "median": float(np.median(numbers)),
+        "max": float(numbers.max()),
+    }
+
+
+def _shared(task: Task) -> int | None:
+    if SplitName.TEST not in task.splits:
+        return None
+    return len(set(_rows(task.train)) & set(_rows(task.test)))
+
+
+def _rows(examples: Examples) -> list[tuple[str, ...]]:
+    """Return each row's texts: one, or the two of a pair."""
+    if examples.pairs is None:
+        return [(text,) for text in examples.texts]
+    return list(zip(examples.texts, examples.pairs, strict=True))

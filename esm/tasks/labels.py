@@ -1,0 +1,273 @@
+"""A raw column to labels: which problem it is, its classes, and which rows have a label."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.errors import TaskError
+from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
+from esm.tasks.task import Problem, SplitName
+
+AS_IS = "as-is"
+AUTO = "auto"
+NO_LABEL = "no label"
+NOT_IN_TRAIN = "label not in train"
+
+# Whole numbers with more distinct values than this are amounts, not classes.
+_MOST_NUMBERED_CLASSES = 20
+# A column with more distinct strings than this, most of them unique, holds texts or ids.
+_MOST_RARE_CLASSES = 30
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of one column.
+
+    Attributes:
+        problem: Kind of output.
+        names: Names of the c classes; empty for regression.
+        values: Labels of the rows kept, by split, as in :class:`~esm.tasks.task.Examples`.
+        rows: Positions of the rows kept, by split.
+        dropped: How many rows of all splits were left out, by reason.
+    """
+
+    problem: Problem
+    names: tuple[str, ...]
+    values: Mapping[SplitName, npt.NDArray[Any]]
+    rows: Mapping[SplitName, npt.NDArray[np.int64]]
+    dropped: Mapping[str, int]
+
+
+def read_labels(
+    column: str,
+    splits: Mapping[SplitName, Values],
+    known: LabelColumn,
+    *,
+    kind: str = AUTO,
+    reading: str = AS_IS,
+) -> Labels:
+    """Read one column as labels.
+
+    Strings and truth values are classes; whole numbers are classes where there are at most 20
+    distinct ones; other numbers are amounts; lists are sets of labels. Problem and classes come
+    from the training rows alone, so that nothing is learnt of the test rows.
+
+    Args:
+        column: The column's name, for messages.
+        splits: Raw values by split; train is there.
+        known: What the task's description says of the column.
+        kind: "auto", or a problem that overrides the guess.
+        reading: "as-is", or the name of a reading in ``known``.
+
+    Raises:
+        TaskError: No labels, one class only, an unknown reading or kind, values that are neither
+            numbers, strings nor lists of strings.
+    """
+    dropped: Counter[str] = Counter()
+    read = _reader(column, known, reading)
+    values: dict[SplitName, Values] = {}
+    for split, raw in splits.items():
+        cleaned = [None if _is_unlabelled(value) else value for value in raw]
+        values[split] = [None if value is None else read(value) for value in cleaned]
+        dropped[NO_LABEL] += cleaned.count(None)
+        dropped[f"left out by the reading {reading!r}"] += sum(
+            new is None and old is not None for new, old in zip(values[split], cleaned, strict=True)
+        )
+    train = [value for value in values[SplitName.TRAIN] if value is not None]
+    if not train:
+        raise TaskError(
+            f"column {column!r} has no labels: all {len(splits[SplitName.TRAIN])} training rows"
+            " are empty, NaN or left out",
+            expected="labels",
+        )
+    problem = _problem(column, train, known, kind)
+    names, encode = _encoder(column, train, problem, known if reading == AS_IS else LabelColumn())
+    encoded: dict[SplitName, npt.NDArray[Any]] = {}
+    rows: dict[SplitName, npt.NDArray[np.int64]] = {}
+    for split, of_split in values.items():
+        codes = [None if value is None else encode(value) for value in of_split]
+        kept = [row for row, code in enumerate(codes) if code is not None]
+        dropped[NOT_IN_TRAIN] += sum(value is not None for value in of_split) - len(kept)
+        rows[split] = np.asarray(kept, dtype=np.int64)
+        encoded[split] = _array([codes[row] for row in kept], problem, len(names))
+    counts = {reason: count for reason, count in dropped.items() if count}
+    return Labels(problem=problem, names=names, values=encoded, rows=rows, dropped=counts)
+
+
+def distinct(values: Iterable[Any]) -> set[str]:
+    """Return the names of the labels that occur; those inside the lists of a list column."""
+    return {
+        label_name(item)
+        for value in values
+        if not _is_unlabelled(value)
+        for item in (value if isinstance(value, list) else [value])
+        if not _is_unlabelled(item)
+    }
+
+
+def label_name(value: object) -> str:
+    """Return a label as a string; 1, 1.0 and "1" are the same class."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _is_unlabelled(value: object) -> bool:
+    """Return whether a row has no label; ``nan`` is what a number column's null is printed as."""
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
+
+
+def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any]:
+    if reading == AS_IS:
+        return lambda value: value
+    if reading not in known.readings:
+        raise TaskError(
+            f"column {column!r} has no reading {reading!r}",
+            expected=f"one of {', '.join([AS_IS, *known.readings])}",
+            hint="leave --reading out, or name the attributes that have it",
+        )
+    mapping = known.readings[reading]
+
+    def read(value: Any) -> Any:
+        name = label_name(value)
+        if name not in mapping:
+            raise TaskError(
+                f"reading {reading!r} of column {column!r} does not say what {name[:60]!r} is",
+                expected="an entry for every label, null to leave the row out",
+                hint="mend target.json",
+            )
+        return mapping[name]
+
+    return read
+
+
+# ------------------------------------------------------------------------------- which problem
+
+
+def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Problem:
+    lists = sum(isinstance(value, list) for value in train)
+    if lists not in (0, len(train)):
+        raise TaskError(
+            f"column {column!r} has {lists} lists and {len(train) - lists} single values",
+            expected="one or the other",
+        )
+    odd = [value for value in train if not isinstance(value, str | bool | int | float | list)]
+    if odd:
+        raise TaskError(
+            f"column {column!r} holds {type(odd[0]).__name__} values",
+            expected="strings, numbers, truth values or lists of strings",
+        )
+    problem = _asked_for(kind) or known.problem or _guess(column, train)
+    if (problem is Problem.MULTILABEL) != bool(lists):
+        raise TaskError(
+            f"column {column!r} holds {'lists' if lists else 'single values'}, but {problem} was"
+            " asked for",
+            expected="lists of labels for multi-label, single values for the others",
+        )
+    return problem
+
+
+def _asked_for(kind: str) -> Problem | None:
+    if kind == AUTO:
+        return None
+    try:
+        return Problem(kind)
+    except ValueError as error:
+        raise TaskError(
+            f"kind {kind!r}", expected=f"one of {', '.join([AUTO, *Problem])}"
+        ) from error
+
+
+def _guess(column: str, train: Values) -> Problem:
+    if isinstance(train[0], list):
+        return Problem.MULTILABEL
+    numbers = [value for value in train if is_number(value) and not isinstance(value, str)]
+    if len(numbers) < len(train):
+        _refuse_texts(column, train)
+        return Problem.CLASSIFICATION
+    whole = all(float(value).is_integer() for value in numbers)
+    if whole and len(set(numbers)) <= _MOST_NUMBERED_CLASSES:
+        return Problem.CLASSIFICATION
+    return Problem.REGRESSION
+
+
+def _refuse_texts(column: str, train: Values) -> None:
+    count = len(distinct(train))
+    if count > max(_MOST_RARE_CLASSES, len(train) / 2):
+        raise TaskError(
+            f"column {column!r} has {count} distinct values in {len(train)} rows: texts or ids",
+            expected="classes, each in several rows",
+            hint="name another column with --attribute",
+        )
+
+
+# ------------------------------------------------------------------------------------ encoding
+
+
+def _encoder(
+    column: str, train: Values, problem: Problem, known: LabelColumn
+) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
+    """Return the class names, and what turns a value into its code, or None if not in train."""
+    if problem is Problem.REGRESSION:
+        _refuse_constant(column, {_amount(column, value) for value in train}, len(train))
+        return (), lambda value: _amount(column, value)
+    names = _ordered(distinct(train), known.names)
+    index = {name: code for code, name in enumerate(names)}
+    if problem is Problem.CLASSIFICATION:
+        _refuse_constant(column, set(names), len(train))
+        return names, lambda value: index.get(label_name(value))
+
+    def codes(value: list[Any]) -> list[int] | None:
+        found = [index.get(name) for name in distinct([value])]
+        known_codes = sorted(code for code in found if code is not None)
+        return known_codes if len(known_codes) == len(found) else None
+
+    _refuse_constant(column, {tuple(codes(value) or ()) for value in train}, len(train))
+    return names, codes
+
+
+def _refuse_constant(column: str, values: set[Any], count: int) -> None:
+    if len(values) < 2:
+        raise TaskError(
+            f"column {column!r} has one class or value only in its {count} training rows",
+            expected="at least two that differ",
+            hint="leave the attribute out, or give rows of the other classes",
+        )
+
+
+def _amount(column: str, value: Any) -> float:
+    if not is_number(value) or not math.isfinite(float(value)):
+        raise TaskError(
+            f"column {column!r} holds values that are not finite numbers",
+            expected="numbers for regression",
+            hint="--kind classification",
+        )
+    return float(value)
+
+
+def _ordered(names: set[str], described: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names in the description's order, then sorted, numbers by their value."""
+
+    def key(name: str) -> tuple[bool, float, str]:
+        return (not is_number(name), float(name) if is_number(name) else 0.0, name)
+
+    stated = [name for name in map(label_name, described) if name in names]
+    return (*stated, *sorted(names - set(stated), key=key))
+
+
+def _array(codes: list[Any], problem: Problem, num_classes: int) -> npt.NDArray[Any]:
+    if problem is Problem.CLASSIFICATION:
+        return np.asarray(codes, dtype=np.int64)
+    if problem is Problem.REGRESSION:
+        return np.asarray(codes, dtype=np.float64)
+    indicators = np.zeros((len(codes), num_classes), dtype=np.float64)
+    for row, of_row in enumerate(codes):
+        indicators[row, of_row] = 1.0
+    return indicators

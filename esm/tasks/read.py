@@ -1,0 +1,243 @@
+"""Where a task lies to what it is: the one way in, for folders, files and the Hub."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from esm.errors import TaskError
+from esm.runtime import note
+from esm.storage import check_id
+from esm.tasks import files, folders, hub
+from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
+from esm.tasks.labels import read_labels
+from esm.tasks.raw import LabelColumn, RawData, Values, is_missing, num_rows, to_id
+from esm.tasks.spec import TaskSpec
+from esm.tasks.split import Rows, row_keys, strata
+from esm.tasks.stored import split_places, stored_split
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
+
+EMPTY_TEXT = "empty text"
+
+# The first metric of each problem is its default.
+_METRICS = {
+    Problem.CLASSIFICATION: (Metric.MACRO_F1, Metric.ACCURACY, Metric.MATTHEWS),
+    Problem.REGRESSION: (Metric.SPEARMAN,),
+    Problem.MULTILABEL: (Metric.MACRO_F1, Metric.ACCURACY),
+}
+
+
+def load_target(spec: TaskSpec) -> Target:
+    """Load a target: a task for each of its attributes, over the same texts.
+
+    An attribute that was not named and cannot be used (one class only, say) is left out and
+    listed in ``Target.skipped``.
+
+    Raises:
+        TaskError: The data, or an attribute that was named, cannot be used; or none can.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    return _target(_open(spec), spec)
+
+
+def load_task(spec: TaskSpec) -> Task:
+    """Load a source task: a task folder, or one attribute of anything else.
+
+    Its id is the data's, with ``/attribute`` where the data offer several.
+
+    Raises:
+        TaskError: Several attributes and none, or more than one, was named; and as
+            :func:`load_target`.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    opened = _open(spec)
+    if len(opened.chosen) > 1:
+        raise TaskError(
+            f"{opened.raw.id} has {len(opened.chosen)} attributes: {', '.join(opened.chosen)}",
+            expected="one attribute for a source task",
+            hint="--attribute NAME",
+        )
+    task = _task(opened, opened.chosen[0], spec)
+    return task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Rows of one split that have a text: their texts, and the labels column by column."""
+
+    texts: tuple[str, ...]
+    pairs: tuple[str, ...] | None
+    columns: Mapping[str, Values]
+
+    def take(self, rows: Rows) -> _Texts:
+        pairs = None if self.pairs is None else tuple(self.pairs[row] for row in rows)
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return _Texts(tuple(self.texts[row] for row in rows), pairs, columns)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Data after the choice of columns and the split, before labels are read.
+
+    `chosen` are the attributes to load, `attributes` all that there are.
+    """
+
+    raw: RawData
+    attributes: tuple[str, ...]
+    chosen: tuple[str, ...]
+    splits: Mapping[SplitName, _Texts]
+    num_empty: int
+
+
+# ---------------------------------------------------------------------------- rows and columns
+
+
+def _open(spec: TaskSpec) -> _Opened:
+    raw = _read(spec)
+    texts = choose_texts(raw, spec)
+    offered = offered_attributes(raw, texts)
+    chosen = choose_attributes(raw, spec, offered)
+    attributes = tuple(dict.fromkeys((*offered, *chosen)))
+    has_splits = len(raw.splits) > 1
+    # A new split is stratified over all attributes, so that it serves whichever is chosen next.
+    needed = chosen if has_splits else attributes
+    splits = {split: _texts(raw, split, texts, needed) for split in raw.splits}
+    num_empty = sum(map(num_rows, raw.splits.values())) - sum(
+        len(rows.texts) for rows in splits.values()
+    )
+    if not splits[SplitName.TRAIN].texts:
+        raise TaskError(
+            f"every training row of {raw.id} has an empty text in column {texts[0]!r}",
+            expected="texts",
+            hint="name the text column with --text",
+        )
+    if not has_splits:
+        splits = _split(raw, splits[SplitName.TRAIN], texts, spec.split_seed)
+    return _Opened(raw, attributes, chosen, splits, num_empty)
+
+
+def _read(spec: TaskSpec) -> RawData:
+    path = spec.path.expanduser()
+    if path.is_dir():
+        raw = folders.read_folder(path)
+    elif path.is_file():
+        raw = files.read_data(path)
+    elif hub.is_hub_id(spec.location) and not _looks_local(path):
+        raw = hub.read_hub(spec)
+    else:
+        raise TaskError(
+            f"nothing at {spec.location!r}",
+            expected="a task folder, a target folder, a .csv, .tsv, .jsonl or .parquet file, or a"
+            " Hub dataset id owner/name",
+            hint="check the path",
+        )
+    if spec.test is not None:
+        test = files.read_table(Path(spec.test).expanduser())
+        raw = dataclasses.replace(raw, splits={**raw.splits, SplitName.TEST: test})
+    return dataclasses.replace(raw, id=check_id(spec.id or raw.id))
+
+
+def _looks_local(path: Path) -> bool:
+    """Return whether a path was meant, so that its name is not sent to the Hub."""
+    return path.suffix.lower() in files.SUFFIXES or path.parent.is_dir()
+
+
+def _texts(
+    raw: RawData, split: SplitName, texts: tuple[str, str | None], attributes: tuple[str, ...]
+) -> _Texts:
+    """Return a split's rows whose texts are not blank."""
+    columns = [raw.column(split, name) for name in texts if name is not None]
+    kept = [
+        row
+        for row, cells in enumerate(zip(*columns, strict=True))
+        if not any(is_missing(cell) for cell in cells)
+    ]
+    firsts, *seconds = (tuple(str(column[row]) for row in kept) for column in columns)
+    labels = {name: raw.column(split, name) for name in attributes}
+    return _Texts(
+        texts=firsts,
+        pairs=seconds[0] if seconds else None,
+        columns={name: [values[row] for row in kept] for name, values in labels.items()},
+    )
+
+
+def _split(
+    raw: RawData, rows: _Texts, texts: tuple[str, str | None], seed: int
+) -> dict[SplitName, _Texts]:
+    membership = np.hstack([strata(values) for values in rows.columns.values()])
+    split = stored_split(
+        split_places(raw.file, raw.id),
+        row_keys(rows.texts, rows.pairs),
+        membership,
+        columns=tuple(name for name in texts if name is not None),
+        seed=seed,
+    )
+    if split.new:
+        note(f"{raw.id}: {split.new} rows are new since {split.path} was made: training rows")
+    parts = {SplitName.TRAIN: split.train, SplitName.TEST: split.test}
+    return {name: rows.take(part) for name, part in parts.items()}
+
+
+# -------------------------------------------------------------------------------------- labels
+
+
+def _target(opened: _Opened, spec: TaskSpec) -> Target:
+    attributes: dict[str, Task] = {}
+    skipped: dict[str, str] = {}
+    for name in opened.chosen:
+        try:
+            attributes[name] = _task(opened, name, spec)
+        except TaskError as error:
+            if spec.attributes or len(opened.chosen) == 1:
+                raise
+            skipped[name] = str(error)
+            note(f"{opened.raw.id}: attribute {name} is left out: {error}")
+    if not attributes:
+        name, reason = next(iter(skipped.items()))
+        raise TaskError(
+            f"none of the {len(skipped)} attributes of {opened.raw.id} can be used;"
+            f" {name}: {reason}"
+        )
+    _refuse_same_ids(attributes)
+    return Target(id=opened.raw.id, attributes=attributes, skipped=skipped)
+
+
+def _refuse_same_ids(attributes: Mapping[str, Task]) -> None:
+    """Refuse columns such as ``is true`` and ``is-true``: results would be mixed up."""
+    columns = {task.id: name for name, task in attributes.items()}
+    for name, task in attributes.items():
+        if columns[task.id] != name:
+            raise TaskError(
+                f"columns {name!r} and {columns[task.id]!r} would both be called {task.id}",
+                expected="names that differ in letters or digits",
+                hint="rename one, or name the attributes with --attribute",
+            )
+
+
+def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
+    raw, splits = opened.raw, opened.splits
+    known = raw.known.get(name, LabelColumn())
+    columns = {split: rows.columns[name] for split, rows in splits.items()}
+    labels = read_labels(name, columns, known, kind=spec.kind, reading=spec.reading)
+    examples = {}
+    for split, rows in splits.items():
+        kept = labels.rows[split]
+        if len(kept):
+            part = rows.take(kept)
+            examples[split] = Examples(part.texts, part.pairs, labels.values[split])
+    metrics = _METRICS[labels.problem]
+    return Task(
+        id=f"{raw.id}/{to_id(name)}",
+        problem=labels.problem,
+        metric=known.metric if known.metric in metrics else metrics[0],
+        label_names=labels.names,
+        splits=examples,
+        metadata=raw.metadata,
+        dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
+    )

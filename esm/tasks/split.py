@@ -1,0 +1,223 @@
+"""Splits and samples: stratified, by seed, identical texts on one side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.errors import TaskError
+from esm.storage import hash_texts
+from esm.tasks.labels import distinct
+from esm.tasks.raw import Values, is_missing, is_number
+from esm.tasks.task import Examples, Problem, SplitName, Task
+
+Rows = npt.NDArray[np.int64]
+Membership = npt.NDArray[np.bool_]
+
+HELD_OUT_SHARE = 0.1
+MOST_HELD_OUT = 1000
+
+_MOST_STRATA_OF_NUMBERS = 20
+_BINS = 5
+_KEY_DIGITS = 32
+
+
+def row_keys(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
+    """Return a hash per row; identical texts (or text pairs) have the same one."""
+    seconds = ("",) * len(texts) if pairs is None else pairs
+    return [
+        hash_texts((text,), (second,))[:_KEY_DIGITS]
+        for text, second in zip(texts, seconds, strict=True)
+    ]
+
+
+def strata(values: Values) -> Membership:
+    """Return which rows have which label: what a split has to keep in proportion.
+
+    Args:
+        values: n raw labels of one attribute: classes, lists of them, numbers, or nulls.
+
+    Returns:
+        (n, s): a column per class; of numbers with more than 20 distinct values, per fifth.
+    """
+    filled = [value for value in values if not is_missing(value)]
+    if len(distinct(filled)) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
+        edges = np.quantile([float(value) for value in filled], np.linspace(0, 1, _BINS + 1))
+        bins = np.searchsorted(edges[1:-1], [_or_nan(value) for value in values])
+        values = [None if is_missing(v) else str(b) for v, b in zip(values, bins, strict=True)]
+    index = {name: column for column, name in enumerate(sorted(distinct(values)))}
+    membership = np.zeros((len(values), len(index)), dtype=np.bool_)
+    for row, value in enumerate(values):
+        for name in distinct([value]):
+            membership[row, index[name]] = True
+    return membership
+
+
+def _or_nan(value: Any) -> float:
+    return float("nan") if is_missing(value) else float(value)
+
+
+def split_rows(
+    keys: Sequence[str], membership: Membership, share: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Split rows in two by iterative stratification: the rarest label is dealt out first.
+
+    Rows with the same key are dealt as one, so that no text lies on both sides.
+
+    Args:
+        keys: n keys of the rows, see :func:`row_keys`.
+        membership: (n, s) labels of all attributes side by side, see :func:`strata`.
+        share: Share of the rows that the second part gets, in (0, 1).
+        seed: Decides the order of dealing and ties.
+
+    Returns:
+        Positions of the first and of the second part, ascending. The second may be empty where
+        there are only a few rows.
+
+    Source:
+        Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification of Multi-Label Data,
+        algorithm 1, for two parts; dealing groups of identical texts is ours.
+    """
+    rng = np.random.default_rng(seed)
+    _, group = np.unique(np.asarray(keys), return_inverse=True)
+    sizes = np.bincount(group)
+    counts = np.zeros((len(sizes), membership.shape[1]), dtype=np.int64)
+    np.add.at(counts, group, membership.astype(np.int64))
+    second = _deal(counts, sizes, share, rng)[group]
+    return np.flatnonzero(~second), np.flatnonzero(second)
+
+
+def _deal(
+    counts: npt.NDArray[np.int64],
+    sizes: npt.NDArray[np.int64],
+    share: float,
+    rng: np.random.Generator,
+) -> Membership:
+    """Return which of the g groups go to the second part; counts is (g, s) rows per label."""
+    shares = np.array([1.0 - share, share])
+    wanted = shares[:, None] * counts.sum(axis=0)  # (2, s) rows that each part still lacks
+    room = shares * sizes.sum()
+    undealt = counts.sum(axis=0)
+    is_open = np.ones(len(sizes), dtype=np.bool_)
+    second = np.zeros(len(sizes), dtype=np.bool_)
+
+    def deal(groups: Rows, need: npt.NDArray[np.float64]) -> None:
+        """Give each group to the part that needs it most; `need` is a view and goes along."""
+        order = rng.permutation(groups)
+        for member in order[np.argsort(-sizes[order], kind="stable")]:
+            side = int((need[1], room[1]) > (need[0], room[0]))
+            second[member] = side
+            wanted[side] -= counts[member]
+            room[side] -= sizes[member]
+        is_open[groups] = False
+
+    while undealt.any():
+        rarest = int(np.argmin(np.where(undealt > 0, undealt, np.inf)))
+        groups = np.flatnonzero(is_open & (counts[:, rarest] > 0))
+        deal(groups, wanted[:, rarest])
+        undealt = undealt - counts[groups].sum(axis=0)
+    deal(np.flatnonzero(is_open), room)
+    return second
+
+
+# ------------------------------------------------------------------- held-out rows and samples
+
+
+def held_out(task: Task, seed: int) -> tuple[Examples, Examples]:
+    """Return training rows and rows to judge by, without a look at the test rows.
+
+    The second are the validation rows where the task has them, else a stratified tenth of the
+    training rows, at most 1,000, which are then no longer among the first.
+
+    Raises:
+        TaskError: There are fewer than two distinct training texts to divide.
+    """
+    if SplitName.VALIDATION in task.splits:
+        return task.train, task.splits[SplitName.VALIDATION]
+    train = task.train
+    keys = row_keys(train.texts, train.pairs)
+    if len(set(keys)) < 2:
+        raise TaskError(
+            f"task {task.id} has {len(set(keys))} distinct training text",
+            expected="at least two, to train on one part and judge by the other",
+        )
+    share = min(HELD_OUT_SHARE, MOST_HELD_OUT / len(train))
+    first, second = split_rows(keys, strata(_labels_of(train, task.problem)), share, seed)
+    if len(second) == 0:
+        one = keys[int(np.random.default_rng(seed).integers(len(keys)))]
+        chosen = np.array([key == one for key in keys])
+        first, second = np.flatnonzero(~chosen), np.flatnonzero(chosen)
+    return train.take(first), train.take(second)
+
+
+def _labels_of(examples: Examples, problem: Problem) -> Values:
+    """Return labels in the form of raw values, for :func:`strata`."""
+    if problem is Problem.MULTILABEL:
+        return [[f"label {code}" for code in np.flatnonzero(row)] for row in examples.labels]
+    if problem is Problem.CLASSIFICATION:
+        return [f"class {code}" for code in examples.labels]
+    return [float(value) for value in examples.labels]
+
+
+def sample(examples: Examples, problem: Problem, size: int, seed: int) -> Examples:
+    """Draw rows without replacement, in proportion to classes, in the order of the data.
+
+    Every class (every label of a multi-label task) that occurs keeps at least one row where
+    ``size`` allows it. Amounts are drawn in proportion to their fifths.
+
+    Args:
+        examples: n rows.
+        problem: What their labels are.
+        size: Rows wanted; all are returned where there are no more.
+        seed: Decides which rows.
+
+    Raises:
+        TaskError: ``size`` is less than 1.
+    """
+    if size < 1:
+        raise TaskError(f"a sample of {size} rows", expected="at least 1")
+    if size >= len(examples):
+        return examples
+    rng = np.random.default_rng(seed)
+    membership = strata(_labels_of(examples, problem))
+    if problem is Problem.MULTILABEL:
+        chosen = _cover_and_fill(membership, size, rng)
+    else:
+        chosen = _draw_quotas(membership.argmax(axis=1), size, rng)
+    return examples.take(np.sort(chosen))
+
+
+def _draw_quotas(stratum: Rows, size: int, rng: np.random.Generator) -> Rows:
+    labels, counts = np.unique(stratum, return_counts=True)
+    quotas = _quotas(counts, size)
+    order = rng.permutation(len(stratum))
+    drawn = [
+        order[stratum[order] == label][:quota] for label, quota in zip(labels, quotas, strict=True)
+    ]
+    return np.concatenate(drawn)
+
+
+def _quotas(counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """Return how many rows of each class to draw: largest remainders, at least one each."""
+    exact = size * counts / counts.sum()
+    fewest = 1 if size >= len(counts) else 0
+    quotas = np.maximum(np.floor(exact).astype(np.int64), fewest)
+    while quotas.sum() < size:
+        quotas[np.argmax(exact - quotas)] += 1
+    while quotas.sum() > size:
+        quotas[np.argmax(np.where(quotas > fewest, quotas - exact, -np.inf))] -= 1
+    return quotas
+
+
+def _cover_and_fill(membership: Membership, size: int, rng: np.random.Generator) -> Rows:
+    """Draw a row for each label not yet covered, the rarest first, then any other rows."""
+    order = rng.permutation(len(membership))
+    chosen: list[int] = []
+    for label in np.argsort(membership.sum(axis=0), kind="stable"):
+        if len(chosen) < size and not membership[chosen, label].any():
+            chosen.append(int(order[np.argmax(membership[order, label])]))
+    others = order[~np.isin(order, chosen)]
+    return np.concatenate([np.array(chosen, dtype=np.int64), others[: size - len(chosen)]])

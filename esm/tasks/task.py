@@ -1,0 +1,176 @@
+"""What a task is: texts, labels, splits and the metric it is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.errors import TaskError
+from esm.storage import content_hash, hash_texts
+
+
+class Problem(StrEnum):
+    """What a model has to output."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    MULTILABEL = "multi-label"
+
+
+class Metric(StrEnum):
+    """The primary metric; higher is better for all of them."""
+
+    MACRO_F1 = "macro_f1"
+    ACCURACY = "accuracy"
+    MATTHEWS = "matthews"
+    SPEARMAN = "spearman"
+
+
+class SplitName(StrEnum):
+    """The three parts of a task's rows."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows of one split.
+
+    Attributes:
+        texts: n texts, in the file's order.
+        pairs: The n second texts of a pair task, else None.
+        labels: (n,) int64 in [0, c) for classification, (n,) float64 for regression,
+            (n, c) float64 of 0 and 1 for multi-label.
+    """
+
+    texts: tuple[str, ...]
+    pairs: tuple[str, ...] | None
+    labels: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        rows = (len(self.texts), len(self.pairs or self.texts), len(self.labels))
+        if len(set(rows)) != 1:
+            raise TaskError(
+                f"{rows[0]} texts, {rows[1]} second texts, {rows[2]} labels",
+                expected="as many of each",
+            )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: npt.NDArray[np.integer[Any]] | list[int]) -> Examples:
+        """Return the rows of these positions, in the order given."""
+        positions = np.asarray(rows, dtype=np.int64)
+        return Examples(
+            texts=tuple(self.texts[i] for i in positions),
+            pairs=None if self.pairs is None else tuple(self.pairs[i] for i in positions),
+            labels=self.labels[positions],
+        )
+
+    def content_hash(self) -> str:
+        """Return a hash of texts and labels."""
+        labels = np.ascontiguousarray(self.labels)
+        return content_hash(hash_texts(self.texts, self.pairs), labels.dtype.str, labels.tolist())
+
+
+@dataclass(frozen=True)
+class TaskMetadata:
+    """What is known of a task beside its rows; empty where nothing is stated."""
+
+    name: str = ""
+    language: str = ""
+    domain: str = ""
+    license: str = ""
+    origin: str = ""
+    citation: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One attribute to predict: the unit that is trained on, ranked for and validated.
+
+    Attributes:
+        id: For instance ``tweeteval-emotion``; an attribute of a target is ``target/attribute``.
+        problem: Kind of output.
+        metric: Primary metric.
+        label_names: Names of the c classes (or of the c labels of a multi-label task); empty for
+            regression.
+        splits: Train is always there; validation and test where the data have them.
+        metadata: Language, licence and so on.
+        dropped: How many rows were left out, by reason.
+    """
+
+    id: str
+    problem: Problem
+    metric: Metric
+    label_names: tuple[str, ...]
+    splits: Mapping[SplitName, Examples]
+    metadata: TaskMetadata = field(default_factory=TaskMetadata)
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if SplitName.TRAIN not in self.splits or len(self.train) == 0:
+            raise TaskError(f"task {self.id} has no training rows", expected="at least one")
+
+    @property
+    def train(self) -> Examples:
+        """The training rows."""
+        return self.splits[SplitName.TRAIN]
+
+    @property
+    def test(self) -> Examples:
+        """The test rows.
+
+        Raises:
+            TaskError: The task has none.
+        """
+        if SplitName.TEST not in self.splits:
+            raise TaskError(
+                f"task {self.id} has no test rows", expected="a test split", hint="--test FILE"
+            )
+        return self.splits[SplitName.TEST]
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether each example is two texts."""
+        return self.train.pairs is not None
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of a model's output: c classes or labels, 1 for regression."""
+        return max(len(self.label_names), 1)
+
+    def content_hash(self) -> str:
+        """Return a hash of everything that training and evaluation depend on."""
+        splits = {name: rows.content_hash() for name, rows in sorted(self.splits.items())}
+        return content_hash(self.problem, self.metric, list(self.label_names), splits)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The user's data: one or more attributes over the same texts.
+
+    Attributes:
+        id: Name of the target, for instance ``covid-infodemic-en``.
+        attributes: One task per attribute, by attribute name, in the file's order.
+        skipped: Attributes that were on offer but cannot be used, with the reason.
+    """
+
+    id: str
+    attributes: Mapping[str, Task]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.attributes:
+            raise TaskError(f"target {self.id} has no attribute", hint="--attribute NAME")
+
+    def content_hash(self) -> str:
+        """Return a hash over all attributes."""
+        return content_hash({name: task.content_hash() for name, task in self.attributes.items()})

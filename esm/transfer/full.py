@@ -1,0 +1,30 @@
+"""Full fine-tuning: every weight of the encoder is trained, and a head."""
+
+from __future__ import annotations
+
+import time
+
+from esm.encoder import Encoder
+from esm.finetune import HeadedEncoder, train
+from esm.runtime import seeded
+from esm.settings import FineTuneConfig, TransferConfig
+from esm.tasks.task import Examples, Task
+from esm.transfer.strategy import Transferred
+
+DEFAULT = FineTuneConfig(num_epochs=6, batch_size=16, learning_rate=1e-4)
+
+
+class Full:
+    """Train all weights."""
+
+    name = "full"
+
+    def fit(
+        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
+    ) -> Transferred:
+        """See :meth:`esm.transfer.strategy.Strategy.fit`."""
+        start = time.monotonic()
+        with seeded(seed):
+            model = HeadedEncoder(encoder, task)
+            train(model, rows, config.settings(DEFAULT, seed))
+        return Transferred.of(model, time.monotonic() - start)

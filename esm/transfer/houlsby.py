@@ -1,0 +1,38 @@
+"""Adapter training (Houlsby et al. 2019): bottlenecks, layer norms and a head, the rest frozen."""
+
+from __future__ import annotations
+
+import time
+
+from esm.adapters import adapter_parameters, freeze_all_but, insert_houlsby
+from esm.encoder import Encoder
+from esm.finetune import HeadedEncoder, train
+from esm.runtime import seeded
+from esm.settings import FineTuneConfig, TransferConfig
+from esm.tasks.task import Examples, Task
+from esm.transfer.strategy import Transferred
+
+DEFAULT = FineTuneConfig(num_epochs=10, batch_size=16, learning_rate=1e-3)
+
+
+class Houlsby:
+    """Train two bottleneck adapters per layer, the layer norms and a head.
+
+    Source:
+        Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", who sweep learning
+        rates from 3e-5 to 3e-3 and adapter widths from 8 to 256.
+    """
+
+    name = "houlsby"
+
+    def fit(
+        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
+    ) -> Transferred:
+        """See :meth:`esm.transfer.strategy.Strategy.fit`."""
+        start = time.monotonic()
+        with seeded(seed):
+            model = HeadedEncoder(encoder, task)
+            insert_houlsby(model.backbone, config.adapter_size)
+            freeze_all_but(model.backbone, adapter_parameters(model.backbone))
+            train(model, rows, config.settings(DEFAULT, seed))
+        return Transferred.of(model, time.monotonic() - start)

@@ -1,0 +1,86 @@
+"""``esm rank``: from a target and a pool to a ranking per attribute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esm.options import (
+    MachineOptions,
+    OutFile,
+    OutputOptions,
+    PoolFolder,
+    ReadingOptions,
+    Strict,
+    grouped,
+    write_out,
+)
+
+
+@grouped
+def rank(
+    target: Annotated[str, typer.Argument(help="Target folder, file or Hub id.")],
+    pool: PoolFolder,
+    reading: ReadingOptions,
+    machine: MachineOptions,
+    output: OutputOptions,
+    form: Annotated[
+        str, typer.Option("--map", help="Maps to score: anchored or published.")
+    ] = "anchored",
+    balance: Annotated[
+        str,
+        typer.Option(help="Weigh classes equally: auto (where the metric is macro-F1), on or off."),
+    ] = "auto",
+    max_examples: Annotated[
+        int, typer.Option(help="Training rows per attribute to use at most.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the sample of rows.")] = 0,
+    base: Annotated[
+        str | None, typer.Option(help="Base model; another one than the pool's is refused.")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Results table (target,source,performance) or validate run: print regret.",
+            metavar="TABLE",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Sources to print per attribute; 0 for all.")] = 10,
+    strict: Strict = False,
+    out: OutFile = None,
+) -> None:
+    """Rank the pool's sources for every attribute, with the predicted gain of each."""
+    from esm.evaluate import evaluate_rankings, ranking_table
+    from esm.pool import Pool
+    from esm.rank import RankConfig, rank_sources
+    from esm.settings import checked
+    from esm.tables import ranking_tables
+    from esm.validate import results_table
+
+    config = checked(
+        RankConfig,
+        {
+            "max_examples": max_examples,
+            "form": form,
+            "balance": balance,
+            "seed": seed,
+            "strict": strict,
+        },
+    )
+    ranking = rank_sources(
+        reading.spec(target),
+        Pool.open(pool),
+        config,
+        cache=machine.open_cache(),
+        device=machine.device,
+        base=base,
+    )
+    content = ranking.as_dict()
+    judged = None
+    if truth is not None:
+        judged = evaluate_rankings(ranking_table(ranking), results_table(truth))
+        content["truth"] = judged.as_dict()
+    write_out(out, content, ranking.records())
+    output.show(content, ranking_tables(ranking, judged, top=top))

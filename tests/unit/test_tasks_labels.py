@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+
+from esm.errors import TaskError
+from esm.tasks.labels import read_labels
+from esm.tasks.raw import LabelColumn
+from esm.tasks.task import Problem, SplitName
+
+TRAIN, TEST = SplitName.TRAIN, SplitName.TEST
+
+
+def labels_of(train, test=None, known=None, **options):
+    splits = {TRAIN: train} if test is None else {TRAIN: train, TEST: test}
+    return read_labels("x", splits, known or LabelColumn(), **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem", "names"),
+    [
+        (["b", "a", "b"], Problem.CLASSIFICATION, ("a", "b")),
+        ([True, False], Problem.CLASSIFICATION, ("False", "True")),
+        ([10, 9, 10], Problem.CLASSIFICATION, ("9", "10")),
+        ([1.0, 0.0], Problem.CLASSIFICATION, ("0", "1")),
+        (["1", 0], Problem.CLASSIFICATION, ("0", "1")),
+        (list(range(20)), Problem.CLASSIFICATION, tuple(map(str, range(20)))),
+        (list(range(21)), Problem.REGRESSION, ()),
+        ([0.5, 1.0], Problem.REGRESSION, ()),
+        ([["b", "a"], [], ["b"]], Problem.MULTILABEL, ("a", "b")),
+        ([[2], [1, 2]], Problem.MULTILABEL, ("1", "2")),
+    ],
+)
+def test_the_values_tell_the_problem(values, problem, names):
+    labels = labels_of(values)
+    assert (labels.problem, labels.names) == (problem, names)
+
+
+def test_codes_of_each_problem():
+    classes = labels_of(["b", "a", "b"])
+    np.testing.assert_array_equal(classes.values[TRAIN], np.array([1, 0, 1]))
+    assert classes.values[TRAIN].dtype == np.int64
+    amounts = labels_of([0.5, 2])
+    np.testing.assert_array_equal(amounts.values[TRAIN], np.array([0.5, 2.0]))
+    sets = labels_of([["b", "a"], [], ["b"]])
+    np.testing.assert_array_equal(sets.values[TRAIN], np.array([[1.0, 1], [0, 0], [0, 1]]))
+
+
+def test_rows_without_a_label_are_left_out_and_counted():
+    labels = labels_of(["a", None, "b", " ", "nan"], [None, "a", "c", "c"])
+    assert labels.rows[TRAIN].tolist() == [0, 2]
+    assert labels.rows[TEST].tolist() == [1]
+    assert labels.dropped == {"no label": 4, "label not in train": 2}
+    amounts = labels_of([0.5, float("nan"), 1.5])
+    assert amounts.rows[TRAIN].tolist() == [0, 2]
+    assert amounts.dropped == {"no label": 1}
+
+
+def test_a_label_set_with_a_label_not_in_train_is_left_out():
+    labels = labels_of([["a"], ["b"]], [["a", "c"], ["a", "b"], None])
+    assert labels.rows[TEST].tolist() == [1]
+    assert labels.dropped == {"label not in train": 1, "no label": 1}
+
+
+def test_only_train_decides_on_the_classes():
+    assert labels_of([1, 2, 1], [3, 2.5, "x", 2]).rows[TEST].tolist() == [3]
+
+
+def test_described_names_come_first_and_only_where_they_occur():
+    known = LabelColumn(names=("low", "middle", "high"))
+    assert labels_of(["high", "low", "odd"], known=known).names == ("low", "high", "odd")
+
+
+def test_a_reading_maps_labels_and_leaves_rows_out():
+    known = LabelColumn(
+        names=("2_no", "1_yes", "unsure"),
+        readings={"binary": {"1_yes": "yes", "2_no": "no", "unsure": None}},
+    )
+    labels = labels_of(["1_yes", "unsure", "2_no", None], ["unsure"], known, reading="binary")
+    assert labels.names == ("no", "yes")
+    assert labels.values[TRAIN].tolist() == [1, 0]
+    assert labels.rows[TRAIN].tolist() == [0, 2]
+    assert labels.dropped == {"no label": 1, "left out by the reading 'binary'": 2}
+
+
+def test_a_kind_overrides_the_guess():
+    assert labels_of([1, 2, 3], kind="regression").problem is Problem.REGRESSION
+    assert labels_of(list(range(50)), kind="classification").problem is Problem.CLASSIFICATION
+    assert labels_of(["1", "2.5"], kind="regression").values[TRAIN].tolist() == [1.0, 2.5]
+    described = LabelColumn(problem=Problem.REGRESSION)
+    assert labels_of([1, 2, 3], known=described).problem is Problem.REGRESSION
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "message"),
+    [
+        ([None, float("nan")], {}, "has no labels: all 2 training rows are empty, NaN"),
+        (["a", "a", None], {}, "one class or value only in its 2 training rows; expected at lea"),
+        ([0.5, 0.5], {}, "one class or value only"),
+        ([["a"], ["a"]], {}, "one class or value only"),
+        ([["a"], "b"], {}, "1 lists and 1 single values"),
+        ([{"a": 1}, {"a": 2}], {}, "holds dict values"),
+        ([f"a text {i}" for i in range(40)], {}, "40 distinct values in 40 rows: texts or ids"),
+        (["a", "b"], {"kind": "tagging"}, "kind 'tagging'; expected one of auto, classification"),
+        (["a", "b"], {"kind": "regression"}, "not finite numbers"),
+        ([0.5, float("inf")], {}, "not finite numbers"),
+        (["a", "b"], {"kind": "multi-label"}, "holds single values, but multi-label was asked"),
+        ([["a"], ["b"]], {"kind": "regression"}, "holds lists, but regression was asked for"),
+        (["a", "b"], {"reading": "binary"}, "no reading 'binary'; expected one of as-is"),
+    ],
+)
+def test_labels_that_cannot_be_used(values, options, message):
+    with pytest.raises(TaskError, match=message):
+        labels_of(values, **options)
+
+
+def test_an_incomplete_reading():
+    known = LabelColumn(readings={"binary": {"a": "yes"}})
+    with pytest.raises(TaskError, match="does not say what 'b' is"):
+        labels_of(["a", "b"], known=known, reading="binary")
+    with pytest.raises(TaskError, match="no reading 'other'; expected one of as-is, binary"):
+        labels_of(["a", "b"], known=known, reading="other")
