@@ -28,7 +28,8 @@ _HOME = {
     "measures": "esm.measures",
     "evaluate_rankings": "esm.evaluate",
     "Ledger": "esm.ledger",
-    "ValidationConfig": "esm.validate",
+    "ValidationConfig": "esm.plan",
+    "Validation": "esm.outcome",
     "validate_ranking": "esm.validate",
     "EsmError": "esm.errors",
 }

@@ -8,7 +8,6 @@ source for the attribute that is validated, but other labels.
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,3 +159,178 @@ def _post(labels: Mapping[str, int | None], rng: np.random.Generator) -> str:
     if (folk := labels["advice"]) is not None:
         sentences.append(_advice(words, folk, rng))
     return _dress(sentences, words, rng)
+
+
+# --------------------------------------------------------------------------------- tables of rows
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One generated source task: what it is about and how one of its texts is written."""
+
+    id: str
+    name: str
+    domain: str
+    label_names: tuple[str, ...]
+    write: Write
+    shuffled: bool = False
+
+
+_SOURCES = (
+    _Source("garden-claims", "Garden tips: does the writer stand by the tip?", "garden forum",
+            ("rejected", "endorsed"), _garden_by_view),
+    _Source("garden-plants", "Garden tips: flowers or vegetables?", "garden forum",
+            ("flower", "vegetable"), _garden_by_crop),
+    _Source("garden-shuffled", "Garden tips with permuted labels", "garden forum",
+            ("rejected", "endorsed"), _garden_by_view, shuffled=True),
+    _Source("kitchen-swaps", "Kitchen advice: which of two is advised?", "recipes",
+            ("bought", "home-made"), _kitchen),
+    _Source("support-tickets", "What a support request is about", "customer support",
+            ("account", "billing", "delivery"), _ticket),
+    _Source("travel-witness", "Travel stories: who went through it?", "travel notes",
+            ("hearsay", "first-hand"), _travel),
+)  # fmt: skip
+
+_QUESTIONS = {
+    "endorsed": ("Does the author hold that the remedy works?", ("no", "yes")),
+    "first_hand": ("Did the author go through what is told?", ("no", "yes")),
+    "advice": ("Which treatment is advised?", ("clinic", "home")),
+}
+
+
+class _Unused:
+    """Hands out texts that no other row of the demo has, compared without case and punctuation."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def draw(self, write: Callable[[], str]) -> str:
+        while True:
+            text = write()
+            key = " ".join(re.findall(r"\w+", text.lower()))
+            if key not in self._seen:
+                self._seen.add(key)
+                return text
+
+
+def _balanced(rows: int, classes: int, rng: np.random.Generator) -> list[int]:
+    return [int(label) for label in rng.permutation(np.arange(rows) % classes)]
+
+
+def _annotated(label: int, classes: int, rng: np.random.Generator) -> int:
+    """Return the label as an annotator recorded it: now and then another class."""
+    if rng.random() >= LABEL_NOISE:
+        return label
+    return int((label + rng.integers(1, classes)) % classes)
+
+
+def _source_rows(
+    source: _Source, rows: int, unused: _Unused, rng: np.random.Generator
+) -> dict[str, list[object]]:
+    classes = len(source.label_names)
+    labels = _balanced(rows, classes, rng)
+    texts = [unused.draw(lambda label=label: source.write(label, rng)) for label in labels]
+    recorded = [_annotated(label, classes, rng) for label in labels]
+    if source.shuffled:
+        recorded = [recorded[row] for row in rng.permutation(rows)]
+    return {"text": [*texts], "label": [*recorded]}
+
+
+def _target_rows(rows: int, unused: _Unused, rng: np.random.Generator) -> dict[str, list[object]]:
+    """Write posts; an attribute that a post says nothing about is null."""
+    columns: dict[str, list[int | None]] = {
+        name: [*_balanced(rows, len(names), rng)] for name, (_, names) in _QUESTIONS.items()
+    }
+    for name in columns:
+        if name != VALIDATED:
+            silent = set(rng.permutation(rows)[round(ANNOTATED_SHARE * rows) :].tolist())
+            columns[name] = [
+                None if row in silent else label for row, label in enumerate(columns[name])
+            ]
+    table: dict[str, list[object]] = {"text": []}
+    for row in range(rows):
+        labels = {name: column[row] for name, column in columns.items()}
+        table["text"].append(unused.draw(lambda labels=labels: _post(labels, rng)))
+    for name, (_, names) in _QUESTIONS.items():
+        table[name] = [
+            None if label is None else names[_annotated(label, len(names), rng)]
+            for label in columns[name]
+        ]
+    return table
+
+
+# ---------------------------------------------------------------------------------------- writing
+
+
+def write_demo_tasks(folder: Path, seed: int = 0) -> DemoTasks:
+    """Write the source tasks to ``folder/tasks`` and the target to ``folder/targets``.
+
+    Args:
+        folder: Made where it is missing; tasks of an earlier call are replaced.
+        seed: The same seed writes the same bytes.
+
+    Returns:
+        Where the tasks are and which sources are planted as the right answers.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    unused = _Unused()
+    target = folder / "targets" / TARGET_ID
+    _write_target(target, unused, np.random.default_rng([seed, 0]))
+    sources = []
+    for number, source in enumerate(_SOURCES, start=1):
+        path = folder / "tasks" / source.id
+        _write_source(path, source, unused, np.random.default_rng([seed, number]))
+        sources.append(path)
+    return DemoTasks(tuple(sources), target, PLANTED, VALIDATED, CONTROLS)
+
+
+def _write_source(
+    path: Path, source: _Source, unused: _Unused, rng: np.random.Generator
+) -> None:
+    description = {
+        "id": source.id,
+        "name": source.name,
+        "task_type": "classification",
+        "label_names": list(source.label_names),
+        "language": "en",
+        "domain": source.domain,
+        "metric": "macro_f1",
+        "license": LICENSE,
+        "origin": "esm.demo_tasks",
+        "train_rows": SOURCE_TRAIN_ROWS,
+        "test_rows": SOURCE_TEST_ROWS,
+    }
+    with atomic_folder(path) as temporary:
+        for split, rows in (("train", SOURCE_TRAIN_ROWS), ("test", SOURCE_TEST_ROWS)):
+            _write_table(temporary / f"{split}.parquet", _source_rows(source, rows, unused, rng))
+        (temporary / "task.json").write_text(to_json(description), encoding="utf-8")
+
+
+def _write_target(path: Path, unused: _Unused, rng: np.random.Generator) -> None:
+    description = {
+        "id": TARGET_ID,
+        "name": "Posts about invented remedies, three questions",
+        "attributes": {
+            name: {"question": question, "labels": list(names)}
+            for name, (question, names) in _QUESTIONS.items()
+        },
+        "language": "en",
+        "domain": "health posts",
+        "license": LICENSE,
+        "origin": "esm.demo_tasks",
+        "train_rows": TARGET_TRAIN_ROWS,
+        "test_rows": TARGET_TEST_ROWS,
+    }
+    with atomic_folder(path) as temporary:
+        for split, rows in (("train", TARGET_TRAIN_ROWS), ("test", TARGET_TEST_ROWS)):
+            _write_table(temporary / f"{split}.parquet", _target_rows(rows, unused, rng))
+        (temporary / "target.json").write_text(to_json(description), encoding="utf-8")
+
+
+def _write_table(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(dict(columns)), path, compression="zstd")

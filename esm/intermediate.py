@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from esm.storage import atomic_folder, content_hash
 if TYPE_CHECKING:
     from esm.encoder import Encoder
 
+MODELS_NAME = "models"
+
 
 def model_folder(models: Path, key: RunKey) -> Path:
     """Return where the tuned encoder that a run starts from is kept between runs."""
@@ -28,6 +29,29 @@ def pool_model(entry: PoolEntry, source_seed: int | None) -> Path | None:
     return entry.model_folder if source_seed == entry.record.fine_tune.seed else None
 
 
+def load_base(pool: Pool, device: str = "auto") -> Encoder:
+    """Load a pool's base model.
+
+    Raises:
+        EncoderError: It cannot be loaded.
+        PoolError: Its weights are not those the pool was built with.
+    """
+    from esm.build import check_base
+    from esm.encoder import Encoder
+
+    identity = pool.manifest.base
+    config = EncoderConfig(
+        model=identity.model,
+        revision=pool.manifest.revision,
+        pooling=identity.pooling,
+        max_length=identity.max_length,
+        precision=identity.precision,
+    )
+    encoder = Encoder.load(config, device)
+    check_base(pool, encoder)
+    return encoder
+
+
 class TunedModels:
     """Tuned encoders: taken from the pool or a folder, else made once and put there.
 
@@ -35,31 +59,16 @@ class TunedModels:
 
     Args:
         pool: Tells how each source was fine-tuned.
+        base: The pool's base model.
         models: Folder for the encoders that the pool does not keep.
-        device: Device to compute on.
     """
 
-    def __init__(self, pool: Pool, models: Path, device: str = "auto") -> None:
+    def __init__(self, pool: Pool, base: Encoder, models: Path) -> None:
         self._pool = pool
+        self._base = base
         self._models = models
-        self._device = device
         self._failed: dict[Path, EsmError] = {}
         self._latest: tuple[Path, Encoder] | None = None
-
-    @cached_property
-    def base(self) -> Encoder:
-        """The pool's base model.
-
-        Raises:
-            EncoderError: It cannot be loaded.
-            PoolError: Its weights are not those the pool was built with.
-        """
-        from esm.build import check_base
-        from esm.encoder import Encoder
-
-        encoder = Encoder.load(self._config(self._pool.manifest.base.model), self._device)
-        check_base(self._pool, encoder)
-        return encoder
 
     def encoder(self, key: RunKey) -> Encoder:
         """Return the encoder that a run starts from.
@@ -69,7 +78,7 @@ class TunedModels:
                 or its fine-tuning failed.
         """
         if key.source == NO_TRANSFER:
-            return self.base
+            return self._base
         folder = model_folder(self._models, key)
         if folder in self._failed:
             raise self._failed[folder]
@@ -88,7 +97,8 @@ class TunedModels:
         entry = self._pool.entry(key.source)
         kept = pool_model(entry, key.source_seed) or folder
         if kept.is_dir():
-            return Encoder.load(self._config(str(kept)), self._device)
+            config = self._base.config.model_copy(update={"model": str(kept), "revision": None})
+            return Encoder.load(config, str(self._base.device))
         tuned = self._fine_tune(entry, key)
         with atomic_folder(folder) as unfinished:
             tuned.save(unfinished)
@@ -107,15 +117,4 @@ class TunedModels:
             )
         note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
         settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
-        return fine_tune(self.base, task, settings).encoder
-
-    def _config(self, model: str) -> EncoderConfig:
-        identity = self._pool.manifest.base
-        is_base = model == identity.model
-        return EncoderConfig(
-            model=model,
-            revision=self._pool.manifest.revision if is_base else None,
-            pooling=identity.pooling,
-            max_length=identity.max_length,
-            precision=identity.precision,
-        )
+        return fine_tune(self._base, task, settings).encoder

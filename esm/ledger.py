@@ -72,8 +72,9 @@ class RunKey(BaseModel):
     """Everything that determines the outcome of a run on one kind of machine.
 
     Attributes:
-        target: Id of the target task (``target/attribute``).
-        target_hash: Hash of that attribute's texts, labels and splits.
+        target: Id of the target.
+        attribute: Name of the attribute.
+        target_hash: Hash of the attribute's texts, labels and splits.
         base: Hash of the base model's identity.
         source: Id of the source task, or ``none``.
         source_hash: Hash of the source's rows and fine-tuning settings; None for ``none``.
@@ -88,6 +89,7 @@ class RunKey(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str
+    attribute: str
     target_hash: str
     base: str
     source: str

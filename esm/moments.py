@@ -142,7 +142,7 @@ class Moments:
         return FeatureMoments(
             scatter=(scatter + scatter.T) / 2,
             cross=self._mapped_rows(source_map, self.cross),
-            mean=mean + source_map.bias.astype(np.float64),
+            mean=mean + source_map.bias,
             label_means=self.label_means,
             label_squares=self.label_squares,
             count=self.count,
@@ -162,8 +162,8 @@ class Moments:
 
     def _mapped_rows(self, source_map: EmbeddingSpaceMap, rows: Float64) -> Float64:
         """Apply a map's linear part to (m, k) rows of moments, giving (d, k)."""
-        mapped: Float64 = source_map.linear(rows[: self.width], rows[self.width :])
-        return mapped
+        mapped = source_map.linear(rows[: self.width], rows[self.width :])
+        return mapped.astype(np.float64, copy=False)
 
 
 def _check_rows(arrays: list[Numbers]) -> None:
@@ -192,7 +192,8 @@ def normalise_weights(weights: Numbers | None, count: int) -> Float64:
     scale = weights.astype(np.float64)
     if not (np.isfinite(scale).all() and (scale > 0).all()):
         raise FitError("weights that are not positive", expected="finite numbers above 0")
-    return scale * (count / scale.sum())
+    normalised: Float64 = scale * (count / scale.sum())
+    return normalised
 
 
 def label_columns(problem: Problem, labels: Numbers, num_classes: int) -> Float64:
@@ -245,7 +246,8 @@ def _one_hot(labels: Numbers, num_classes: int) -> Float64:
             expected="at least two classes",
             hint="score more rows, or leave the attribute out",
         )
-    return (labels[:, None] == present).astype(np.float64)
+    columns: Float64 = (labels[:, None] == present).astype(np.float64)
+    return columns
 
 
 def balance_weights(labels: Numbers) -> Float64:

@@ -94,14 +94,17 @@ class Run:
     """One training run.
 
     Attributes:
-        attribute: Name of the attribute.
         arm: Why it is run.
         key: Everything that determines it.
     """
 
-    attribute: str
     arm: Arm
     key: RunKey
+
+    @property
+    def attribute(self) -> str:
+        """Name of the attribute."""
+        return self.key.attribute
 
     @property
     def source(self) -> str:
@@ -183,7 +186,7 @@ def plan_validation(
     for name in names:
         plain = _plain_key(target, name, pool, config)
         for arm, source in _arms(name, ranking.attributes[name], entries, config):
-            runs += [Run(name, arm, key) for key in _keys(plain, entries.get(source), config)]
+            runs += [Run(arm, key) for key in _keys(plain, entries.get(source), config)]
     tasks = {name: target.attributes[name] for name in names}
     return Plan(
         target=target.id,
@@ -241,7 +244,8 @@ def _arms(
 def _plain_key(target: Target, name: str, pool: Pool, config: ValidationConfig) -> RunKey:
     """Return the key of an attribute's first run without transfer."""
     return RunKey(
-        target=f"{target.id}/{name}",
+        target=target.id,
+        attribute=name,
         target_hash=target.attributes[name].content_hash(),
         base=pool.manifest.base.content_hash(),
         source=NO_TRANSFER,

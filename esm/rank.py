@@ -28,7 +28,7 @@ from esm.scorers.logme import LogME
 from esm.settings import EncoderConfig
 from esm.storage import read_json, write_json
 from esm.tasks.spec import TaskSpec
-from esm.tasks.split import sample
+from esm.tasks.split import sample_together
 from esm.tasks.task import Examples, Metric, Problem, Target, Task
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class RankConfig(BaseModel):
     """Settings of a ranking.
 
     Attributes:
-        max_examples: Training rows per attribute that are used, a stratified sample; fewer rows
-            are used as they are.
+        max_examples: Training texts that are used, one stratified sample for all attributes, so
+            that each text is embedded once; where there are fewer, all.
         form: Which maps to score.
         balance: Class balance of the score.
         seed: Seed of the sample.
@@ -317,11 +317,8 @@ class _TargetTexts:
         cache: EmbeddingCache,
         pool: Pool,
     ) -> _TargetTexts:
-        """Sample rows per attribute, embed their union, lift where the maps want it."""
-        examples = {
-            name: sample(task.train, task.problem, config.max_examples, config.seed)
-            for name, task in target.attributes.items()
-        }
+        """Sample texts for all attributes, embed them, lift where the maps want it."""
+        examples = sample_together(target, config.max_examples, config.seed)
         place: dict[tuple[str, str | None], int] = {}
         positions = {
             name: np.array([place.setdefault(key, len(place)) for key in _keys(rows)])

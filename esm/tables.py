@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esm.measures import NO_TRANSFER
 from esm.report import MISSING, Table, duration, number, size
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
+    from esm.demo import Verdict
+    from esm.estimate import Estimate
     from esm.evaluate import Evaluation
+    from esm.outcome import AttributeResult, Validation
+    from esm.plan import Plan
     from esm.pool import Pool, PoolEntry, Skipped
     from esm.rank import AttributeRanking, Ranking
 
-_NAMES = frozenset({"source", "task", "attribute", "target", "measure", "arm", "language"})
+_NAMES = frozenset({"source", "target", "arm"})
 
 
 # --------------------------------------------------------------------------------------- ranking
@@ -178,32 +183,188 @@ def _measure(judged: Mapping[str, float | None], name: str) -> str:
     return number(judged[name], 2 if name.startswith("regret") else 3)
 
 
+# ------------------------------------------------------------------------------------ validation
+
+
+def plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
+    """Return what a validation would run, and what it would cost."""
+    counted: dict[tuple[str, str, str], int] = {}
+    for run in plan.runs:
+        arm = (run.attribute, run.arm, run.source)
+        counted[arm] = counted.get(arm, 0) + 1
+    rows = [
+        (attribute, arm, source, str(runs), str(plan.num_train[attribute]))
+        for (attribute, arm, source), runs in counted.items()
+    ]
+    notes = [
+        f"{len(plan.runs)} runs, {cost.done} of them done; {cost.fine_tunings} sources to fine-tune"
+        " first",
+        f"about {duration(cost.seconds)} and {size(cost.bytes)} of disk, from {cost.basis}",
+        *skipped_notes(plan.skipped),
+    ]
+    columns = ("attribute", "arm", "source", "runs", "training rows")
+    return [Table(f"plan for {plan.target}", columns, rows, notes, frozenset(columns[:3]))]
+
+
+def validation_tables(validation: Validation) -> list[Table]:
+    """Return one table per attribute: performance of every arm, gain over no transfer, regret."""
+    tables = [
+        _validated(validation, name, found) for name, found in validation.attributes.items()
+    ]
+    notes = [
+        f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm;"
+        f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
+        f"± standard error {validation.standard_error}",
+        "gain: mean difference to no transfer with the same seed, points of the metric (x 100)",
+    ]
+    notes += [
+        f"{failure.attribute} after {failure.source}: {failure.runs} runs failed: {failure.reason}"
+        for failure in validation.failures
+    ]
+    return [*tables, Table("", (), (), [*notes, *skipped_notes(validation.skipped)])]
+
+
+def _validated(validation: Validation, name: str, found: AttributeResult) -> Table:
+    rows = [
+        (
+            arm.arm,
+            arm.source,
+            str(arm.rank or MISSING),
+            number(arm.predicted_gain, 4, sign=True),
+            str(arm.runs),
+            _plus_minus(arm.mean, arm.standard_error),
+            _plus_minus(arm.gain, arm.gain_standard_error, sign=True),
+            *(_metric(name, value) for name, value in arm.metrics.items() if name != found.metric),
+            number(100 * arm.trained_share, 1),
+            duration(arm.seconds),
+        )
+        for arm in found.arms
+    ]
+    others = [metric for metric in found.arms[0].metrics if metric != found.metric] if rows else []
+    columns = (
+        "arm",
+        "source",
+        "rank",
+        "predicted gain",
+        "runs",
+        found.metric,
+        "gain",
+        *others,
+        "trained %",
+        "time",
+    )
+    notes = []
+    if found.regret:
+        regrets = ", ".join(f"{k} {number(value, 2)} %" for k, value in found.regret.items())
+        notes.append(
+            f"realised {regrets} over the {len(found.measured)} measured sources:"
+            f" {', '.join(found.measured)}"
+        )
+    title = f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
+    return Table(title, columns, rows, notes, _NAMES)
+
+
+def _metric(name: str, value: float) -> str:
+    """Format a metric: fractions in points, errors in the label's unit."""
+    return number(value) if name == "mae" else number(100 * value, 1)
+
+
+def _plus_minus(value: float | None, error: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return MISSING
+    spread = "" if error is None else f" ± {100 * error:.1f}"
+    return number(100 * value, 1, sign=sign) + spread
+
+
+def verdict_tables(verdict: Verdict) -> list[Table]:
+    """Return what the demo had planted and what it found."""
+    rows = [
+        (attribute, planted, verdict.ranked_first[attribute])
+        for attribute, planted in verdict.planted.items()
+    ]
+    planted = verdict.planted[verdict.validated]
+    none = verdict.performance.get(NO_TRANSFER)
+    found = "won" if verdict.holds else "did not win"
+    notes = [
+        f"{verdict.validated}: {planted} {found} in ranking and training:"
+        f" {number(100 * verdict.performance[planted], 1)} against"
+        f" {_plus_minus(none, None)} without transfer"
+    ]
+    columns = ("attribute", "planted source", "ranked first")
+    return [Table("what was planted, what was found", columns, rows, notes, frozenset(columns))]
+
+
 # ----------------------------------------------------------------------------------------- tasks
 
+_SPLITS = ("train", "validation", "test")
 
-def task_list(found: Sequence[Mapping[str, Any]], skipped: Sequence[Mapping[str, str]]) -> list[Table]:
+
+def task_list(
+    found: Sequence[Mapping[str, Any]], skipped: Sequence[Mapping[str, str]]
+) -> list[Table]:
     """Return one line per attribute of every description (see :mod:`esm.tasks.describe`)."""
-    rows = []
-    for described in found:
-        for name, attribute in described["attributes"].items():
-            splits = attribute["splits"]
-            rows.append(
-                (
-                    described["id"],
-                    name,
-                    attribute["problem"] + (" (pairs)" if attribute["is_pair"] else ""),
-                    str(len(attribute["label_names"])) if attribute["label_names"] else MISSING,
-                    *(str(splits[s]["rows"]) if s in splits else MISSING for s in _SPLITS),
-                    attribute["metric"],
-                    described["language"] or MISSING,
-                    described["license"] or MISSING,
-                )
-            )
-    columns = ("task", "attribute", "problem", "classes", *_SPLITS, "metric", "language", "licence")
-    left = _NAMES | {"problem", "metric", "licence"}
+    rows = [
+        (
+            attribute["id"],
+            attribute["problem"] + (" of pairs" if attribute["is_pair"] else ""),
+            str(len(attribute["label_names"])) if attribute["label_names"] else MISSING,
+            *(_rows(attribute, split) for split in _SPLITS),
+            attribute["metric"],
+            attribute["metadata"]["language"] or MISSING,
+            attribute["metadata"]["license"] or MISSING,
+        )
+        for described in found
+        for attribute in described["attributes"].values()
+    ]
+    columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "licence")
+    left = frozenset({"task", "problem", "metric", "language", "licence"})
     notes = [f"{len(skipped)} skipped:"] if skipped else []
     notes += [f"  {skip['source']}: {skip['reason']}" for skip in skipped]
-    return [Table(f"{len(found)} tasks", columns, rows, notes, left)]
+    return [Table("", columns, rows, notes, left)]
 
 
-_SPLITS = ("train", "validation", "test")
+def _rows(attribute: Mapping[str, Any], split: str) -> str:
+    return str(attribute["splits"][split]["rows"]) if split in attribute["splits"] else MISSING
+
+
+def task_details(described: Mapping[str, Any]) -> list[Table]:
+    """Return, per attribute of a description, rows and balance of every split, and warnings."""
+    tables = [_details(attribute) for attribute in described["attributes"].values()]
+    if described["skipped"]:
+        rows = list(described["skipped"].items())
+        title = "columns that cannot be predicted"
+        columns = ("column", "reason")
+        tables.append(Table(title, columns, rows, left=frozenset(columns)))
+    return tables
+
+
+def _details(attribute: Mapping[str, Any]) -> Table:
+    splits = [name for name in _SPLITS if name in attribute["splits"]]
+    rows = [
+        ("rows", *(_rows(attribute, split) for split in splits)),
+        ("words, median", *(_words(attribute, split, "median") for split in splits)),
+        ("words, longest", *(_words(attribute, split, "max") for split in splits)),
+        ("duplicate rows", *(str(attribute["splits"][s]["duplicates"]) for s in splits)),
+    ]
+    for label in attribute["splits"]["train"]["labels"]:
+        shares = [attribute["splits"][split]["labels"][label] for split in splits]
+        rows.append((f"  {label}", *(_share(share) for share in shares)))
+    notes = [f"{count} rows left out: {reason}" for reason, count in attribute["dropped"].items()]
+    if attribute["shared_train_test"]:
+        notes.append(
+            f"{attribute['shared_train_test']} texts are in train and in test: results on test will"
+            " flatter"
+        )
+    pairs = " of pairs" if attribute["is_pair"] else ""
+    title = f"{attribute['id']}: {attribute['problem']}{pairs}, metric {attribute['metric']}"
+    return Table(title, ("", *splits), rows, notes, frozenset({""}))
+
+
+def _words(attribute: Mapping[str, Any], split: str, which: str) -> str:
+    return number(attribute["splits"][split]["words"][which], 0)
+
+
+def _share(share: Mapping[str, float] | float) -> str:
+    if isinstance(share, Mapping):
+        return f"{share['rows']:.0f} ({100 * share['share']:.0f} %)"
+    return number(share)

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import ValidationError as PydanticError
 
 from esm.errors import MapError
 from esm.maps.forms import Array, DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
+from esm.settings import BaseIdentity
 from esm.storage import load_tensors, read_json, save_tensors, write_json
-
-if TYPE_CHECKING:
-    from esm.settings import BaseIdentity
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -28,7 +26,6 @@ _OUR_KEY = "esm_transfer"
 # hf-dataset-selector takes the tensors' names from this version and does not notice when they
 # are not there: its "0.1.0" would read our weights as random numbers.
 _PEER_VERSION = "0.2.1"
-
 
 
 class MapConfig(BaseModel):
@@ -43,8 +40,7 @@ class MapConfig(BaseModel):
         dtype: Number format of the weights on disk.
         source: Id of the source task.
         base_model: Name of the base model, "" where a map made elsewhere does not say.
-        base: The base model's :class:`~esm.encoder.BaseIdentity` as JSON; None for a map made
-            elsewhere, which only names it.
+        base: The base model in full; None for a map made elsewhere, which only names it.
         lift: Hash of the lift the map was fitted with, None without lift.
     """
 
@@ -58,7 +54,7 @@ class MapConfig(BaseModel):
     dtype: Literal["float16", "float32"]
     source: str
     base_model: str
-    base: dict[str, str | int] | None
+    base: BaseIdentity | None
     lift: str | None
 
     @classmethod
@@ -228,10 +224,9 @@ def _check_base(config: MapConfig, base: BaseIdentity, folder: Path) -> None:
     if config.base is None:
         differing = [] if config.base_model == base.model else ["model"]
     else:
-        ours = base.model_dump(mode="json")
+        ours, theirs = base.model_dump(), config.base.model_dump()
         # The name is how a user happened to call the weights; their hash is what counts.
-        keys = sorted((ours.keys() | config.base.keys()) - {"model"})
-        differing = [key for key in keys if ours.get(key) != config.base.get(key)]
+        differing = [key for key in ours if key != "model" and ours[key] != theirs[key]]
     if differing:
         raise MapError(
             f"{folder} was fitted for base model {config.base_model!r}, which differs in"

@@ -166,7 +166,7 @@ class LowRankMap(EmbeddingSpaceMap):
     bias: Array
 
     def __post_init__(self) -> None:
-        _check_arrays({**self.tensors(), "scale": np.array(self.scale, self.bias.dtype)})
+        _check_arrays(self.tensors())
         shapes = (self.left.shape, self.right.shape, self.bias.shape)
         match shapes:
             case ((d, r), (p, q), (e,)) if d == e and r == q and min(d, p, r) > 0:
@@ -192,20 +192,21 @@ class LowRankMap(EmbeddingSpaceMap):
             raise ShapeError("no lifted features", expected=f"({self.lift_width}, k)")
         kind = np.result_type(base.dtype, np.float32)
         learned = self.left.astype(kind) @ (self.right.T.astype(kind) @ lifted)
-        return kind.type(self.scale) * base + learned
+        mapped: Array = kind.type(self.scale) * base + learned
+        return mapped
 
     def tensors(self) -> dict[str, Array]:
-        """Return scale (), left, right and bias."""
-        scale = np.array(self.scale, dtype=self.bias.dtype)
+        """Return scale (1,), left, right and bias."""
+        scale = np.array([self.scale], dtype=self.bias.dtype)
         return {"scale": scale, "left": self.left, "right": self.right, "bias": self.bias}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Array]) -> Self:
-        """Build the map from scale (), left, right and bias."""
+        """Build the map from scale (1,), left, right and bias."""
         _check_names(tensors, ("bias", "left", "right", "scale"))
-        if tensors["scale"].shape != ():
+        if tensors["scale"].shape != (1,):
             raise MapError(f"scale of shape {tensors['scale'].shape}", expected="one number")
-        scale = float(tensors["scale"])
+        scale = float(tensors["scale"][0])
         return cls(scale, tensors["left"], tensors["right"], tensors["bias"])
 
 

@@ -148,7 +148,7 @@ class _Spectrum:
         return cls(
             eigenvalues=np.square(singular)[:, None],
             projections=projections,
-            outside=_not_negative(np.square(columns).sum(0) - np.square(projections).sum(0)),
+            outside=np.square(columns - left @ projections).sum(0),
             offset=np.zeros((len(singular), 1)),
             label_offset=np.zeros(columns.shape[1]),
             width=features.shape[1],
@@ -169,10 +169,13 @@ class _Spectrum:
             np.where(real[:, None], eigenvalues, 1.0)
         )
         projections = inverse_root * (basis.T @ moments.cross)
+        outside = moments.label_squares - np.square(projections).sum(0)
+        if real.sum() == count - 1:
+            outside = np.zeros_like(outside)  # the features span all of the centred labels
         return cls(
             eigenvalues=eigenvalues,
             projections=projections,
-            outside=_not_negative(moments.label_squares - np.square(projections).sum(0)),
+            outside=np.maximum(outside, 0.0),
             offset=np.sqrt(count) * (basis.T @ moments.mean)[:, None],
             label_offset=np.sqrt(count) * moments.label_means,
             width=width,
@@ -244,14 +247,7 @@ def _evidences(spectrum: _Spectrum, variant: Variant, max_updates: int) -> Float
     return evidence
 
 
-def _not_negative(squares: Float64) -> Float64:
-    """Remove the negative zeros that rounding leaves of a difference of squares."""
-    return np.maximum(squares, 0.0)
-
-
-def _checked(
-    features: npt.NDArray[Any], labels: npt.NDArray[Any]
-) -> tuple[Float64, Float64]:
+def _checked(features: npt.NDArray[Any], labels: npt.NDArray[Any]) -> tuple[Float64, Float64]:
     """Return features (n, d) and label columns (n, K) as float64, or say what is wrong."""
     features, labels = np.asarray(features), np.asarray(labels)
     if features.ndim != 2 or not features.size:

@@ -98,8 +98,6 @@ def _looks_like_texts(values: Values) -> bool:
 
 def _has_few_values(values: Values) -> bool:
     filled = [value for value in values if not is_missing(value)]
-    if any(isinstance(value, dict) for value in filled):
-        return False
     count = len(distinct(filled))
     few = _FEWEST_VALUES <= count <= _MOST_VALUES
     return few and count <= _LARGEST_SHARE_OF_ROWS * len(filled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ def describe(target: Target) -> dict[str, Any]:
 
     Returns:
         ``id``; ``skipped`` (reason by attribute); ``attributes``: by name ``id``, ``problem``,
-        ``metric``, ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason),
-        ``shared_train_test`` (distinct texts on both sides, null without test rows) and
+        ``metric``, ``metadata``, ``is_pair``, ``label_names``, ``dropped`` (rows left out, by
+        reason), ``shared_train_test`` (distinct texts on both sides, null without test rows) and
         ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
         ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
         class, or minimum, median and maximum of the amounts.
@@ -33,6 +34,7 @@ def _task(task: Task) -> dict[str, Any]:
         "id": task.id,
         "problem": task.problem.value,
         "metric": task.metric.value,
+        "metadata": asdict(task.metadata),
         "is_pair": task.is_pair,
         "label_names": list(task.label_names),
         "splits": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ AS_IS = "as-is"
 AUTO = "auto"
 NO_LABEL = "no label"
 NOT_IN_TRAIN = "label not in train"
+
+_Label = str | bool | int | float
 
 # Whole numbers with more distinct values than this are amounts, not classes.
 _MOST_NUMBERED_CLASSES = 20
@@ -102,14 +104,21 @@ def read_labels(
 
 
 def distinct(values: Iterable[Any]) -> set[str]:
-    """Return the names of the labels that occur; those inside the lists of a list column."""
-    return {
-        label_name(item)
-        for value in values
-        if not _is_unlabelled(value)
-        for item in (value if isinstance(value, list) else [value])
-        if not _is_unlabelled(item)
-    }
+    """Return the names of the labels that occur; those inside the lists of a list column.
+
+    Values that cannot be labels, such as dates and records, have no names.
+    """
+    # With the type, because True equals 1; as a set first, because columns have few values.
+    found = {(type(item), item) for item in _items(values) if isinstance(item, _Label)}
+    return {label_name(item) for _, item in found if not _is_unlabelled(item)}
+
+
+def _items(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        elif value is not None:
+            yield value
 
 
 def label_name(value: object) -> str:
@@ -158,10 +167,10 @@ def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Probl
             f"column {column!r} has {lists} lists and {len(train) - lists} single values",
             expected="one or the other",
         )
-    odd = [value for value in train if not isinstance(value, str | bool | int | float | list)]
-    if odd:
+    odd = next((item for item in _items(train) if not isinstance(item, _Label | None)), None)
+    if odd is not None:
         raise TaskError(
-            f"column {column!r} holds {type(odd[0]).__name__} values",
+            f"column {column!r} holds {type(odd).__name__} values",
             expected="strings, numbers, truth values or lists of strings",
         )
     problem = _asked_for(kind) or known.problem or _guess(column, train)

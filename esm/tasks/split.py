@@ -12,7 +12,7 @@ from esm.errors import TaskError
 from esm.storage import hash_texts
 from esm.tasks.labels import distinct
 from esm.tasks.raw import Values, is_missing, is_number
-from esm.tasks.task import Examples, Problem, SplitName, Task
+from esm.tasks.task import Examples, Problem, SplitName, Target, Task
 
 Rows = npt.NDArray[np.int64]
 Membership = npt.NDArray[np.bool_]
@@ -190,6 +190,38 @@ def sample(examples: Examples, problem: Problem, size: int, seed: int) -> Exampl
     return examples.take(np.sort(chosen))
 
 
+def sample_together(target: Target, size: int, seed: int) -> dict[str, Examples]:
+    """Draw texts once for all attributes of a target, stratified over all their labels.
+
+    Args:
+        target: The target; only its training rows are drawn from.
+        size: Distinct texts wanted (up to rounding); all are taken where there are no more.
+        seed: Decides which.
+
+    Returns:
+        The rows of each attribute whose texts were drawn, in the order of the data. An attribute
+        that is not annotated on all texts has fewer.
+    """
+    rows = {name: task.train for name, task in target.attributes.items()}
+    keys = {name: row_keys(train.texts, train.pairs) for name, train in rows.items()}
+    place = {key: i for i, key in enumerate(sorted({key for one in keys.values() for key in one}))}
+    if len(place) <= size:
+        return rows
+    columns = []
+    for name, task in target.attributes.items():
+        own = strata(_labels_of(rows[name], task.problem))
+        membership = np.zeros((len(place), own.shape[1]), dtype=np.bool_)
+        np.logical_or.at(membership, [place[key] for key in keys[name]], own)
+        columns.append(membership)
+    _, drawn = split_rows(list(place), np.hstack(columns), size / len(place), seed)
+    chosen = np.zeros(len(place), dtype=np.bool_)
+    chosen[drawn] = True
+    return {
+        name: train.take([row for row, key in enumerate(keys[name]) if chosen[place[key]]])
+        for name, train in rows.items()
+    }
+
+
 def _draw_quotas(stratum: Rows, size: int, rng: np.random.Generator) -> Rows:
     labels, counts = np.unique(stratum, return_counts=True)
     quotas = _quotas(counts, size)
@@ -204,7 +236,7 @@ def _quotas(counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
     """Return how many rows of each class to draw: largest remainders, at least one each."""
     exact = size * counts / counts.sum()
     fewest = 1 if size >= len(counts) else 0
-    quotas = np.maximum(np.floor(exact).astype(np.int64), fewest)
+    quotas: npt.NDArray[np.int64] = np.maximum(np.floor(exact).astype(np.int64), fewest)
     while quotas.sum() < size:
         quotas[np.argmax(exact - quotas)] += 1
     while quotas.sum() > size:

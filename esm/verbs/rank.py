@@ -34,7 +34,7 @@ def rank(
         typer.Option(help="Weigh classes equally: auto (where the metric is macro-F1), on or off."),
     ] = "auto",
     max_examples: Annotated[
-        int, typer.Option(help="Training rows per attribute to use at most.")
+        int, typer.Option(help="Training texts to use at most, the same for all attributes.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the sample of rows.")] = 0,
     base: Annotated[

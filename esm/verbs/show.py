@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from esm.errors import StorageError
 from esm.options import OutFile, OutputOptions, grouped, write_out
+
+if TYPE_CHECKING:
+    from esm.report import Table
 
 
 @grouped
@@ -23,23 +27,30 @@ def show(
     from esm.validate import is_run
 
     if Pool.exists(path):
-        content, tables = _pool(path)
+        shown = _pool(path)
     elif is_run(path):
-        content, tables = _run(path)
+        shown = _run(path)
     elif path.is_file():
-        content, tables = _ranking(path, top)
+        shown = _ranking(path, top)
     else:
         raise StorageError(
             f"{path} is no pool, no ranking and no validate run",
             expected="a folder made by esm train or esm validate, or a file made by esm rank --out",
         )
-    write_out(out, content, tables)
-    output.show(content, tables)
+    write_out(out, shown.content, shown.records)
+    output.show(shown.content, shown.tables)
 
 
-def _pool(path: Path) -> tuple[Any, Any]:
-    from dataclasses import asdict
+@dataclass(frozen=True)
+class _Shown:
+    """A result as JSON, as tables for a person and as rows for a program."""
 
+    content: Any
+    tables: list[Table]
+    records: list[dict[str, Any]]
+
+
+def _pool(path: Path) -> _Shown:
     from esm.pool import Pool
     from esm.tables import pool_tables
 
@@ -51,20 +62,30 @@ def _pool(path: Path) -> tuple[Any, Any]:
         "sources": [entry.record.model_dump(mode="json") for entry in entries],
         "skipped": [asdict(skip) for skip in skipped],
     }
-    return content, pool_tables(pool, entries, skipped)
+    records = [
+        {"source": entry.id, "map": form, "rows": entry.record.num_used}
+        | fit.model_dump(mode="json")
+        | entry.record.quality
+        for entry in entries
+        for form, fit in entry.record.maps.items()
+    ]
+    return _Shown(content, pool_tables(pool, entries, skipped), records)
 
 
-def _run(path: Path) -> tuple[Any, Any]:
+def _run(path: Path) -> _Shown:
+    from esm.ledger import LEDGER_NAME, Ledger
+    from esm.outcome import Validation
     from esm.tables import validation_tables
-    from esm.validate import Validation
 
     validation = Validation.load(path)
-    return validation.as_dict(), validation_tables(validation)
+    with Ledger(path / LEDGER_NAME) as ledger:
+        records = ledger.to_truth(validation.keys).to_dict("records")
+    return _Shown(validation.as_dict(), validation_tables(validation), records)
 
 
-def _ranking(path: Path, top: int) -> tuple[Any, Any]:
+def _ranking(path: Path, top: int) -> _Shown:
     from esm.rank import Ranking
     from esm.tables import ranking_tables
 
     ranking = Ranking.load(path)
-    return ranking.as_dict(), ranking_tables(ranking, top=top)
+    return _Shown(ranking.as_dict(), ranking_tables(ranking, top=top), ranking.records())

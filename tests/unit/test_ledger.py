@@ -209,7 +209,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 # -------------------------------------------------------------------------------------- keys
 
 KEY = {
-    "target": "posts/harmful",
+    "target": "posts",
+    "attribute": "harmful",
     "target_hash": "t",
     "base": "b",
     "source": "sst2",
@@ -224,7 +225,7 @@ KEY = {
 
 @pytest.mark.parametrize(
     "change",
-    [{name: "other"} for name in ("target", "base", "source")]
+    [{name: "other"} for name in ("target", "attribute", "base", "source")]
     + [
         {"target_hash": "u"},
         {"source_hash": None},

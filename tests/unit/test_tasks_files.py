@@ -130,7 +130,7 @@ def test_wrong_encoding(tmp_path, name, encoding):
     content = '{"text": "čaj"}\n' if name == "a.jsonl" else "text\nčaj\n"
     with pytest.raises(TaskError, match=r"not UTF-8: byte 0x\w\w in line \d; .*iconv") as caught:
         read_table(write(tmp_path / name, content, encoding))
-    assert "aj" not in str(caught.value).replace("name", "")
+    assert "čaj" not in str(caught.value)
 
 
 def test_rows_with_more_cells_than_the_header(tmp_path):

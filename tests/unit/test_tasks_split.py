@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esm.errors import TaskError
-from esm.tasks.split import held_out, row_keys, sample, split_rows, strata
-from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
+from esm.tasks.split import held_out, row_keys, sample, sample_together, split_rows, strata
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 
 
 def examples_of(labels, texts=None):
@@ -174,3 +174,16 @@ def test_a_sample_of_amounts_spans_their_range():
     drawn = sample(examples_of(np.linspace(0, 1, 100)), Problem.REGRESSION, 10, seed=0)
     counts, _ = np.histogram(drawn.labels, bins=5, range=(0, 1))
     assert counts.tolist() == [2] * 5
+
+
+def test_a_sample_for_all_attributes_takes_the_same_texts_in_proportion():
+    texts = [f"text {i}" for i in range(200)]
+    every = task_of([i % 2 for i in range(200)], texts)
+    some = task_of([i % 2 for i in range(100)], texts[:100])
+    drawn = sample_together(Target("t", {"every": every, "some": some}), 40, seed=0)
+    assert len(drawn["every"]) == pytest.approx(40, abs=2)
+    assert set(drawn["some"].texts) == set(drawn["every"].texts) & set(texts[:100])
+    for examples in drawn.values():
+        assert Counter(examples.labels.tolist())[0] == pytest.approx(len(examples) / 2, abs=1)
+    whole = sample_together(Target("t", {"every": every}), 200, seed=0)
+    assert whole["every"] is every.train

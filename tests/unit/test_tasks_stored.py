@@ -10,9 +10,7 @@ from esm.tasks.stored import cache_folder, split_places, stored_split
 
 def split(places, texts, seed=0, columns=("text",)):
     values = [text[-1] for text in texts]
-    return stored_split(
-        places, row_keys(texts, None), strata(values), columns=columns, seed=seed
-    )
+    return stored_split(places, row_keys(texts, None), strata(values), columns=columns, seed=seed)
 
 
 @pytest.fixture

@@ -1,0 +1,302 @@
+"""What a validation found: performance per arm, gain over no transfer, realised regret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from pydantic import ValidationError as PydanticError
+
+from esm.errors import ValidationError
+from esm.ledger import RunRow
+from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
+from esm.plan import Arm, Plan, Run
+from esm.pool import Skipped
+from esm.rank import AttributeRanking, Ranking
+from esm.storage import read_json, write_json
+
+RESULT_NAME = "validation.json"
+RESULT_FORMAT = 1
+
+_SOURCE_SEED_FIXED = (
+    "over transfer seeds (data order, head, adapter); the training seed of the source is fixed"
+)
+_SOURCE_SEED_VARIED = (
+    "over training seeds of the source, each averaged over its transfer seeds, so that it holds"
+    " both variances; for none over transfer seeds"
+)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ArmResult(_Record):
+    """One source on one attribute.
+
+    Attributes:
+        arm: Why it was run.
+        source: Id of the source task, or ``none``.
+        rank: Its place in the ranking; None for ``none``.
+        predicted_gain: The ranking's prediction, nats per example; None for ``none``.
+        runs: Finished runs.
+        mean: Mean of the primary metric on the test rows.
+        standard_error: Of the mean; None for a single seed.
+        gain: Mean difference to ``none`` with the same seed, in units of the metric; None without
+            such runs, and for ``none`` itself.
+        gain_standard_error: Of the gain.
+        metrics: Means of all metrics.
+        trained_share: Share of the model's weights that were trained on the attribute.
+        seconds: Mean seconds per run, without the fine-tuning of the source.
+    """
+
+    arm: Arm
+    source: str
+    rank: int | None
+    predicted_gain: float | None
+    runs: int
+    mean: float
+    standard_error: float | None
+    gain: float | None
+    gain_standard_error: float | None
+    metrics: dict[str, float]
+    trained_share: float
+    seconds: float
+
+
+class AttributeResult(_Record):
+    """What was found for one attribute.
+
+    Attributes:
+        metric: Primary metric.
+        num_train: Training rows used.
+        num_test: Test rows.
+        arms: Results in the order of execution; an arm without a finished run is absent.
+        measured: Sources with all their runs, over which regret is taken.
+        regret: Realised ``regret@k`` of the ranking over these sources, percent, for each k
+            smaller than their number: a larger one is 0 by definition.
+    """
+
+    metric: str
+    num_train: int
+    num_test: int
+    arms: tuple[ArmResult, ...]
+    measured: tuple[str, ...]
+    regret: dict[str, float | None]
+
+
+class Failure(_Record):
+    """Runs of one arm that failed for the same reason."""
+
+    attribute: str
+    arm: Arm
+    source: str
+    runs: int
+    reason: str
+
+
+class Validation(_Record):
+    """A validation, finished or not.
+
+    Attributes:
+        format: Version of this record.
+        target: Id of the target.
+        pool: Folder of the pool.
+        base_model: The pool's base model.
+        strategy: Name of the strategy.
+        settings: Its settings, with all defaults.
+        seeds: Runs per arm.
+        source_seeds: Training seeds of the intermediate stage.
+        max_train: Most training rows used per attribute; None for all.
+        standard_error: Which variance the standard errors hold.
+        planned: Runs of the plan.
+        finished: Runs that are in the ledger.
+        failures: Runs that failed in the last command, by arm.
+        skipped: Sources of the ranking that the pool could not give.
+        attributes: Results by attribute.
+        seconds: Of all finished runs, without the fine-tuning of sources.
+        keys: Keys of the finished runs in the ledger.
+    """
+
+    format: int = RESULT_FORMAT
+    target: str
+    pool: str
+    base_model: str
+    strategy: str
+    settings: dict[str, Any]
+    seeds: int
+    source_seeds: int
+    max_train: int | None
+    standard_error: str
+    planned: int
+    finished: int
+    failures: tuple[Failure, ...]
+    skipped: tuple[Skipped, ...]
+    attributes: dict[str, AttributeResult]
+    seconds: float
+    keys: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return self.model_dump(mode="json")
+
+    def save(self, folder: Path) -> None:
+        """Write the record into the validation's folder, readable by its owner only."""
+        write_json(folder / RESULT_NAME, self.as_dict(), private=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> Validation:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            StorageError: There is no such file, or it is not JSON.
+            ValidationError: It is not the record of a validation.
+        """
+        path = folder / RESULT_NAME
+        try:
+            return cls.model_validate(read_json(path))
+        except PydanticError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise ValidationError(
+                f"{path}: {where}: {problem['msg']}",
+                expected="a file written by esm validate",
+                hint="run the same esm validate command again: it makes the file anew",
+            ) from error
+
+
+def summarise(
+    plan: Plan,
+    ranking: Ranking,
+    rows: Mapping[str, RunRow],
+    failed: Sequence[tuple[Run, str]] = (),
+) -> Validation:
+    """Sum up the finished runs of a plan.
+
+    Args:
+        plan: The plan.
+        ranking: The ranking it proves.
+        rows: Finished runs by key; others than the plan's are ignored.
+        failed: Runs that failed, with the reason.
+    """
+    config = plan.config
+    finished = [key for run in plan.runs if (key := run.key.content_hash()) in rows]
+    return Validation(
+        target=plan.target,
+        pool=ranking.pool,
+        base_model=ranking.base_model,
+        strategy=config.strategy,
+        settings=dict(plan.runs[0].key.transfer),
+        seeds=config.seeds,
+        source_seeds=config.source_seeds,
+        max_train=config.max_train,
+        standard_error=_SOURCE_SEED_FIXED if config.source_seeds == 1 else _SOURCE_SEED_VARIED,
+        planned=len(plan.runs),
+        finished=len(finished),
+        failures=_by_arm(failed),
+        skipped=plan.skipped,
+        attributes={
+            name: _attribute(name, plan, ranking.attributes[name], rows) for name in plan.num_train
+        },
+        seconds=sum(rows[key].seconds for key in finished),
+        keys=tuple(finished),
+    )
+
+
+def _by_arm(failed: Sequence[tuple[Run, str]]) -> tuple[Failure, ...]:
+    together: dict[tuple[str, Arm, str, str], int] = {}
+    for run, reason in failed:
+        arm = (run.attribute, run.arm, run.source, reason)
+        together[arm] = together.get(arm, 0) + 1
+    return tuple(
+        Failure(attribute=attribute, arm=arm, source=source, runs=runs, reason=reason)
+        for (attribute, arm, source, reason), runs in together.items()
+    )
+
+
+def _attribute(
+    name: str, plan: Plan, ranked: AttributeRanking, rows: Mapping[str, RunRow]
+) -> AttributeResult:
+    runs: dict[str, list[Run]] = {}
+    for run in plan.runs:
+        if run.attribute == name:
+            runs.setdefault(run.source, []).append(run)
+    results = {
+        source: [row for run in planned if (row := rows.get(run.key.content_hash()))]
+        for source, planned in runs.items()
+    }
+    by_seed = {row.seed: row.value for row in results.get(NO_TRANSFER, [])}
+    arms = [
+        _arm(runs[source][0].arm, ranked, found, by_seed)
+        for source, found in results.items()
+        if found
+    ]
+    measured = {
+        arm.source: arm.mean
+        for arm in arms
+        if arm.source != NO_TRANSFER and arm.runs == plan.config.seeds
+    }
+    return AttributeResult(
+        metric=ranked.metric,
+        num_train=plan.num_train[name],
+        num_test=plan.num_test[name],
+        arms=tuple(arms),
+        measured=tuple(sorted(measured)),
+        regret=_regret(ranked, measured),
+    )
+
+
+def _arm(
+    arm: Arm, ranked: AttributeRanking, rows: list[RunRow], without: Mapping[int, float]
+) -> ArmResult:
+    line = next((line for line in ranked.ranking if line.source == rows[0].source), None)
+    mean, standard_error = _mean([(row, row.value) for row in rows])
+    gain, gain_error = None, None
+    paired = [(row, row.value - without[row.seed]) for row in rows if row.seed in without]
+    if arm is not Arm.NONE and paired:
+        gain, gain_error = _mean(paired)
+    return ArmResult(
+        arm=arm,
+        source=rows[0].source,
+        rank=None if line is None else line.rank,
+        predicted_gain=None if line is None else line.gain,
+        runs=len(rows),
+        mean=mean,
+        standard_error=standard_error,
+        gain=gain,
+        gain_standard_error=gain_error,
+        metrics={
+            name: float(np.mean([row.metrics[name] for row in rows])) for name in rows[0].metrics
+        },
+        trained_share=rows[0].trained_parameters / rows[0].total_parameters,
+        seconds=float(np.mean([row.seconds for row in rows])),
+    )
+
+
+def _mean(values: Sequence[tuple[RunRow, float]]) -> tuple[float, float | None]:
+    """Return mean and standard error over runs that are independent of each other.
+
+    Runs that share a tuned source are not, when its training seed is varied: they count as one.
+    """
+    source_seeds = {row.source_seed for row, _ in values}
+    groups: dict[int | None, list[float]] = {}
+    for row, value in values:
+        group = row.seed if len(source_seeds) == 1 else row.source_seed
+        groups.setdefault(group, []).append(value)
+    means = [np.mean(group) for group in groups.values()]
+    mean = float(np.mean([value for _, value in values]))
+    if len(means) < 2:
+        return mean, None
+    return mean, float(np.std(means, ddof=1) / np.sqrt(len(means)))
+
+
+def _regret(ranked: AttributeRanking, measured: Mapping[str, float]) -> dict[str, float | None]:
+    cutoffs = [k for k in DEFAULT_KS if k < len(measured)]
+    if not cutoffs:
+        return {}
+    scores = {line.source: line.score for line in ranked.ranking if line.source in measured}
+    judged = measures(scores, measured, cutoffs)
+    return {f"regret@{k}": judged[f"regret@{k}"] for k in cutoffs}

@@ -1,0 +1,43 @@
+"""``esm demo``: the whole job on generated data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esm.options import OutputOptions, grouped
+
+
+@grouped
+def demo(
+    output: OutputOptions,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the demo's files.", metavar="DIR")
+    ] = Path("runs/demo"),
+    base: Annotated[str, typer.Option(help="Base model: 'offline', a Hub id or a folder.")] = (
+        "offline"
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> None:
+    """Run the whole job on generated data whose right answer is known, in a few minutes."""
+    from esm.demo import run_demo
+    from esm.pool import Pool
+    from esm.tables import pool_tables, ranking_tables, validation_tables, verdict_tables
+
+    made = run_demo(out, base=base, device=device)
+    pool = Pool.open(out / "pool")
+    content = {
+        "train": made.build.as_dict(),
+        "ranking": made.ranking.as_dict(),
+        "validation": made.validation.as_dict(),
+        "verdict": made.verdict.as_dict(),
+    }
+    tables = [
+        *pool_tables(pool, *pool.entries()),
+        *ranking_tables(made.ranking),
+        *validation_tables(made.validation),
+        *verdict_tables(made.verdict),
+    ]
+    output.show(content, tables)

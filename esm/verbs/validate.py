@@ -1,0 +1,103 @@
+"""``esm validate``: from a ranking to realised gain and regret."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esm.options import OutputOptions, Strict, commas, grouped
+
+
+@grouped
+def validate(
+    ranking: Annotated[Path, typer.Argument(help="Ranking written by esm rank --out FILE.json.")],
+    run: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="DIR")],
+    output: OutputOptions,
+    pool: Annotated[
+        Path | None, typer.Option(help="Folder of the pool. Default: the ranking's.", metavar="DIR")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="Attributes to validate. Default: all.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="Best-ranked sources to train with.")] = 3,
+    controls: Annotated[
+        list[str] | None,
+        typer.Option(help="none (no transfer), random, all; by commas. Default: none,random."),
+    ] = None,
+    random_sources: Annotated[int, typer.Option(help="Random sources per attribute.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Runs per arm.")] = 3,
+    source_seeds: Annotated[
+        int, typer.Option(help="Training seeds of the sources; has to divide --seeds.")
+    ] = 1,
+    strategy: Annotated[
+        str, typer.Option(help="houlsby (adapters), full (all weights) or features (linear).")
+    ] = "houlsby",
+    max_train: Annotated[
+        int | None, typer.Option(help="Training rows per attribute to use at most.")
+    ] = None,
+    num_epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Default: the strategy's.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
+    adapter_size: Annotated[int, typer.Option(help="Width of the bottlenecks.")] = 64,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the run.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    strict: Strict = False,
+) -> None:
+    """Really train with the picks and the controls: realised gain and regret; resumable."""
+    import esm.validate as library
+    from esm.plan import ValidationConfig
+    from esm.pool import Pool
+    from esm.rank import Ranking
+    from esm.settings import checked
+    from esm.tables import plan_tables, validation_tables
+
+    loaded = Ranking.load(ranking)
+    config = checked(
+        ValidationConfig,
+        {
+            "attributes": commas(attribute),
+            "top": top,
+            "controls": commas(controls) or ("none", "random"),
+            "random_sources": random_sources,
+            "seeds": seeds,
+            "source_seeds": source_seeds,
+            "strategy": strategy,
+            "transfer": {
+                "num_epochs": num_epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "adapter_size": adapter_size,
+            },
+            "max_train": max_train,
+        },
+    )
+    opened = None if pool is None else Pool.open(pool)
+    if dry_run:
+        plan, cost = library.dry_run(loaded, config, run, pool=opened)
+        content = {
+            "runs": [planned.as_dict() for planned in plan.runs],
+            "skipped": [asdict(skip) for skip in plan.skipped],
+            "estimate": cost.as_dict(),
+        }
+        output.show(content, plan_tables(plan, cost))
+        return
+    result = library.validate_ranking(
+        loaded,
+        config,
+        run,
+        pool=opened,
+        device=device,
+        strict=strict,
+        keep_models=keep_models,
+    )
+    output.show(result.as_dict(), validation_tables(result))

@@ -1,0 +1,77 @@
+"""Time and disk of a plan, from the ledger, from the pool, or from a stated guess."""
+
+import pytest
+
+from esm.estimate import DEFAULT_SECONDS_PER_TEXT, estimate
+from esm.intermediate import MODELS_NAME, model_folder
+from esm.ledger import LEDGER_NAME, Ledger
+from esm.plan import ValidationConfig, plan_validation
+from esm.settings import TransferConfig
+from esm.storage import read_json, write_json
+from tests.small_world import SOURCES, make_world
+from tests.unit.test_outcome import row_of
+from tests.unit.test_plan import IDENTITY
+
+SETTINGS = {
+    "attributes": ("harmful",),
+    "top": 2,
+    "controls": ("none",),
+    "seeds": 2,
+    "transfer": TransferConfig(num_epochs=5),
+}
+
+# Per run: 3 passes per training step, 5 epochs, 40 training and 24 test rows.
+PASSES = 3 * 5 * 40 + 24
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path / "world", IDENTITY)
+
+
+def plan_of(world, **settings):
+    config = ValidationConfig(**(SETTINGS | settings))
+    return plan_validation(world.ranking, world.pool, world.target, config)
+
+
+def test_time_from_the_pools_fine_tuning(world, tmp_path):
+    found = estimate(plan_of(world), world.pool, tmp_path / "run")
+    # The pool took 7.2 s for 24 rows once: 0.1 s per text and pass. Two sources are to be tuned.
+    assert found.seconds == pytest.approx(6 * PASSES * 0.1 + 2 * 7.2)
+    assert (found.done, found.pending, found.fine_tunings) == (0, 6, 2)
+    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 30_522 * 32)
+    assert found.basis == "the fine-tuning of 2 sources of the pool"
+    assert not (tmp_path / "run").exists()
+
+
+def test_time_from_finished_runs_of_the_same_strategy(world, tmp_path):
+    plan = plan_of(world)
+    with Ledger(tmp_path / LEDGER_NAME) as ledger:
+        ledger.record(row_of(plan.runs[0].key, 0.5))  # 2 s
+    found = estimate(plan, world.pool, tmp_path)
+    assert (found.done, found.pending) == (1, 5)
+    assert found.seconds == pytest.approx(5 * 2.0 + 2 * 7.2)
+    assert found.basis == "1 finished houlsby runs of this folder"
+
+
+def test_a_strategy_that_only_embeds_passes_each_text_once(world, tmp_path):
+    found = estimate(plan_of(world, strategy="features"), world.pool, tmp_path)
+    assert found.seconds == pytest.approx(6 * (40 + 24) * 0.1 + 2 * 7.2)
+
+
+def test_tuned_encoders_that_are_there_cost_nothing(world, tmp_path):
+    plan = plan_of(world, source_seeds=2)
+    assert estimate(plan, world.pool, tmp_path).fine_tunings == 4
+    (world.pool.source_folder("reviews") / "model").mkdir()  # kept by the pool: its own seed
+    key = next(run.key for run in plan.runs if run.source == "moods")
+    model_folder(tmp_path / MODELS_NAME, key).mkdir(parents=True)  # made before a kill
+    assert estimate(plan, world.pool, tmp_path).fine_tunings == 2
+
+
+def test_a_stated_guess_where_nothing_was_measured(world, tmp_path):
+    for source in SOURCES:
+        path = world.pool.source_folder(source) / "source.json"
+        write_json(path, read_json(path) | {"seconds": {}})
+    found = estimate(plan_of(world), world.pool, tmp_path)
+    assert found.seconds == pytest.approx(6 * PASSES * DEFAULT_SECONDS_PER_TEXT)
+    assert found.basis == "a guess of 0.01 s per text and pass"

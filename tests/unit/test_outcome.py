@@ -1,0 +1,187 @@
+"""Means, paired gains, standard errors and realised regret, worked by hand."""
+
+import json
+import stat
+
+import pytest
+
+from esm.errors import StorageError, ValidationError
+from esm.ledger import RunKey, RunRow
+from esm.outcome import RESULT_NAME, Validation, summarise
+from esm.plan import Arm, Plan, Run, ValidationConfig
+from esm.pool import Skipped
+from esm.rank import RankConfig, Ranking
+from esm.tasks.spec import TaskSpec
+from tests.small_world import ranked
+
+RANKING = Ranking(
+    target="posts",
+    target_spec=TaskSpec(location="posts.csv"),
+    target_hash="t",
+    pool="pool",
+    base_model="tiny",
+    scorer="logme",
+    config=RankConfig(),
+    attributes={"harmful": ranked(["a", "b", "c"])},
+    cut=0,
+    seconds=1.0,
+)
+
+
+def plan_and_rows(values, source_seeds=1, skipped=()):
+    """A plan and its ledger from values by source: one number per seed, None for not run."""
+    seeds = max(map(len, values.values()))
+    config = ValidationConfig(seeds=seeds, source_seeds=source_seeds)
+    runs, rows = [], {}
+    for source, numbers in values.items():
+        arm = Arm.NONE if source == "none" else Arm.PICK
+        for seed, value in enumerate(numbers):
+            key = RunKey(
+                target="posts",
+                attribute="harmful",
+                target_hash="t",
+                base="b",
+                source=source,
+                source_hash=None if source == "none" else source,
+                source_seed=None if source == "none" else 7 + seed % source_seeds,
+                strategy="houlsby",
+                transfer={"num_epochs": 3},
+                max_train=None,
+                seed=seed,
+            )
+            runs.append(Run(arm, key))
+            if value is not None:
+                rows[key.content_hash()] = row_of(key, value)
+    plan = Plan("posts", config, tuple(runs), {"harmful": 40}, {"harmful": 24}, tuple(skipped))
+    return plan, rows
+
+
+def row_of(key, value):
+    return RunRow(
+        key=key.content_hash(),
+        target="posts",
+        attribute="harmful",
+        source=key.source,
+        strategy="houlsby",
+        seed=key.seed,
+        source_seed=key.source_seed,
+        metric="macro_f1",
+        value=value,
+        metrics={"macro_f1": value, "accuracy": value + 0.1},
+        trained_parameters=50,
+        total_parameters=1000,
+        num_train=40,
+        num_test=24,
+        seconds=2.0,
+        config_hash="c",
+    )
+
+
+def arms_of(plan, rows):
+    result = summarise(plan, RANKING, rows)
+    return {arm.source: arm for arm in result.attributes["harmful"].arms}
+
+
+def test_mean_and_standard_error_over_seeds():
+    arm = arms_of(*plan_and_rows({"a": [0.5, 0.7]}))["a"]
+    assert arm.mean == pytest.approx(0.6)
+    assert arm.standard_error == pytest.approx(0.1)  # sd 0.1414 over sqrt 2
+    assert arm.metrics == pytest.approx({"macro_f1": 0.6, "accuracy": 0.7})
+    assert arm.gain is None
+    assert (arm.rank, arm.predicted_gain) == (1, pytest.approx(0.09))
+    assert arm.trained_share == pytest.approx(0.05)
+    assert arm.seconds == 2.0
+
+
+def test_the_gain_is_paired_by_seed():
+    # Differences 0.1 and 0.1: no error, although both arms vary by 0.2.
+    arms = arms_of(*plan_and_rows({"none": [0.4, 0.6], "a": [0.5, 0.7]}))
+    assert arms["a"].gain == pytest.approx(0.1)
+    assert arms["a"].gain_standard_error == pytest.approx(0, abs=1e-12)
+    assert arms["none"].gain is None
+    assert arms["none"].rank is None
+
+
+def test_only_seeds_that_both_arms_have_are_compared():
+    arms = arms_of(*plan_and_rows({"none": [0.4, None], "a": [0.5, 0.9]}))
+    assert arms["a"].mean == pytest.approx(0.7)
+    assert arms["a"].gain == pytest.approx(0.1)
+    assert arms["a"].gain_standard_error is None
+
+
+def test_one_seed_has_no_standard_error():
+    assert arms_of(*plan_and_rows({"a": [0.5]}))["a"].standard_error is None
+
+
+def test_runs_of_one_tuned_source_count_as_one_when_its_seed_is_varied():
+    # Source seeds alternate: 7, 8, 7, 8. Their means are 0.5 and 0.7.
+    plan, rows = plan_and_rows(
+        {"none": [0.4, 0.4, 0.4, 0.4], "a": [0.4, 0.6, 0.6, 0.8]}, source_seeds=2
+    )
+    arms = arms_of(plan, rows)
+    assert arms["a"].mean == pytest.approx(0.6)
+    assert arms["a"].standard_error == pytest.approx(0.1)
+    assert arms["a"].gain_standard_error == pytest.approx(0.1)
+    assert arms["none"].standard_error == pytest.approx(0)
+
+
+def test_the_result_says_which_variance_its_standard_error_holds():
+    fixed = summarise(*_with_ranking(plan_and_rows({"a": [0.5, 0.7]})))
+    assert "training seed of the source is fixed" in fixed.standard_error
+    varied = summarise(*_with_ranking(plan_and_rows({"a": [0.5, 0.7]}, source_seeds=2)))
+    assert "holds both variances" in varied.standard_error
+
+
+def _with_ranking(plan_and_rows):
+    plan, rows = plan_and_rows
+    return plan, RANKING, rows
+
+
+def test_realised_regret_is_over_the_measured_sources():
+    plan, rows = plan_and_rows({"none": [0.9], "a": [0.4], "b": [0.8], "c": [0.2]})
+    found = summarise(plan, RANKING, rows).attributes["harmful"]
+    assert found.measured == ("a", "b", "c")
+    # a is ranked first and gives half of b; k = 3 would be all of them.
+    assert found.regret == {"regret@1": pytest.approx(50)}
+
+
+def test_a_source_without_all_its_runs_is_not_measured():
+    plan, rows = plan_and_rows({"a": [0.4, 0.4], "b": [0.8, None], "c": [0.2, 0.2]})
+    found = summarise(plan, RANKING, rows).attributes["harmful"]
+    assert found.measured == ("a", "c")
+    assert found.regret == {"regret@1": 0}
+    assert [arm.source for arm in found.arms] == ["a", "b", "c"]
+
+
+def test_nothing_finished_yet():
+    plan, rows = plan_and_rows({"none": [None], "a": [None]})
+    result = summarise(plan, RANKING, rows)
+    assert (result.planned, result.finished, result.keys) == (2, 0, ())
+    assert result.attributes["harmful"].arms == ()
+    assert result.attributes["harmful"].regret == {}
+
+
+def test_failures_are_counted_by_arm_and_reason():
+    plan, rows = plan_and_rows({"none": [0.4, 0.4], "a": [None, None]})
+    failed = [(run, "no such file") for run in plan.runs if run.source == "a"]
+    (failure,) = summarise(plan, RANKING, rows, failed).failures
+    assert (failure.source, failure.runs, failure.reason) == ("a", 2, "no such file")
+
+
+def test_the_record_comes_back_as_it_was_and_is_private(tmp_path):
+    plan, rows = plan_and_rows({"none": [0.4], "a": [0.5]}, skipped=[Skipped("gone", "deleted")])
+    result = summarise(plan, RANKING, rows, [(plan.runs[0], "reason")])
+    result.save(tmp_path)
+    assert Validation.load(tmp_path) == result
+    assert stat.S_IMODE((tmp_path / RESULT_NAME).stat().st_mode) == 0o600
+    assert result.as_dict()["attributes"]["harmful"]["arms"][1]["arm"] == "pick"
+
+
+def test_a_record_that_was_edited_is_refused(tmp_path):
+    plan, rows = plan_and_rows({"a": [0.5]})
+    content = summarise(plan, RANKING, rows).as_dict() | {"colour": "red"}
+    (tmp_path / RESULT_NAME).write_text(json.dumps(content))
+    with pytest.raises(ValidationError, match=r"validation\.json: colour: .*; expected a file"):
+        Validation.load(tmp_path)
+    with pytest.raises(StorageError, match="no file"):
+        Validation.load(tmp_path / "elsewhere")

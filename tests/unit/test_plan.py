@@ -1,0 +1,148 @@
+"""Which runs a validation makes, in which order, under which keys."""
+
+import pytest
+
+from esm.errors import EsmError, PoolError, ValidationError
+from esm.plan import Arm, ValidationConfig, plan_validation, resolved_settings
+from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
+from tests.small_world import FINE_TUNE, make_world
+
+IDENTITY = BaseIdentity(
+    model="tiny",
+    weights="w",
+    pooling=Pooling.MEAN,
+    max_length=32,
+    precision="float32",
+    width=32,
+    num_layers=2,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("world"), IDENTITY)
+
+
+def plan_of(world, **settings):
+    return plan_validation(world.ranking, world.pool, world.target, ValidationConfig(**settings))
+
+
+def arms_of(plan, attribute="harmful"):
+    pairs = [(run.arm, run.source) for run in plan.runs if run.attribute == attribute]
+    return list(dict.fromkeys(pairs))
+
+
+def test_no_transfer_and_the_picks_come_first_for_each_attribute(world):
+    plan = plan_of(world, top=2, seeds=2, random_sources=1)
+    arms = arms_of(plan)
+    assert arms[:3] == [(Arm.NONE, "none"), (Arm.PICK, "reviews"), (Arm.PICK, "moods")]
+    assert arms[3][0] is Arm.RANDOM
+    assert arms[3][1] in {"weather", "claims"}
+    assert [run.attribute for run in plan.runs] == ["harmful"] * 8 + ["topic"] * 8
+    assert [run.key.seed for run in plan.runs[:4]] == [0, 1, 0, 1]
+    assert plan.num_train == {"harmful": 40, "topic": 40}
+    assert plan.num_test == {"harmful": 24, "topic": 24}
+
+
+def test_all_takes_every_source_once(world):
+    plan = plan_of(world, top=1, controls=["all", "random", "none"], random_sources=2, seeds=1)
+    arms = arms_of(plan)
+    assert sorted(source for _, source in arms) == [
+        "claims",
+        "moods",
+        "none",
+        "reviews",
+        "weather",
+    ]
+    assert [arm for arm, _ in arms] == [Arm.NONE, Arm.PICK, Arm.RANDOM, Arm.RANDOM, Arm.ALL]
+
+
+def test_random_sources_depend_on_their_seed_alone(world):
+    def drawn(**settings):
+        plan = plan_of(world, top=1, random_sources=1, **settings)
+        return [source for arm, source in arms_of(plan) if arm is Arm.RANDOM]
+
+    assert drawn() == drawn(seeds=5, attributes=["topic", "harmful"])
+    assert len({drawn(control_seed=seed)[0] for seed in range(12)}) > 1
+
+
+def test_fewer_sources_than_asked_for_are_no_error(world):
+    assert len(arms_of(plan_of(world, top=9, random_sources=9))) == 5
+
+
+def test_every_run_has_its_own_key_and_one_configuration_per_attribute(world):
+    plan = plan_of(world)
+    assert len({run.key.content_hash() for run in plan.runs}) == len(plan.runs)
+    assert len({run.key.config_hash() for run in plan.runs}) == 2
+
+
+def test_keys_do_not_change_when_the_plan_grows(world):
+    few = plan_of(world, top=1, seeds=1, controls=["none"], attributes=["topic"])
+    many = plan_of(world, top=3, seeds=4, controls=["none", "all"])
+    assert {run.key.content_hash() for run in few.runs} < {
+        run.key.content_hash() for run in many.runs
+    }
+
+
+def test_source_seeds_take_turns_and_begin_with_the_pools(world):
+    plan = plan_of(world, top=1, seeds=4, source_seeds=2, controls=["none"])
+    first = FINE_TUNE.seed
+    picks = [run.key for run in plan.runs if run.arm is Arm.PICK and run.attribute == "topic"]
+    assert [key.source_seed for key in picks] == [first, first + 1, first, first + 1]
+    assert {run.key.source_seed for run in plan.runs if run.arm is Arm.NONE} == {None}
+
+
+def test_settings_are_resolved_before_they_enter_a_key():
+    default = resolved_settings("houlsby", TransferConfig())
+    assert default["num_epochs"] >= 1
+    assert default["adapter_size"] == 64
+    same = TransferConfig(num_epochs=default["num_epochs"])
+    assert resolved_settings("houlsby", same) == default
+    other = TransferConfig(num_epochs=default["num_epochs"] + 1)
+    assert resolved_settings("houlsby", other) != default
+    assert "adapter_size" not in resolved_settings("full", TransferConfig())
+    assert resolved_settings("features", TransferConfig(num_epochs=9)) == {}
+
+
+def test_the_sample_of_training_rows_is_part_of_the_plan(world):
+    assert plan_of(world, max_train=10).num_train["harmful"] == 10
+    assert plan_of(world, max_train=1000).num_train["harmful"] == 40
+
+
+def test_an_unknown_attribute_is_named(world):
+    message = r"attribute taste is not in the ranking; expected some of harmful, topic"
+    with pytest.raises(ValidationError, match=message):
+        plan_of(world, attributes=["topic", "taste"])
+
+
+def test_a_target_that_has_changed_is_refused(world):
+    from dataclasses import replace
+
+    target = replace(world.target, attributes={"topic": world.target.attributes["topic"]})
+    with pytest.raises(ValidationError, match=r"rows of posts have changed .*esm rank again"):
+        plan_validation(world.ranking, world.pool, target, ValidationConfig())
+
+
+def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
+    world = make_world(tmp_path, IDENTITY)
+    (world.pool.source_folder("reviews") / "source.json").write_text("{}")
+    plan = plan_of(world, top=2)
+    assert [skip.source for skip in plan.skipped] == ["reviews"]
+    assert "reviews" not in {run.source for run in plan.runs}
+    with pytest.raises(PoolError, match=r"source\.json"):
+        plan_validation(world.ranking, world.pool, world.target, ValidationConfig(), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": 3, "source_seeds": 2}, "2 source seeds do not divide 3 seeds"),
+        ({"controls": ["pick"]}, "picks are no controls"),
+        ({"controls": ["nothing"]}, "'none', 'random' or 'all'"),
+        ({"strategy": "magic"}, "no strategy 'magic'; choose from houlsby, full, features"),
+        ({"top": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(EsmError, match=message):
+        checked(ValidationConfig, settings)

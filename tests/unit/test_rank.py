@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from esm.build import TrainConfig, train_pool
+from esm.encoder import Encoder
+from esm.errors import EsmError, MapError, PoolError, RankingError
+from esm.maps import MapForm
+from esm.moments import balance_weights
+from esm.pool import Pool
+from esm.rank import Balance, RankConfig, Ranking, rank_sources
+from esm.scorers import logme
+from esm.settings import EncoderConfig, FineTuneConfig
+from esm.tasks.read import load_target
+from esm.tasks.spec import TaskSpec
+from tests.tiny_models import save_tiny
+from tests.toy import write_target, write_task
+
+
+def spec(path, **changes):
+    return TaskSpec(location=str(path), **changes)
+
+
+@pytest.fixture(scope="module")
+def world(tiny_bert, tmp_path_factory):
+    """A pool of three sources in both forms, and a target of two attributes."""
+    folder = tmp_path_factory.mktemp("world")
+    words = ("cat", "dog", "sun")
+    tasks = [write_task(folder / word, word, seed=i) for i, word in enumerate(words)]
+    settings = TrainConfig(
+        encoder=EncoderConfig(model=str(tiny_bert), max_length=32),
+        fine_tune=FineTuneConfig(num_epochs=1, learning_rate=1e-3),
+        forms=tuple(MapForm),
+        anchors_per_task=20,
+        lift_width=24,
+        rank=4,
+    )
+    train_pool([spec(path) for path in tasks], folder / "pool", settings, device="cpu")
+    return folder / "pool", write_target(folder / "posts")
+
+
+@pytest.fixture
+def pool(world, tmp_path):
+    """A copy of the pool that a test may damage."""
+    shutil.copytree(world[0], tmp_path / "pool")
+    return Pool.open(tmp_path / "pool")
+
+
+@pytest.mark.parametrize("form", list(MapForm))
+@pytest.mark.parametrize("balance", [Balance.ON, Balance.OFF])
+def test_scores_equal_the_plain_way_of_materialising_mapped_embeddings(world, form, balance):
+    folder, target = world
+    pool = Pool.open(folder)
+    ranking = rank_sources(spec(target), pool, RankConfig(form=form, balance=balance))
+    encoder = Encoder.load(EncoderConfig(model=pool.manifest.base.model, max_length=32), "cpu")
+    for name, task in load_target(spec(target)).attributes.items():
+        embedded = encoder.embed(task.train.texts, wide=True)
+        base = embedded.last.astype(np.float64)
+        lifted = pool.lift().transform(embedded.wide).astype(np.float64)
+        labels = task.train.labels
+        weights = balance_weights(labels) if balance is Balance.ON else None
+        ranked = ranking.attributes[name]
+        assert ranked.examples == len(labels)
+        expected = logme(base, labels, variant="full", weights=weights)
+        assert ranked.base_score == pytest.approx(expected, abs=1e-7)
+        for line in ranked.ranking:
+            mapped = pool.entry(line.source).load_map(form).apply(base, lifted)
+            expected = logme(mapped, labels, variant="full", weights=weights)
+            # Embeddings of another batch differ in the last float32 digits.
+            assert line.score == pytest.approx(expected, abs=1e-5)
+            assert line.gain == pytest.approx(line.score - ranked.base_score, abs=1e-12)
+
+
+def test_a_null_label_leaves_the_row_out_for_that_attribute_only(world):
+    ranking = rank_sources(spec(world[1]), Pool.open(world[0]))
+    examples = {name: ranked.examples for name, ranked in ranking.attributes.items()}
+    assert examples == {"cat": 80, "dog": 64}
+
+
+def test_the_best_comes_first_and_everything_is_there(world):
+    ranking = rank_sources(spec(world[1]), Pool.open(world[0]))
+    for ranked in ranking.attributes.values():
+        assert sorted(ranked.order) == ["cat", "dog", "sun"]
+        scores = [line.score for line in ranked.ranking]
+        assert scores == sorted(scores, reverse=True)
+        assert [line.rank for line in ranked.ranking] == [1, 2, 3]
+        assert ranked.balanced
+        assert all(line.size > 0 and line.r2 <= 1 for line in ranked.ranking)
+
+
+def test_test_rows_are_never_used(world, tmp_path):
+    """Without its test split a target is ranked the same."""
+    folder = tmp_path / "posts"
+    shutil.copytree(world[1], folder)
+    (folder / "test.parquet").unlink()
+    with_test = rank_sources(spec(world[1]), Pool.open(world[0]))
+    shutil.copy(folder / "train.parquet", tmp_path / "train.parquet")
+    without = rank_sources(
+        spec(tmp_path / "train.parquet", test=str(world[1] / "train.parquet")),
+        Pool.open(world[0]),
+    )
+    for name, ranked in with_test.attributes.items():
+        ours = {line.source: line.score for line in without.attributes[name].ranking}
+        for line in ranked.ranking:
+            assert ours[line.source] == pytest.approx(line.score, abs=1e-6)
+
+
+def test_max_examples_takes_the_same_texts_for_all_attributes(world):
+    ranking = rank_sources(spec(world[1]), Pool.open(world[0]), RankConfig(max_examples=40))
+    again = rank_sources(spec(world[1]), Pool.open(world[0]), RankConfig(max_examples=40))
+    assert ranking.attributes == again.attributes
+    assert abs(ranking.attributes["cat"].examples - 40) <= 2
+    assert ranking.attributes["dog"].examples < ranking.attributes["cat"].examples
+
+
+def test_the_order_of_the_pool_and_a_cold_cache_change_nothing(world, monkeypatch, tmp_path):
+    usual = rank_sources(spec(world[1]), Pool.open(world[0]))
+    monkeypatch.setenv("ESM_CACHE", str(tmp_path))
+    monkeypatch.setattr("esm.pool.sorted", lambda items: sorted(items, reverse=True), raising=False)
+    turned = rank_sources(spec(world[1]), Pool.open(world[0]))
+    assert turned.attributes == usual.attributes
+
+
+def test_save_and_load(world, tmp_path):
+    ranking = rank_sources(spec(world[1]), Pool.open(world[0]))
+    ranking.save(tmp_path / "r.json")
+    loaded = Ranking.load(tmp_path / "r.json")
+    assert loaded.as_dict() == ranking.as_dict()
+    content = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert content["target"] == "posts"
+    assert content["scorer"] == "logme"
+    first = content["attributes"]["cat"]["ranking"][0]
+    assert first.keys() >= {"rank", "source", "score", "gain"}
+    (tmp_path / "x.json").write_text('{"target": 1}', encoding="utf-8")
+    with pytest.raises(RankingError, match=r"x.json is not a ranking.*expected a file written by"):
+        Ranking.load(tmp_path / "x.json")
+
+
+def damage(pool, file, change):
+    path = pool.folder / "sources" / "dog" / "anchored" / file
+    path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "reason"),
+    [
+        ("model.safetensors", lambda b: b[:-10], "truncated or not safetensors"),
+        ("model.safetensors", lambda b: b.replace(b'"left"', b'"lost"'), "lost"),
+        ("config.json", lambda b: b.replace(b'"width": 32', b'"width": 16'), "width"),
+        ("config.json", lambda b: b.replace(b"{", b'{"extra": 1,', 1), "extra"),
+    ],
+)
+def test_a_damaged_map_is_skipped_and_named(world, pool, file, change, reason):
+    damage(pool, file, change)
+    ranking = rank_sources(spec(world[1]), pool)
+    for ranked in ranking.attributes.values():
+        assert sorted(ranked.order) == ["cat", "sun"]
+        assert [skip.source for skip in ranked.skipped] == ["dog"]
+        assert reason in ranked.skipped[0].reason
+    with pytest.raises(MapError, match=reason):
+        rank_sources(spec(world[1]), pool, RankConfig(strict=True))
+
+
+def test_a_damaged_record_is_skipped_and_named(world, pool):
+    path = pool.source_folder("dog") / "source.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"id"', '"idd"'), encoding="utf-8")
+    ranking = rank_sources(spec(world[1]), pool)
+    assert [skip.source for skip in ranking.attributes["cat"].skipped] == ["dog"]
+    with pytest.raises(EsmError, match=r"source.json"):
+        rank_sources(spec(world[1]), pool, RankConfig(strict=True))
+
+
+def test_a_file_that_is_missing_is_named(world, pool):
+    (pool.source_folder("dog") / "anchored" / "model.safetensors").unlink()
+    ranking = rank_sources(spec(world[1]), pool)
+    assert "no file" in ranking.attributes["cat"].skipped[0].reason
+
+
+def test_another_lift_is_refused(world, pool):
+    other = np.random.default_rng(0)
+    from esm.anchors import Lift
+
+    Lift.fit(other.standard_normal((50, 288)).astype(np.float32), width=24).save(
+        pool.folder / "lift.safetensors"
+    )
+    with pytest.raises(PoolError, match="holds another lift than its manifest names"):
+        rank_sources(spec(world[1]), pool)
+
+
+def test_another_base_model_is_refused(world, pool, tmp_path):
+    other = save_tiny("bert", tmp_path / "other", seed=1)
+    with pytest.raises(PoolError, match=r"base model .* is not the one pool .* was built with"):
+        rank_sources(spec(world[1]), pool, base=str(other))
+
+
+def test_the_target_is_no_source_for_itself(world):
+    pool = Pool.open(world[0])
+    source = world[0].parent / "cat"
+    ranking = rank_sources(spec(source), pool)
+    ranked = ranking.attributes["label"]
+    assert sorted(ranked.order) == ["dog", "sun"]
+    assert ("cat", "is the target itself") in [(s.source, s.reason) for s in ranked.skipped]
+
+
+def test_a_pool_of_the_target_alone_says_so(world, pool):
+    for name in ("dog", "sun"):
+        shutil.rmtree(pool.source_folder(name))
+    with pytest.raises(RankingError, match=r"no source could be scored.*is the target itself"):
+        rank_sources(spec(world[0].parent / "cat"), pool)
+
+
+def test_regression_and_multilabel_attributes(world, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(60):
+        words = rng.choice(["cat", "dog", "sun", "moon", "tree"], 5)
+        tags = sorted({w for w in words if w in ("cat", "dog")})
+        rows.append({"text": f"{' '.join(words)} {i}", "score": float(rng.normal()), "tags": tags})
+    path = tmp_path / "mixed.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    ranking = rank_sources(
+        spec(path, text="text", attributes=("score", "tags")), Pool.open(world[0])
+    )
+    assert ranking.attributes["score"].metric == "spearman"
+    assert not ranking.attributes["score"].balanced
+    for ranked in ranking.attributes.values():
+        assert len(ranked.ranking) == 3
+        assert all(np.isfinite(line.score) for line in ranked.ranking)

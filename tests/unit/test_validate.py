@@ -1,0 +1,294 @@
+"""Real runs on tiny models: results, resumption, failures."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import esm.finetune
+import esm.validate
+from esm.encoder import Encoder, EncoderConfig
+from esm.errors import BusyError, PoolError, RankingError, ValidationError
+from esm.evaluate import evaluate_rankings, ranking_table
+from esm.intermediate import MODELS_NAME
+from esm.ledger import LEDGER_NAME, Ledger
+from esm.outcome import RESULT_NAME, Validation
+from esm.plan import Arm, ValidationConfig
+from esm.settings import TransferConfig
+from esm.storage import folder_lock
+from esm.validate import dry_run, is_run, results_table, validate_ranking
+from tests.small_world import SOURCES, make_world
+
+CHEAP = ValidationConfig(
+    strategy="features", attributes=("harmful",), top=2, random_sources=1, seeds=2
+)
+
+
+@pytest.fixture(scope="module")
+def _made(tmp_path_factory, tiny_bert):
+    config = EncoderConfig(model=str(tiny_bert), max_length=32)
+    identity = Encoder.load(config, device="cpu").identity
+    folder = tmp_path_factory.mktemp("world")
+    return folder, make_world(folder, identity)
+
+
+@pytest.fixture
+def world(_made):
+    """The shared world; tests that spoil it make their own."""
+    return _made[1]
+
+
+@pytest.fixture(scope="module")
+def reference(_made, tmp_path_factory):
+    """An uninterrupted validation, its folder and its values by key."""
+    out = tmp_path_factory.mktemp("reference")
+    result = validate_ranking(_made[1].ranking, CHEAP, out, device="cpu")
+    return out, result, values_of(out)
+
+
+@pytest.fixture
+def no_fine_tuning(monkeypatch):
+    """Fail where a source would be fine-tuned."""
+
+    def refuse(*arguments):
+        raise AssertionError("fine-tuned although a tuned encoder was there")
+
+    monkeypatch.setattr(esm.finetune, "fine_tune", refuse)
+
+
+def own_world(tmp_path, identity):
+    return make_world(tmp_path / "own", identity)
+
+
+def values_of(out):
+    with Ledger(out / LEDGER_NAME) as ledger:
+        return {row.key: (row.source, row.seed, row.metrics) for row in ledger.rows()}
+
+
+# ----------------------------------------------------------------------------------- results
+
+
+def test_every_arm_is_trained_and_compared_with_no_transfer(reference):
+    out, result, _ = reference
+    found = result.attributes["harmful"]
+    assert [arm.arm for arm in found.arms] == [Arm.NONE, Arm.PICK, Arm.PICK, Arm.RANDOM]
+    assert (result.planned, result.finished) == (8, 8)
+    with Ledger(out / LEDGER_NAME) as ledger:
+        rows = ledger.rows()
+    for arm in found.arms:
+        values = [row.value for row in rows if row.source == arm.source]
+        assert arm.mean == pytest.approx(sum(values) / 2)
+        assert arm.runs == 2
+        assert 0 < arm.trained_share < 0.1
+    none, pick = found.arms[:2]
+    assert none.gain is None
+    assert pick.gain == pytest.approx(pick.mean - none.mean)
+    assert set(pick.metrics) == {"macro_f1", "accuracy", "matthews"}
+    assert set(rows[0].versions) == {"esm-transfer", "torch", "transformers", "python"}
+
+
+def test_realised_regret_says_over_which_sources(reference):
+    _, result, _ = reference
+    found = result.attributes["harmful"]
+    means = {arm.source: arm.mean for arm in found.arms if arm.source != "none"}
+    assert set(found.measured) == set(means)
+    best = max(means.values())
+    expected = 100 * (best - means["reviews"]) / best  # reviews is ranked first
+    assert found.regret == {"regret@1": pytest.approx(expected)}
+
+
+def test_what_derives_from_the_target_is_private_and_models_are_gone(reference):
+    out, result, _ = reference
+    assert sorted(path.name for path in out.iterdir()) == [".lock", LEDGER_NAME, RESULT_NAME]
+    for name in (LEDGER_NAME, RESULT_NAME):
+        assert stat.S_IMODE((out / name).stat().st_mode) == 0o600
+    assert Validation.load(out) == result
+
+
+def test_a_run_is_a_results_table(reference, world):
+    out, result, _ = reference
+    assert is_run(out)
+    assert not is_run(out / LEDGER_NAME)
+    judged = evaluate_rankings(ranking_table(world.ranking), results_table(out), ks=[1])
+    found = judged.targets["posts/harmful"]["regret@1"]
+    assert found == pytest.approx(result.attributes["harmful"].regret["regret@1"])
+    assert results_table(Path("table.csv")) == Path("table.csv")
+
+
+@pytest.mark.slow
+def test_adapters_on_a_sample_of_the_rows_with_varied_source_seeds(world, tmp_path):
+    config = ValidationConfig(
+        attributes=("topic",),
+        top=1,
+        controls=("none",),
+        seeds=2,
+        source_seeds=2,
+        transfer=TransferConfig(num_epochs=1, batch_size=8, adapter_size=4),
+        max_train=12,
+    )
+    result = validate_ranking(world.ranking, config, tmp_path, device="cpu", keep_models=True)
+    found = result.attributes["topic"]
+    assert (found.num_train, found.num_test) == (12, 24)
+    assert 0 < found.arms[0].trained_share < 0.5
+    assert result.settings["num_epochs"] == 1
+    assert len(list((tmp_path / MODELS_NAME).iterdir())) == 2
+    with Ledger(tmp_path / LEDGER_NAME) as ledger:
+        assert {row.num_train for row in ledger.rows()} == {12}
+        assert [row.source_seed for row in ledger.rows()] == [None, None, 0, 1]
+
+
+# --------------------------------------------------------------------------------- resumption
+
+
+def test_the_same_command_again_trains_nothing(reference, world, no_fine_tuning):
+    out, result, values = reference
+    again = validate_ranking(world.ranking, CHEAP, out, device="cpu")
+    assert again == result
+    assert values_of(out) == values
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(reference, world, tmp_path, monkeypatch):
+    _, result, values = reference
+    judge, judged = esm.validate.performance, []
+
+    def interrupted(*arguments):
+        judged.append(arguments)
+        if len(judged) == 4:
+            raise KeyboardInterrupt
+        return judge(*arguments)
+
+    monkeypatch.setattr(esm.validate, "performance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
+    assert Validation.load(tmp_path).finished == 3
+    assert len(list((tmp_path / MODELS_NAME).iterdir())) == 1
+    assert dry_run(world.ranking, CHEAP, tmp_path)[1].done == 3
+    again = validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
+    assert len(judged) == 4 + 5
+    assert values_of(tmp_path) == values
+    assert again.keys == result.keys
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped(reference, world, tmp_path):
+    _, _, values = reference
+    world.ranking.save(tmp_path / "ranking.json")
+    out = tmp_path / "run"
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from esm.rank import Ranking
+        from esm.validate import validate_ranking
+        from tests.unit.test_validate import CHEAP
+
+        ranking, out = map(Path, sys.argv[1:])
+        validate_ranking(Ranking.load(ranking), CHEAP, out, device="cpu")
+    """)
+    command = [sys.executable, "-c", program, str(tmp_path / "ranking.json"), str(out)]
+    child = subprocess.Popen(command, cwd=Path(__file__).parents[2])
+    try:
+        wait_until(lambda: is_run(out) and len(values_of(out)) >= 3, child)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    before = values_of(out)
+    assert before.items() <= values.items()
+    validate_ranking(world.ranking, CHEAP, out, device="cpu")
+    assert values_of(out) == values
+    assert not [path for path in out.rglob("*") if path.name.startswith(".tmp-")]
+
+
+def wait_until(happened, child, seconds=120):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert child.poll() is None, "the child ended by itself"
+        assert time.monotonic() < end, "the child did nothing"
+        time.sleep(0.01)
+
+
+def test_another_strategy_in_the_same_folder_is_kept_apart(reference, world, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(reference[0], out)
+    config = CHEAP.model_copy(update={"max_train": 20, "top": 1, "controls": (Arm.NONE,)})
+    result = validate_ranking(world.ranking, config, out, device="cpu")
+    assert result.finished == 4
+    assert len(values_of(out)) == 12
+    assert len(results_table(out)) == 4
+    with (
+        Ledger(out / LEDGER_NAME) as ledger,
+        pytest.raises(RankingError, match="results of posts/harmful mix config_hash"),
+    ):
+        evaluate_rankings(ranking_table(world.ranking), ledger.to_truth())
+
+
+def test_a_tuned_encoder_that_the_pool_keeps_is_used(_made, tiny_encoder, tmp_path, no_fine_tuning):
+    world = own_world(tmp_path, tiny_encoder.identity)
+    for source in SOURCES:
+        tiny_encoder.save(world.pool.source_folder(source) / "model")
+    result = validate_ranking(world.ranking, CHEAP, tmp_path / "run", device="cpu")
+    # The kept encoders are the base model's weights here: no gain at all.
+    assert {arm.gain for arm in result.attributes["harmful"].arms} == {None, 0.0}
+
+
+# ----------------------------------------------------------------------------------- failures
+
+
+def test_a_source_whose_data_are_gone_is_skipped_and_named(tmp_path, tiny_encoder):
+    world = own_world(tmp_path, tiny_encoder.identity)
+    for path in (tmp_path / "own").glob("reviews*"):
+        path.unlink()
+    result = validate_ranking(world.ranking, CHEAP, tmp_path / "run", device="cpu")
+    (failure,) = result.failures
+    assert (failure.source, failure.arm, failure.runs) == ("reviews", Arm.PICK, 2)
+    assert "reviews.csv" in failure.reason
+    assert result.finished == 6
+    assert "reviews" not in result.attributes["harmful"].measured
+    with pytest.raises(Exception, match=r"reviews\.csv"):
+        validate_ranking(world.ranking, CHEAP, tmp_path / "run", device="cpu", strict=True)
+
+
+def test_a_source_whose_rows_have_changed_is_skipped_and_named(tmp_path, tiny_encoder):
+    world = own_world(tmp_path, tiny_encoder.identity)
+    path = tmp_path / "own" / "moods.csv"
+    table = pd.read_csv(path)
+    table["label"] = table["label"].iloc[::-1].to_numpy()
+    table.to_csv(path, index=False)
+    result = validate_ranking(world.ranking, CHEAP, tmp_path / "run", device="cpu")
+    (failure,) = result.failures
+    assert failure.source == "moods"
+    assert "rows of source moods have changed" in failure.reason
+
+
+def test_nothing_but_failures_is_an_error(tmp_path, tiny_encoder):
+    world = own_world(tmp_path, tiny_encoder.identity)
+    (tmp_path / "own" / "reviews.csv").unlink()
+    config = CHEAP.model_copy(update={"top": 1, "controls": ()})
+    with pytest.raises(ValidationError, match=r"all 2 runs failed; the first: .*reviews\.csv"):
+        validate_ranking(world.ranking, config, tmp_path / "run", device="cpu")
+
+
+def test_a_base_model_with_other_weights_is_refused(tmp_path, tiny_encoder):
+    other = tiny_encoder.identity.model_copy(update={"weights": "0" * 64})
+    world = own_world(tmp_path, other)
+    with pytest.raises(PoolError, match="is not the one pool"):
+        validate_ranking(world.ranking, CHEAP, tmp_path / "run", device="cpu")
+
+
+def test_two_processes_in_one_folder(world, tmp_path):
+    with folder_lock(tmp_path), pytest.raises(BusyError, match="written by another process"):
+        validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
+
+
+def test_a_dry_run_writes_nothing(world, tmp_path):
+    plan, cost = dry_run(world.ranking, CHEAP, tmp_path / "run")
+    assert (len(plan.runs), cost.pending) == (8, 8)
+    assert cost.seconds > 0
+    assert not (tmp_path / "run").exists()
