@@ -37,7 +37,9 @@ _TRANSFER = ("--top", "1", "--controls", "none,random", "--seeds", "2", "--epoch
 
 def run(arguments: Sequence[str]) -> None:
     """Run ``esm`` to its end."""
-    subprocess.run([sys.executable, "-m", "esm", "--quiet", *arguments], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "esm", "--quiet", *arguments], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def run_and_kill(arguments: Sequence[str], seconds: float) -> bool:

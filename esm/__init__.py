@@ -20,12 +20,11 @@ _HOME = {
     "Encoder": "esm.encoder",
     "MapForm": "esm.maps",
     "Pool": "esm.pool",
-    "TrainConfig": "esm.build",
+    "TrainConfig": "esm.entry",
     "train_pool": "esm.build",
-    "RankConfig": "esm.rank",
-    "Ranking": "esm.rank",
+    "RankConfig": "esm.ranking",
+    "Ranking": "esm.ranking",
     "rank_sources": "esm.rank",
-    "measures": "esm.measures",
     "evaluate_rankings": "esm.evaluate",
     "Ledger": "esm.ledger",
     "ValidationConfig": "esm.plan",
@@ -34,7 +33,7 @@ _HOME = {
     "EsmError": "esm.errors",
 }
 
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604 - the names are strings
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,86 +8,28 @@ command resumes after Ctrl-C or a kill: at most the source in flight is lost.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
-
-from esm.anchors import Anchors, AnchorRef, Lift, corpus_anchors, draw_anchors, restore_anchors
+from esm.anchors import Lift, corpus_anchors, draw_anchors
+from esm.base import check_base, load_base
 from esm.embeddings import EmbeddingCache
+from esm.entry import EntryTrainer, TrainConfig
 from esm.errors import EncoderError, EsmError, FitError, MapError, PoolError, TaskError
-from esm.fit import AnchorBasis, PublishedMethod, fit_published, r_squared
-from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
-from esm.pool import (
-    POOL_FORMAT,
-    AnchorRecord,
-    LiftRecord,
-    MapRecord,
-    Pool,
-    PoolManifest,
-    Skipped,
-    SourceRecord,
-)
+from esm.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, Skipped
 from esm.runtime import note, progress
-from esm.settings import EncoderConfig, FineTuneConfig
-from esm.storage import (
-    atomic_folder,
-    content_hash,
-    folder_lock,
-    read_json,
-    save_tensors,
-    sweep,
-    write_json,
-)
+from esm.settings import EncoderConfig
+from esm.storage import folder_lock, sweep, write_json
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
-from esm.tasks.split import held_out, sample
-from esm.tasks.task import Examples, Task
+from esm.tasks.task import Task
 
 if TYPE_CHECKING:
-    from esm.encoder import Embeddings, Encoder
-    from esm.finetune import FineTuned
+    from esm.encoder import Encoder
 
-_HELD_OUT_FOR_R2 = 500
-
-Array = npt.NDArray[np.float32]
-
-
-class TrainConfig(BaseModel):
-    """Settings of a pool and its entries.
-
-    Attributes:
-        encoder: The base model.
-        fine_tune: How to fine-tune on each source.
-        forms: Maps to fit for each source.
-        anchors_per_task: Anchor texts drawn from each task.
-        anchors_file: Unlabelled corpus to use as anchors instead.
-        lift_width: Width p of the shared PCA of the wide features.
-        rank: Rank of the anchored maps; None chooses it on held-out anchors.
-        published_method: How the published form is fitted.
-        dtype: Number format of maps on disk, ``float16`` or ``float32``.
-        seed: Seed of the anchors' draw.
-        keep_models: Keep the tuned encoders (safetensors).
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    encoder: EncoderConfig
-    fine_tune: FineTuneConfig = Field(default_factory=FineTuneConfig)
-    forms: tuple[MapForm, ...] = (MapForm.ANCHORED,)
-    anchors_per_task: int = Field(default=200, ge=1)
-    anchors_file: str | None = None
-    lift_width: int = Field(default=512, ge=1)
-    rank: int | None = Field(default=32, ge=1)
-    published_method: PublishedMethod = PublishedMethod.CLOSED
-    dtype: str = Field(default="float16", pattern="^float(16|32)$")
-    seed: int = 0
-    keep_models: bool = False
+_FEWEST_ANCHORS = 10
 
 
 @dataclass(frozen=True)
@@ -153,8 +95,6 @@ def train_pool(
         BusyError: Another process is writing to the pool.
         StorageError: The folder cannot be written.
     """
-    from esm.encoder import Encoder
-
     started = time.monotonic()
     cache = EmbeddingCache.default() if cache is None else cache
     skipped: list[Skipped] = []
@@ -162,38 +102,14 @@ def train_pool(
         sweep(folder)
         sweep(folder / "sources")
         tasks = _load_tasks(specs, skipped, strict)
-        encoder = Encoder.load(config.encoder, device=device)
         if Pool.exists(folder):
-            pool = Pool.open(folder)
-            check_base(pool, encoder)
-            trainer = _Trainer(pool, encoder, cache, config, [task for _, task in tasks])
+            trainer = _reopen(Pool.open(folder), cache, config, tasks, device)
         else:
-            trainer = _create(folder, encoder, cache, config, tasks)
+            trainer = _create(folder, cache, config, tasks, device)
         trained, present = _train_all(trainer, tasks, skipped, strict=strict, replace=replace)
     return BuildReport(
         str(folder), tuple(trained), tuple(present), tuple(skipped), time.monotonic() - started
     )
-
-
-def check_base(pool: Pool, encoder: Encoder) -> None:
-    """Refuse a base model other than the pool's.
-
-    Raises:
-        PoolError: Weights, pooling, length or precision differ.
-    """
-    ours, theirs = encoder.identity, pool.manifest.base
-    differing = [
-        f"{name} {str(getattr(ours, name))[:40]!r} instead of {str(getattr(theirs, name))[:40]!r}"
-        for name in ("weights", "pooling", "max_length", "precision", "width")
-        if getattr(ours, name) != getattr(theirs, name)
-    ]
-    if differing:
-        raise PoolError(
-            f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
-            f" ({'; '.join(differing)})",
-            expected=f"{theirs.model!r} as the pool's manifest describes it",
-            hint="leave out --base, or train another pool",
-        )
 
 
 def _load_tasks(
@@ -223,20 +139,54 @@ def _load_tasks(
     return [tasks[identifier] for identifier in sorted(tasks)]
 
 
-def _create(
-    folder: Path,
-    encoder: Encoder,
+def _reopen(
+    pool: Pool,
     cache: EmbeddingCache,
     config: TrainConfig,
     tasks: list[tuple[TaskSpec, Task]],
-) -> _Trainer:
+    device: str,
+) -> EntryTrainer:
+    """Go on with a pool that is there; its base model, anchors and lift stay."""
+    if config.anchors_file not in (None, pool.manifest.anchors.corpus):
+        raise PoolError(
+            f"anchors {config.anchors_file} for pool {pool.folder}, which has its own",
+            expected="the anchors that its maps were fitted on",
+            hint="leave out --anchors, or train another pool",
+        )
+    if config.encoder is None:
+        encoder = load_base(pool, device)
+    else:
+        encoder = _load(config.encoder, device)
+        check_base(pool, encoder)
+    return EntryTrainer(pool, encoder, cache, config, [task for _, task in tasks])
+
+
+def _load(config: EncoderConfig, device: str) -> Encoder:
+    from esm.encoder import Encoder
+
+    return Encoder.load(config, device)
+
+
+def _create(
+    folder: Path,
+    cache: EmbeddingCache,
+    config: TrainConfig,
+    tasks: list[tuple[TaskSpec, Task]],
+    device: str,
+) -> EntryTrainer:
     """Draw the anchors, fit the lift, write the manifest last: its presence makes a pool."""
+    settings = config.encoder or EncoderConfig()
+    encoder = _load(settings, device)
     if config.anchors_file is None:
         anchors = draw_anchors([task for _, task in tasks], config.anchors_per_task, config.seed)
     else:
         anchors = corpus_anchors(Path(config.anchors_file), seed=config.seed)
-    if len(anchors) < 2:
-        raise PoolError(f"{len(anchors)} anchor texts", expected="at least 2, better 1,000 or more")
+    if len(anchors) < _FEWEST_ANCHORS:
+        raise PoolError(
+            f"{len(anchors)} anchor texts",
+            expected=f"at least {_FEWEST_ANCHORS}, better 1,000 or more",
+            hint="more tasks, a higher --anchors-per-task, or --anchors FILE",
+        )
     note(f"{len(anchors)} anchor texts from {len(set(anchors.groups))} groups")
     wide = anchors.embed(cache, encoder, wide=True).wide
     assert wide is not None
@@ -244,7 +194,7 @@ def _create(
     manifest = PoolManifest(
         format=POOL_FORMAT,
         base=encoder.identity,
-        revision=config.encoder.revision,
+        revision=settings.revision,
         anchors=AnchorRecord(
             count=len(anchors),
             hash=anchors.content_hash(),
@@ -268,218 +218,11 @@ def _create(
     )
     lift.save(folder / "lift.safetensors")
     write_json(folder / "pool.json", manifest.model_dump(mode="json"))
-    return _Trainer(Pool(folder, manifest), encoder, cache, config, [], anchors)
-
-
-def restore_pool_anchors(pool: Pool, tasks: Sequence[Task] = ()) -> Anchors:
-    """Read the texts of a pool's anchors again from where they came.
-
-    Args:
-        pool: The pool, which holds references only.
-        tasks: Tasks already in memory, so that they are not read twice.
-
-    Raises:
-        TaskError: A task the anchors came from is gone or has changed.
-    """
-    record = pool.manifest.anchors
-    if record.corpus is not None:
-        anchors = corpus_anchors(Path(record.corpus), seed=record.seed)
-    else:
-        stored = read_json(pool.folder / "anchors.json")
-        at_hand = {task.id: task for task in tasks}
-        read = [
-            at_hand[name] if name in at_hand else load_task(TaskSpec.model_validate(spec))
-            for name, spec in stored["tasks"].items()
-        ]
-        refs = [AnchorRef.model_validate(ref) for ref in stored["anchors"]]
-        anchors = restore_anchors(refs, read)
-    if anchors.content_hash() != record.hash:
-        raise TaskError(
-            f"the anchor texts of pool {pool.folder} have changed since it was made",
-            expected=f"{record.count} texts with hash {record.hash[:12]}",
-            hint="restore the data they came from, or train another pool",
-        )
-    return anchors
-
-
-class _Trainer:
-    """What all sources of one run share: base model, anchors, their factorised Gram matrix."""
-
-    def __init__(
-        self,
-        pool: Pool,
-        encoder: Encoder,
-        cache: EmbeddingCache,
-        config: TrainConfig,
-        tasks: Sequence[Task],
-        anchors: Anchors | None = None,
-    ) -> None:
-        self.pool = pool
-        self.encoder = encoder
-        self.cache = cache
-        self.config = config
-        self._tasks = tasks
-        self._anchors = anchors
-
-    @cached_property
-    def anchors(self) -> Anchors:
-        return self._anchors or restore_pool_anchors(self.pool, self._tasks)
-
-    @cached_property
-    def base_anchors(self) -> Embeddings:
-        return self.anchors.embed(self.cache, self.encoder, wide=True)
-
-    @cached_property
-    def basis(self) -> AnchorBasis:
-        wide = self.base_anchors.wide
-        assert wide is not None
-        return AnchorBasis(self.base_anchors.last, self.lift.transform(wide), self.anchors.groups)
-
-    @cached_property
-    def lift(self) -> Lift:
-        return self.pool.lift()
-
-    def config_hash(self, task: Task) -> str:
-        """Hash everything that determines the entry of a task."""
-        config = self.config
-        return content_hash(
-            POOL_FORMAT,
-            self.pool.manifest.base.content_hash(),
-            self.pool.manifest.anchors.hash,
-            self.pool.manifest.lift.hash,
-            task.content_hash(),
-            config.fine_tune.model_dump(mode="json"),
-            sorted(config.forms),
-            config.rank,
-            config.dtype,
-            config.published_method if MapForm.PUBLISHED in config.forms else None,
-        )
-
-    def train(self, spec: TaskSpec, task: Task) -> None:
-        """Fine-tune, fit, store: the entry appears when all of it is there."""
-        from esm.finetune import fine_tune
-
-        tuned = fine_tune(self.encoder, task, self.config.fine_tune)
-        clock = time.monotonic()
-        # Not cached: nobody asks for the embeddings of this tuned encoder again.
-        anchors = self.anchors.embed(EmbeddingCache(None), tuned.encoder).last
-        own = self._own_texts(task, tuned)
-        embedded = time.monotonic()
-        maps = self._fit(task, tuned, anchors)
-        fitted = time.monotonic()
-        with atomic_folder(self.pool.source_folder(task.id)) as folder:
-            records = {
-                form: self._store(folder / form, form, task, fit, own)
-                for form, fit in maps.items()
-            }
-            save_tensors(folder / "head.safetensors", tuned.head)
-            if self.config.keep_models:
-                tuned.encoder.save(folder / "model")
-            record = SourceRecord(
-                id=task.id,
-                config_hash=self.config_hash(task),
-                task=spec,
-                task_hash=task.content_hash(),
-                problem=task.problem,
-                metric=task.metric,
-                label_names=task.label_names,
-                metadata=task.metadata,
-                is_pair=task.is_pair,
-                num_train=len(task.train),
-                num_used=tuned.examples,
-                fine_tune=self.config.fine_tune,
-                quality=tuned.quality,
-                maps=records,
-                seconds={
-                    "fine_tune": round(tuned.seconds, 2),
-                    "embed": round(embedded - clock, 2),
-                    "fit": round(fitted - embedded, 3),
-                },
-            )
-            write_json(folder / "source.json", record.model_dump(mode="json"))
-
-    def _own_texts(self, task: Task, tuned: FineTuned) -> _Pairs:
-        """Embed held-out texts of the source by the base and the tuned model."""
-        _, rows = held_out(task, self.config.fine_tune.seed)
-        rows = sample(rows, task.problem, _HELD_OUT_FOR_R2, self.config.fine_tune.seed)
-        base = self.cache.embed(self.encoder, rows.texts, rows.pairs, wide=True)
-        assert base.wide is not None
-        own = tuned.encoder.embed(rows.texts, rows.pairs)
-        return _Pairs(base.last, self.lift.transform(base.wide), own.last)
-
-    def _fit(self, task: Task, tuned: FineTuned, anchors: Array) -> Mapping[MapForm, _Fit]:
-        fits: dict[MapForm, _Fit] = {}
-        for form in self.config.forms:
-            if form is MapForm.ANCHORED:
-                fit = self.basis.fit(anchors, source=task.id, rank=self.config.rank)
-                fits[form] = _Fit(fit.map, fit.penalty, fit.r2_anchors)
-            else:
-                fits[form] = self._fit_published(task, tuned, anchors)
-        return fits
-
-    def _fit_published(self, task: Task, tuned: FineTuned, anchors: Array) -> _Fit:
-        """Fit a dense map on the source's own training texts and judge it on others' anchors."""
-        rows = _training_rows(task, self.config.fine_tune)
-        fit = fit_published(
-            self.cache.embed(self.encoder, rows.texts, rows.pairs).last,
-            tuned.encoder.embed(rows.texts, rows.pairs).last,
-            method=self.config.published_method,
-            seed=self.config.fine_tune.seed,
-        )
-        others = np.asarray(self.anchors.groups) != task.id
-        others = others if others.any() else ~others
-        base = self.base_anchors.last
-        return _Fit(
-            fit.map, fit.penalty, r_squared(anchors[others], fit.map.apply(base[others]))
-        )
-
-    def _store(
-        self, folder: Path, form: MapForm, task: Task, fit: _Fit, own: _Pairs
-    ) -> MapRecord:
-        config = MapConfig.describe(
-            fit.map,
-            source=task.id,
-            base=self.pool.manifest.base,
-            lift=self.pool.manifest.lift.hash if form is MapForm.ANCHORED else None,
-            dtype=self.config.dtype,
-        )
-        save_map(fit.map, folder, config)
-        predicted = fit.map.apply(own.base, own.lifted if form is MapForm.ANCHORED else None)
-        return MapRecord(
-            rank=fit.map.rank,
-            penalty=fit.penalty,
-            r2_source=r_squared(own.tuned, predicted),
-            r2_anchors=fit.r2_anchors,
-            bytes=(folder / "model.safetensors").stat().st_size,
-        )
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """A fitted map, its penalty and its R² on anchors of other tasks."""
-
-    map: EmbeddingSpaceMap
-    penalty: float
-    r2_anchors: float
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Embeddings of the same texts: base (n, d), lifted (n, p), tuned (n, d)."""
-
-    base: Array
-    lifted: Array
-    tuned: Array
-
-
-def _training_rows(task: Task, config: FineTuneConfig) -> Examples:
-    """The rows that fine-tuning used."""
-    rows, _ = held_out(task, config.seed)
-    return sample(rows, task.problem, config.max_examples, config.seed)
+    return EntryTrainer(Pool(folder, manifest), encoder, cache, config, [], anchors)
 
 
 def _train_all(
-    trainer: _Trainer,
+    trainer: EntryTrainer,
     tasks: list[tuple[TaskSpec, Task]],
     skipped: list[Skipped],
     *,
@@ -504,7 +247,7 @@ def _train_all(
     return trained, present
 
 
-def _is_present(trainer: _Trainer, task: Task, *, replace: bool) -> bool:
+def _is_present(trainer: EntryTrainer, task: Task, *, replace: bool) -> bool:
     """Whether the pool holds this very entry; one with other settings is refused."""
     if not trainer.pool.source_folder(task.id).exists() or replace:
         return False

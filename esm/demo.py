@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esm.build import BuildReport, TrainConfig, train_pool
+from esm.build import BuildReport, train_pool
 from esm.demo_tasks import DemoTasks, write_demo_tasks
+from esm.entry import TrainConfig
 from esm.outcome import Validation
 from esm.plan import Arm, ValidationConfig
 from esm.pool import Pool
-from esm.rank import Ranking, rank_sources
+from esm.rank import rank_sources
+from esm.ranking import Ranking
 from esm.runtime import note
 from esm.settings import OFFLINE, EncoderConfig, FineTuneConfig, TransferConfig
 from esm.tasks.spec import TaskSpec
@@ -97,7 +99,9 @@ def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo
     pool = Pool.open(folder / "pool")
     ranking = rank_sources(TaskSpec(location=str(tasks.target.resolve())), pool, device=device)
     ranking.save(folder / "ranking.json")
-    note(f"4/4 training adapters for attribute {tasks.validated!r} after each source and after none")
+    note(
+        f"4/4 training adapters for attribute {tasks.validated!r} after each source and after none"
+    )
     validation = validate_ranking(ranking, _validation_config(tasks), folder / "run", device=device)
     return Demo(build, ranking, validation, _verdict(tasks, ranking, validation))
 

@@ -13,25 +13,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 
-from esm import demo_grammar as grammar
-from esm.demo_grammar import Words, expand
+from esm.demo_grammar import (
+    GARDEN,
+    KITCHEN,
+    POSTS,
+    TICKETS,
+    TRAVEL,
+    advice,
+    dress,
+    expand,
+    view,
+    witness,
+)
 from esm.storage import atomic_folder, to_json
 
 SOURCE_TRAIN_ROWS = 500
 SOURCE_TEST_ROWS = 100
-TARGET_TRAIN_ROWS = 200
+TARGET_TRAIN_ROWS = 240
 TARGET_TEST_ROWS = 400
 LABEL_NOISE = 0.05
-TYPO_SHARE = 0.15
-ANNOTATED_SHARE = 0.7
 
 TARGET_ID = "remedy-posts"
 LICENSE = "Apache-2.0 (generated; every remedy, illness and place is invented)"
 
-Write = Callable[[int, np.random.Generator], str]
+_Write = Callable[[int, np.random.Generator], str]
+_Label = TypeVar("_Label")
 
 
 @dataclass(frozen=True)
@@ -54,111 +64,51 @@ class DemoTasks:
 
 
 PLANTED = MappingProxyType(
-    {"endorsed": "garden-claims", "first_hand": "travel-witness", "advice": "kitchen-swaps"}
+    {"endorsed": "garden-claims", "first_hand": "travel-witness", "home_remedy": "kitchen-swaps"}
 )
 VALIDATED = "endorsed"
 CONTROLS = MappingProxyType(
-    {"shared vocabulary": "garden-plants", "shuffled labels": "garden-shuffled"}
+    {"shared vocabulary": "garden-stuff", "shuffled labels": "garden-shuffled"}
 )
 
-
-# ---------------------------------------------------------------------- one sentence per relation
-
-
-def _view(words: Words, frames: Sequence[str], endorsed: int, rng: np.random.Generator) -> str:
-    """The writer holds one of two opposite claims and rejects the other."""
-    works, fails = _choice(grammar.WORKS, rng), _choice(grammar.FAILS, rng)
-    mine, theirs = (works, fails) if endorsed else (fails, works)
-    return expand(
-        _choice(frames, rng),
-        {**grammar.COMMON, **words, "mine": (mine,), "theirs": (theirs,)},
-        rng,
-    )
+_RELATIONS = {"endorsed": view, "first_hand": witness, "home_remedy": advice}
+_TOPICS = ("account", "billing", "delivery")
 
 
-def _witness(words: Words, first_hand: int, rng: np.random.Generator) -> str:
-    """The writer went through something, or someone else did and the writer knows of it."""
-    someone = expand("{relative}", grammar.COMMON, rng)
-    doer, hearer = ("i", someone) if first_hand else (someone, "i")
-    return expand(
-        _choice(grammar.WITNESS, rng), {**words, "doer": (doer,), "hearer": (hearer,)}, rng
-    )
+# ---------------------------------------------------------------------------- one text per label
 
 
-def _advice(words: Words, folk: int, rng: np.random.Generator) -> str:
-    """Of a home-made and a bought or prescribed thing, one is advised instead of the other."""
-    home, shop = (expand(pattern, words, rng) for pattern in ("{folk}", "{clinic}"))
-    pick, drop = (home, shop) if folk else (shop, home)
-    return expand(_choice(grammar.ADVICE, rng), {"pick": (pick,), "drop": (drop,)}, rng)
+def _garden(endorsed: int, rng: np.random.Generator) -> str:
+    return dress([view(GARDEN, endorsed, rng)], GARDEN, rng)
 
 
-def _choice(items: Sequence[str], rng: np.random.Generator) -> str:
-    return items[int(rng.integers(len(items)))]
+def _garden_by_stuff(from_shed: int, rng: np.random.Generator) -> str:
+    words = {**GARDEN, "stuff": GARDEN["from_shed" if from_shed else "from_kitchen"]}
+    return dress([view(words, int(rng.integers(2)), rng)], words, rng)
 
 
-# ----------------------------------------------------------------------------------- whole texts
+def _travel(first_hand: int, rng: np.random.Generator) -> str:
+    return dress([witness(TRAVEL, first_hand, rng)], TRAVEL, rng)
 
 
-def _dress(sentences: Sequence[str], words: Words, rng: np.random.Generator) -> str:
-    """Join sentences as people post them: opener, closer, hashtags, a typo here and there."""
-    parts = [sentence + "." for sentence in sentences]
-    if rng.random() < 0.3:
-        parts.insert(0, _choice(grammar.COMMON["opener"], rng))
-    if rng.random() < 0.3:
-        parts.append(_choice(grammar.COMMON["closer"], rng))
-    if rng.random() < 0.3:
-        parts.append(_choice(words["tag"], rng))
-    text = " ".join(parts)
-    return _with_typo(text, rng) if rng.random() < TYPO_SHARE else text
+def _kitchen(home_made: int, rng: np.random.Generator) -> str:
+    return dress([advice(KITCHEN, home_made, rng)], KITCHEN, rng)
 
 
-def _with_typo(text: str, rng: np.random.Generator) -> str:
-    """Swap two neighbouring letters inside one longer word."""
-    starts = [match.start() for match in re.finditer(r"[a-z]{5,}", text)]
-    if not starts:
-        return text
-    at = starts[int(rng.integers(len(starts)))] + 1 + int(rng.integers(2))
-    return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
-
-
-def _garden_claim(endorsed: int, crop: str, rng: np.random.Generator) -> str:
-    words = {**grammar.GARDEN, "crop": grammar.GARDEN[crop]}
-    sentence = _view(words, grammar.VIEWS + grammar.VIEWS_IN_FORUMS, endorsed, rng)
-    return _dress([sentence], words, rng)
-
-
-def _garden_by_view(label: int, rng: np.random.Generator) -> str:
-    return _garden_claim(label, _choice(("flower", "vegetable"), rng), rng)
-
-
-def _garden_by_crop(label: int, rng: np.random.Generator) -> str:
-    return _garden_claim(int(rng.integers(2)), ("flower", "vegetable")[label], rng)
-
-
-def _travel(label: int, rng: np.random.Generator) -> str:
-    return _dress([_witness(grammar.TRAVEL, label, rng)], grammar.TRAVEL, rng)
-
-
-def _kitchen(label: int, rng: np.random.Generator) -> str:
-    return _dress([_advice(grammar.KITCHEN, label, rng)], grammar.KITCHEN, rng)
-
-
-def _ticket(label: int, rng: np.random.Generator) -> str:
-    topic = ("account", "billing", "delivery")[label]
-    return _dress([expand(f"{{{topic}}}, {{plea}}", grammar.TICKETS, rng)], grammar.TICKETS, rng)
+def _ticket(topic: int, rng: np.random.Generator) -> str:
+    slot = _TOPICS[topic]
+    return dress([expand(f"{{{slot}}} {{since}}, {{plea}}", TICKETS, rng)], TICKETS, rng)
 
 
 def _post(labels: Mapping[str, int | None], rng: np.random.Generator) -> str:
-    """Write a target post that says something about each attribute whose label is not None."""
-    words = grammar.POSTS
-    sentences = []
-    if (endorsed := labels["endorsed"]) is not None:
-        sentences.append(_view(words, grammar.VIEWS + grammar.VIEWS_IN_POSTS, endorsed, rng))
-    if (first_hand := labels["first_hand"]) is not None:
-        sentences.append(_witness(words, first_hand, rng))
-    if (folk := labels["advice"]) is not None:
-        sentences.append(_advice(words, folk, rng))
-    return _dress(sentences, words, rng)
+    """Write a target post: a sentence for each attribute that is not None, in random order."""
+    sentences = [
+        _RELATIONS[attribute](POSTS, label, rng)
+        for attribute, label in labels.items()
+        if label is not None
+    ]
+    order = rng.permutation(len(sentences))
+    return dress([sentences[position] for position in order], POSTS, rng)
 
 
 # --------------------------------------------------------------------------------- tables of rows
@@ -172,21 +122,21 @@ class _Source:
     name: str
     domain: str
     label_names: tuple[str, ...]
-    write: Write
+    write: _Write
     shuffled: bool = False
 
 
 _SOURCES = (
     _Source("garden-claims", "Garden tips: does the writer stand by the tip?", "garden forum",
-            ("rejected", "endorsed"), _garden_by_view),
-    _Source("garden-plants", "Garden tips: flowers or vegetables?", "garden forum",
-            ("flower", "vegetable"), _garden_by_crop),
+            ("rejected", "endorsed"), _garden),
+    _Source("garden-stuff", "Garden tips: from the kitchen or from the shed?", "garden forum",
+            ("kitchen", "shed"), _garden_by_stuff),
     _Source("garden-shuffled", "Garden tips with permuted labels", "garden forum",
-            ("rejected", "endorsed"), _garden_by_view, shuffled=True),
+            ("rejected", "endorsed"), _garden, shuffled=True),
     _Source("kitchen-swaps", "Kitchen advice: which of two is advised?", "recipes",
             ("bought", "home-made"), _kitchen),
     _Source("support-tickets", "What a support request is about", "customer support",
-            ("account", "billing", "delivery"), _ticket),
+            _TOPICS, _ticket),
     _Source("travel-witness", "Travel stories: who went through it?", "travel notes",
             ("hearsay", "first-hand"), _travel),
 )  # fmt: skip
@@ -194,7 +144,7 @@ _SOURCES = (
 _QUESTIONS = {
     "endorsed": ("Does the author hold that the remedy works?", ("no", "yes")),
     "first_hand": ("Did the author go through what is told?", ("no", "yes")),
-    "advice": ("Which treatment is advised?", ("clinic", "home")),
+    "home_remedy": ("Is the home-made remedy advised?", ("no", "yes")),
 }
 
 
@@ -204,9 +154,14 @@ class _Unused:
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def draw(self, write: Callable[[], str]) -> str:
+    def draw(
+        self,
+        write: Callable[[_Label, np.random.Generator], str],
+        label: _Label,
+        rng: np.random.Generator,
+    ) -> str:
         while True:
-            text = write()
+            text = write(label, rng)
             key = " ".join(re.findall(r"\w+", text.lower()))
             if key not in self._seen:
                 self._seen.add(key)
@@ -229,7 +184,7 @@ def _source_rows(
 ) -> dict[str, list[object]]:
     classes = len(source.label_names)
     labels = _balanced(rows, classes, rng)
-    texts = [unused.draw(lambda label=label: source.write(label, rng)) for label in labels]
+    texts = [unused.draw(source.write, label, rng) for label in labels]
     recorded = [_annotated(label, classes, rng) for label in labels]
     if source.shuffled:
         recorded = [recorded[row] for row in rng.permutation(rows)]
@@ -237,20 +192,19 @@ def _source_rows(
 
 
 def _target_rows(rows: int, unused: _Unused, rng: np.random.Generator) -> dict[str, list[object]]:
-    """Write posts; an attribute that a post says nothing about is null."""
+    """Write posts: all hold a view, every other one tells a story, the rest give advice.
+
+    What a post says nothing about is null, as in data whose questions build on each other.
+    """
     columns: dict[str, list[int | None]] = {
         name: [*_balanced(rows, len(names), rng)] for name, (_, names) in _QUESTIONS.items()
     }
-    for name in columns:
-        if name != VALIDATED:
-            silent = set(rng.permutation(rows)[round(ANNOTATED_SHARE * rows) :].tolist())
-            columns[name] = [
-                None if row in silent else label for row, label in enumerate(columns[name])
-            ]
+    for row, tells in enumerate(_balanced(rows, 2, rng)):
+        columns["home_remedy" if tells else "first_hand"][row] = None
     table: dict[str, list[object]] = {"text": []}
     for row in range(rows):
         labels = {name: column[row] for name, column in columns.items()}
-        table["text"].append(unused.draw(lambda labels=labels: _post(labels, rng)))
+        table["text"].append(unused.draw(_post, labels, rng))
     for name, (_, names) in _QUESTIONS.items():
         table[name] = [
             None if label is None else names[_annotated(label, len(names), rng)]
@@ -263,7 +217,7 @@ def _target_rows(rows: int, unused: _Unused, rng: np.random.Generator) -> dict[s
 
 
 def write_demo_tasks(folder: Path, seed: int = 0) -> DemoTasks:
-    """Write the source tasks to ``folder/tasks`` and the target to ``folder/targets``.
+    """Write the source tasks and the target, each to a folder of its name.
 
     Args:
         folder: Made where it is missing; tasks of an earlier call are replaced.
@@ -276,19 +230,17 @@ def write_demo_tasks(folder: Path, seed: int = 0) -> DemoTasks:
         StorageError: The folder cannot be written.
     """
     unused = _Unused()
-    target = folder / "targets" / TARGET_ID
+    target = folder / TARGET_ID
     _write_target(target, unused, np.random.default_rng([seed, 0]))
     sources = []
     for number, source in enumerate(_SOURCES, start=1):
-        path = folder / "tasks" / source.id
+        path = folder / source.id
         _write_source(path, source, unused, np.random.default_rng([seed, number]))
         sources.append(path)
     return DemoTasks(tuple(sources), target, PLANTED, VALIDATED, CONTROLS)
 
 
-def _write_source(
-    path: Path, source: _Source, unused: _Unused, rng: np.random.Generator
-) -> None:
+def _write_source(path: Path, source: _Source, unused: _Unused, rng: np.random.Generator) -> None:
     description = {
         "id": source.id,
         "name": source.name,

@@ -100,10 +100,11 @@ class Encoder:
         """
         target = resolve_device(device)
         backbone = load_backbone(config.model, config.revision, config.pooling)
+        model: Any = backbone.model
         limit = backbone.max_tokens
         return cls(
             config=config,
-            model=backbone.model.to(target),
+            model=model.to(target),
             tokenizer=backbone.tokenizer,
             pooling=backbone.pooling,
             max_length=config.max_length if limit is None else min(config.max_length, limit),
@@ -286,7 +287,7 @@ class Encoder:
     def _inference(self) -> Iterator[None]:
         """Evaluation mode, no gradients, and bfloat16 where it was asked for."""
         training = self.model.training
-        self.model.eval()
+        self.model.train(False)
         low = self.config.precision is Precision.BFLOAT16
         try:
             with (
@@ -331,5 +332,5 @@ def _hash_weights(weights: Mapping[str, Tensor]) -> str:
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

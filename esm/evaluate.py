@@ -23,7 +23,7 @@ from esm.measures import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from esm.rank import Ranking
+    from esm.ranking import Ranking
 
 Table = dict[str, dict[str, float]]
 """Numbers by target id and source id."""
@@ -144,12 +144,7 @@ def ranking_table(ranking: Ranking) -> pd.DataFrame:
     """Return a ranking as a table of scores: ``target`` (``target/attribute``), source, score."""
     import pandas as pd
 
-    rows = [
-        (f"{ranking.target}/{name}", line.source, line.score)
-        for name, ranked in ranking.attributes.items()
-        for line in ranked.ranking
-    ]
-    return pd.DataFrame(rows, columns=["target", "source", "score"])
+    return pd.DataFrame(ranking.records(), columns=["target", "source", "score"])
 
 
 def read_scores(table: pd.DataFrame | Path) -> tuple[Table, int]:
@@ -161,9 +156,6 @@ def read_scores(table: pd.DataFrame | Path) -> tuple[Table, int]:
 def read_truth(table: pd.DataFrame | Path) -> tuple[Table, int]:
     """Return performance by target and source, averaged over seeds, and the ``none`` rows."""
     frame, no_transfer = _clean(table, "the table of results", "performance", keys=_SEEDS)
-    for column in _ONE_PER_TARGET:
-        if column in frame.columns:
-            _check_one_per_target(frame, column)
     averaged = frame.groupby(list(_KEYS))["performance"].mean().reset_index()
     return _nested(averaged, "performance"), no_transfer
 
@@ -188,6 +180,9 @@ def _clean(
     frame = frame.reset_index(drop=True)
     _check_names(frame, what)
     _convert_numbers(frame, what, value)
+    for column in _ONE_PER_TARGET:
+        if column in frame.columns:
+            _check_one_per_target(frame, what, column)
     _check_unique(frame, what, [*_KEYS, *(key for key in keys if key in frame.columns)])
     is_source = frame["source"] != NO_TRANSFER
     return frame[is_source], int((~is_source).sum())
@@ -255,12 +250,12 @@ def _check_unique(frame: pd.DataFrame, what: str, keys: list[str]) -> None:
         )
 
 
-def _check_one_per_target(frame: pd.DataFrame, column: str) -> None:
+def _check_one_per_target(frame: pd.DataFrame, what: str, column: str) -> None:
     values = frame.groupby("target")[column].unique()
     for target, found in values.items():
         if len(found) > 1:
             raise RankingError(
-                f"the results of {target} mix {column} {', '.join(map(str, found[:3]))}",
+                f"{what} mixes {column} {', '.join(map(str, found[:3]))} for {target}",
                 expected=f"one {column} per target",
                 hint=f"keep the rows of one {column}",
             )

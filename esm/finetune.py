@@ -76,8 +76,8 @@ class FineTuned:
 def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned:
     """Fine-tune a copy of the encoder on a source task.
 
-    The same encoder, task, settings and seed give the same weights, bit by bit, on one machine
-    with one number of threads.
+    The same encoder, task, settings and seed give the same weights, bit by bit, on the CPU of one
+    machine with one number of threads; some CUDA kernels add in an order that varies.
 
     Args:
         encoder: The base model; it is not changed.

@@ -29,29 +29,6 @@ def pool_model(entry: PoolEntry, source_seed: int | None) -> Path | None:
     return entry.model_folder if source_seed == entry.record.fine_tune.seed else None
 
 
-def load_base(pool: Pool, device: str = "auto") -> Encoder:
-    """Load a pool's base model.
-
-    Raises:
-        EncoderError: It cannot be loaded.
-        PoolError: Its weights are not those the pool was built with.
-    """
-    from esm.build import check_base
-    from esm.encoder import Encoder
-
-    identity = pool.manifest.base
-    config = EncoderConfig(
-        model=identity.model,
-        revision=pool.manifest.revision,
-        pooling=identity.pooling,
-        max_length=identity.max_length,
-        precision=identity.precision,
-    )
-    encoder = Encoder.load(config, device)
-    check_base(pool, encoder)
-    return encoder
-
-
 class TunedModels:
     """Tuned encoders: taken from the pool or a folder, else made once and put there.
 

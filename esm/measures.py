@@ -59,9 +59,9 @@ def measures(
         RankingError: A number is not finite, T is out of range, or a cut-off is not positive.
 
     Source:
-        Renggli et al. 2022 (arXiv 2204.01403) and Poth et al. 2021 (arXiv 2104.08247) for
-        regret@k; davidschulte/hf-dataset-selector at 4756f1e, utils/eval_utils.py, for the
-        published forms; McSherry and Najork 2008 for NDCG under ties.
+        Renggli et al. 2022, "Which Model to Transfer?", and Poth et al. 2021, "What to Pre-Train
+        on?", for regret@k; davidschulte/hf-dataset-selector at 4756f1e, utils/eval_utils.py, for
+        the published forms; McSherry and Najork 2008 for NDCG under ties.
 
     Example:
         >>> judged = measures({"a": 2.0, "b": 1.0}, {"a": 0.6, "b": 0.8}, ks=[1])

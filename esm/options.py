@@ -50,7 +50,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362
     spread.__annotations__ = {item.name: item.annotation for item in parameters}
-    del spread.__wrapped__  # type: ignore[attr-defined]  # or the old annotations are read
+    del spread.__wrapped__  # or the old annotations are read
     return spread
 
 
@@ -74,7 +74,9 @@ def commas(values: Iterable[str] | None) -> tuple[str, ...]:
         >>> commas(["none,random", "all"])
         ('none', 'random', 'all')
     """
-    return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())
+    return tuple(
+        part.strip() for value in values or () for part in value.split(",") if part.strip()
+    )
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,9 @@ class ReadingOptions:
         str,
         typer.Option(help="What labels are: auto, classification, regression or multi-label."),
     ] = "auto"
-    test: Annotated[
-        str | None, typer.Option(help="File with the test rows.", metavar="FILE")
-    ] = None
+    test: Annotated[str | None, typer.Option(help="File with the test rows.", metavar="FILE")] = (
+        None
+    )
     hub_config: Annotated[str | None, typer.Option("--config", help="Hub configuration.")] = None
     revision: Annotated[str | None, typer.Option(help="Hub revision; a commit pins the data.")] = (
         None

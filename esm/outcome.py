@@ -15,7 +15,7 @@ from esm.ledger import RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
 from esm.plan import Arm, Plan, Run
 from esm.pool import Skipped
-from esm.rank import AttributeRanking, Ranking
+from esm.ranking import AttributeRanking, Ranking
 from esm.storage import read_json, write_json
 
 RESULT_NAME = "validation.json"

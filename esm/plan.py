@@ -14,7 +14,7 @@ from esm.errors import EsmError, ValidationError
 from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry, Skipped
-from esm.rank import AttributeRanking, Ranking
+from esm.ranking import AttributeRanking, Ranking
 from esm.settings import TransferConfig
 from esm.storage import content_hash
 from esm.tasks.task import Target

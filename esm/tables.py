@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from esm.outcome import AttributeResult, Validation
     from esm.plan import Plan
     from esm.pool import Pool, PoolEntry, Skipped
-    from esm.rank import AttributeRanking, Ranking
+    from esm.ranking import AttributeRanking, Ranking
 
 _NAMES = frozenset({"source", "target", "arm"})
 
@@ -43,9 +43,9 @@ def _attribute_table(
 ) -> Table:
     shown = ranked.ranking[:top] if top else ranked.ranking
     notes = [
-        f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {ranking.config.form} maps,"
-        f" {'balanced ' if ranked.balanced else ''}{ranking.scorer};"
-        f" untouched base embeddings score {number(ranked.base_score, 4)}"
+        f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {ranking.config.form}"
+        f" maps, {'balanced ' if ranked.balanced else ''}{ranking.scorer}; the untouched base"
+        f" embeddings score {number(ranked.base_score, 4)}"
     ]
     if len(shown) < len(ranked.ranking):
         notes.append(f"{len(ranked.ranking) - len(shown)} further sources: --top 0")
@@ -108,7 +108,9 @@ def build_report(report: BuildReport) -> list[Table]:
     ]
 
 
-def pool_tables(pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped]) -> list[Table]:
+def pool_tables(
+    pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped]
+) -> list[Table]:
     """Return a pool's sources: rows, quality of the tuned model, fit and size of the maps."""
     base = pool.manifest.base
     rows = [
@@ -208,9 +210,7 @@ def plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
 
 def validation_tables(validation: Validation) -> list[Table]:
     """Return one table per attribute: performance of every arm, gain over no transfer, regret."""
-    tables = [
-        _validated(validation, name, found) for name, found in validation.attributes.items()
-    ]
+    tables = [_validated(validation, name, found) for name, found in validation.attributes.items()]
     notes = [
         f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm;"
         f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
@@ -260,7 +260,9 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
             f"realised {regrets} over the {len(found.measured)} measured sources:"
             f" {', '.join(found.measured)}"
         )
-    title = f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
+    title = (
+        f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
+    )
     return Table(title, columns, rows, notes, _NAMES)
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esm.base import load_base
 from esm.errors import (
     EncoderError,
     EsmError,
@@ -26,13 +27,13 @@ from esm.errors import (
     ValidationError,
 )
 from esm.estimate import Estimate, estimate
-from esm.intermediate import MODELS_NAME, TunedModels, load_base
+from esm.intermediate import MODELS_NAME, TunedModels
 from esm.ledger import LEDGER_NAME, Ledger, RunRow
 from esm.metrics import performance
 from esm.outcome import RESULT_NAME, Validation, summarise
 from esm.plan import Plan, Run, ValidationConfig, plan_validation, used_rows
 from esm.pool import Pool
-from esm.rank import Ranking
+from esm.ranking import Ranking
 from esm.runtime import note
 from esm.storage import folder_lock, sweep
 from esm.tasks.read import load_target

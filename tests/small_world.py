@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from esm.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, SourceRecord
-from esm.rank import AttributeRanking, RankConfig, RankedSource, Ranking
+from esm.ranking import AttributeRanking, RankConfig, RankedSource, Ranking
 from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import write_json
 from esm.tasks.read import load_target, load_task
@@ -49,6 +49,7 @@ def make_world(folder: Path, identity: BaseIdentity) -> World:
         scorer="logme",
         config=RankConfig(),
         attributes={name: ranked(SOURCES) for name in ATTRIBUTES},
+        unusable={},
         cut=0,
         seconds=1.0,
     )
@@ -63,7 +64,14 @@ def ranked(order: Sequence[str]) -> AttributeRanking:
         )
         for place, source in enumerate(order, start=1)
     )
-    return AttributeRanking(Metric.MACRO_F1, 40, True, -0.5, lines, ())
+    return AttributeRanking(
+        metric=Metric.MACRO_F1,
+        examples=40,
+        balanced=True,
+        base_score=-0.5,
+        ranking=lines,
+        skipped=(),
+    )
 
 
 def _write_target(folder: Path) -> TaskSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 import torch
 import transformers as hf
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers.processors import TemplateProcessing
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'-"
-WORDS = (
-    "the a is was not of and to in on it this that good bad great awful film food service vaccine"
-    " virus doctor cure false true claim happy angry sad joy love hate rain sun cold warm fast slow"
-    " buy sell price home team game win lose never always very really people say said new old"
-).split()
+_WORDS = """
+the a is was not of and to in on it this that good bad great awful film food service vaccine virus
+doctor cure false true claim happy angry sad joy love hate rain sun cold warm fast slow buy sell
+price home team game win lose never always very really people say said new old
+"""
+WORDS = _WORDS.split()
 
 WIDTH = 32
 LAYERS = 2
@@ -71,14 +74,8 @@ def _byte_pairs(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str
         show_progress=False,
     )
     tokenizer.train_from_iterator([" ".join(WORDS)] * 2, trainer)
-    merges = _merges(tokenizer)
-    return tokenizer.get_vocab(), merges
-
-
-def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
-    return [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return tokenizer.get_vocab(), [tuple(pair) for pair in merges]
 
 
 def _unigrams(special: list[str]) -> list[tuple[str, float]]:
@@ -122,8 +119,6 @@ def _gpt2_tokenizer() -> hf.PreTrainedTokenizerBase:
 
 def _modernbert_tokenizer() -> hf.PreTrainedTokenizerBase:
     """ModernBERT has no tokenizer class of its own: byte-level BPE with BERT's special tokens."""
-    from tokenizers.processors import TemplateProcessing
-
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocab, merges = _byte_pairs(special)
     tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges))

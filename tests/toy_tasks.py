@@ -56,5 +56,5 @@ def _labels(problem, moods, num_classes):
             return moods.astype(np.int64)
         case Problem.REGRESSION:
             return 1000.0 + 100.0 * moods
-        case Problem.MULTILABEL:  # label k: the mood is at most k
-            return (moods[:, None] <= np.arange(num_classes)).astype(np.float64)
+        case Problem.MULTILABEL:  # label k: the mood is another one
+            return (moods[:, None] != np.arange(num_classes)).astype(np.float64)

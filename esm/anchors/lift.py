@@ -34,22 +34,22 @@ class Lift:
     components: FloatArray
 
     def __post_init__(self) -> None:
-        arrays = (self.mean, self.scale, self.components)
-        shapes = [array.shape for array in arrays]
-        D = shapes[0][0] if self.mean.ndim == 1 else 0
-        if D == 0 or shapes[1] != (D,) or len(shapes[2]) != 2 or not 0 < self.width <= D:
+        arrays = {"mean": self.mean, "scale": self.scale, "components": self.components}
+        D = self.mean.size
+        fits = self.mean.shape == self.scale.shape == (D,) and self.components.ndim == 2
+        single = all(array.dtype == np.float32 for array in arrays.values())
+        if not (fits and single and self.components.shape[0] == D and 0 < self.width <= D):
+            found = [f"{name} {array.shape} {array.dtype}" for name, array in arrays.items()]
             raise MapError(
-                f"a lift of mean {shapes[0]}, scale {shapes[1]}, components {shapes[2]}",
-                expected="(D,), (D,) and (D, p) with p at most D",
+                f"a lift of {', '.join(found)}",
+                expected="float32 of shape (D,), (D,) and (D, p) with p at most D",
             )
-        if shapes[2][0] != D or any(array.dtype != np.float32 for array in arrays):
+        finite = all(np.isfinite(array).all() for array in arrays.values())
+        if not finite or (self.scale <= 0).any():
             raise MapError(
-                f"a lift of {D} features with components {shapes[2]} of"
-                f" {', '.join(str(array.dtype) for array in arrays)}",
-                expected=f"components ({D}, p), all float32",
+                "a lift with NaN or infinite entries, or scales that are not positive",
+                expected="finite numbers and positive scales",
             )
-        if not all(np.isfinite(array).all() for array in arrays) or (self.scale <= 0).any():
-            raise MapError("a lift with NaN, infinite or non-positive entries", expected="none")
 
     @property
     def width(self) -> int:
@@ -80,7 +80,7 @@ class Lift:
         mean, scale = exact.mean(axis=0), exact.std(axis=0)
         scale[scale <= _CONSTANT * np.abs(mean)] = 1.0
         components = _principal_axes((exact - mean) / scale, width)
-        return cls(*(array.astype(np.float32) for array in (mean, scale, components)))
+        return cls(mean.astype(np.float32), scale.astype(np.float32), components.astype(np.float32))
 
     def transform(self, wide: npt.NDArray[Any]) -> FloatArray:
         """Return the lifted features (n, p) of wide features (n, D), in float32.
@@ -95,14 +95,13 @@ class Lift:
                 hint="embed with the base model of the pool",
             )
         standardised = (wide.astype(np.float32, copy=False) - self.mean) / self.scale
-        lifted: FloatArray = standardised @ self.components
-        return lifted
+        return np.asarray(standardised @ self.components, dtype=np.float32)
 
     def content_hash(self) -> str:
         """Return a hash of all numbers."""
         digest = hashlib.sha256(str(self.components.shape).encode())
         for array in (self.mean, self.scale, self.components):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:

@@ -132,11 +132,14 @@ class AnchorBasis:
         ordered -= mean
         scale = float((self._base * ordered).sum()) / self._base_spread
         residual = ordered - scale * self._base
-        cross = self._features.eigenvectors.T @ (self._lifted.T @ residual)
+        blocks = [self._lifted[fold.rows].T @ residual[fold.rows] for fold in self._folds]
+        cross = self._features.eigenvectors.T @ np.sum(blocks, axis=0)
         limit = min(cross.shape)
         ranks = sorted({min(choice, limit) for choice in (RANKS if rank is None else (rank,))})
 
-        quality = self._held_out(ordered, residual, cross, source, ranks, penalties)
+        quality = self._held_out(
+            ordered, residual, blocks, cross, source=source, ranks=ranks, penalties=penalties
+        )
         best_penalty, best_rank = divmod(int(quality.argmax()), len(ranks))
         penalty, rank = penalties[best_penalty], ranks[best_rank]
 
@@ -159,7 +162,9 @@ class AnchorBasis:
         self,
         tuned: Float64,
         residual: Float64,
+        blocks: list[Float64],
         cross: Float64,
+        *,
         source: str,
         ranks: list[int],
         penalties: Sequence[float],
@@ -169,24 +174,25 @@ class AnchorBasis:
         A map of rank r predicts nothing outside r directions, so the outputs are first projected
         on twice as many leading directions of a fit to all anchors; which r of them, and the
         coefficients, are then found without the fold. That leaves matrices of a tenth the size.
+        The scaled identity, one number, is the same for all folds.
         """
         middle = self._features.shrinkage(sorted(penalties)[len(penalties) // 2])
         sketch = leading_directions(cross, middle * cross, min(2 * ranks[-1], *cross.shape))
-        outputs = residual @ sketch
-        blocks = [self._lifted[fold.rows].T @ outputs[fold.rows] for fold in self._folds]
-        total = np.sum(blocks, axis=0)
+        sketched = [block @ sketch for block in blocks]
+        total = np.sum(sketched, axis=0)
 
         counted = self._groups != source
         counted = counted if counted.any() else ~counted
         explained = np.zeros((len(penalties), len(ranks)))
         unexplained = 0.0
-        for fold, block in zip(self._folds, blocks, strict=True):
+        for fold, block in zip(self._folds, sketched, strict=True):
             rows = np.arange(fold.rows.start, fold.rows.stop)[counted[fold.rows]]
             others = len(residual) - (fold.rows.stop - fold.rows.start)
             # All columns sum to zero, so what was not held out sums to minus what was.
             mean = -residual[fold.rows].sum(axis=0) / others
-            target = outputs[rows] - mean @ sketch
-            unexplained += float(np.square(residual[rows] - mean).sum())
+            centred = residual[rows] - mean
+            target = centred @ sketch
+            unexplained += float(np.square(centred).sum())
             train_cross = fold.train.eigenvectors.T @ (
                 total - block - others * np.outer(fold.train.mean, mean @ sketch)
             )

@@ -54,7 +54,8 @@ def rank(
     """Rank the pool's sources for every attribute, with the predicted gain of each."""
     from esm.evaluate import evaluate_rankings, ranking_table
     from esm.pool import Pool
-    from esm.rank import RankConfig, rank_sources
+    from esm.rank import rank_sources
+    from esm.ranking import RankConfig
     from esm.settings import checked
     from esm.tables import ranking_tables
     from esm.validate import results_table
@@ -77,10 +78,9 @@ def rank(
         device=machine.device,
         base=base,
     )
-    content = ranking.as_dict()
     judged = None
     if truth is not None:
         judged = evaluate_rankings(ranking_table(ranking), results_table(truth))
-        content["truth"] = judged.as_dict()
-    write_out(out, content, ranking.records())
-    output.show(content, ranking_tables(ranking, judged, top=top))
+        ranking = ranking.model_copy(update={"truth": judged.as_dict()})
+    write_out(out, ranking.as_dict(), ranking.records())
+    output.show(ranking.as_dict(), ranking_tables(ranking, judged, top=top))

@@ -79,12 +79,13 @@ def _run(path: Path) -> _Shown:
 
     validation = Validation.load(path)
     with Ledger(path / LEDGER_NAME) as ledger:
-        records = ledger.to_truth(validation.keys).to_dict("records")
+        table = ledger.to_truth(validation.keys)
+    records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
     return _Shown(validation.as_dict(), validation_tables(validation), records)
 
 
 def _ranking(path: Path, top: int) -> _Shown:
-    from esm.rank import Ranking
+    from esm.ranking import Ranking
     from esm.tables import ranking_tables
 
     ranking = Ranking.load(path)

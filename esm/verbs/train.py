@@ -27,32 +27,36 @@ if TYPE_CHECKING:
 class EncoderOptions:
     """The base model; see :class:`esm.settings.EncoderConfig`."""
 
-    base: Annotated[str, typer.Option(help="Base model: 'offline', a Hub id or a folder.")] = (
-        "offline"
-    )
+    base: Annotated[
+        str | None,
+        typer.Option(help="'offline', a Hub id or a folder. Default: the pool's, else 'offline'."),
+    ] = None
     base_revision: Annotated[str | None, typer.Option(help="Hub revision of the base model.")] = (
         None
     )
     pooling: Annotated[
         str | None, typer.Option(help="mean, cls, pooler or last. Default: the model's own.")
     ] = None
-    max_length: Annotated[int, typer.Option(help="Tokens per text; longer ones are cut.")] = 256
-    precision: Annotated[str, typer.Option(help="Of embeddings: float32 or bfloat16.")] = "float32"
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens per text; longer ones are cut. Default: 256.")
+    ] = None
+    precision: Annotated[
+        str | None, typer.Option(help="Of embeddings: float32 or bfloat16. Default: float32.")
+    ] = None
 
-    def config(self) -> EncoderConfig:
-        """Return the library's settings."""
+    def config(self) -> EncoderConfig | None:
+        """Return the library's settings, or None where nothing was given."""
         from esm.settings import EncoderConfig, checked
 
-        return checked(
-            EncoderConfig,
-            {
-                "model": self.base,
-                "revision": self.base_revision,
-                "pooling": self.pooling,
-                "max_length": self.max_length,
-                "precision": self.precision,
-            },
-        )
+        named = {
+            "model": self.base,
+            "revision": self.base_revision,
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            "precision": self.precision,
+        }
+        given = {name: value for name, value in named.items() if value is not None}
+        return checked(EncoderConfig, given) if given else None
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,8 @@ def train(
     out: OutFile = None,
 ) -> None:
     """Fine-tune the base model on source tasks, fit their maps, store them; resumable."""
-    from esm.build import TrainConfig, train_pool
+    from esm.build import train_pool
+    from esm.entry import TrainConfig
     from esm.settings import checked
     from esm.tables import build_report
 

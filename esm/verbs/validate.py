@@ -57,7 +57,7 @@ def validate(
     import esm.validate as library
     from esm.plan import ValidationConfig
     from esm.pool import Pool
-    from esm.rank import Ranking
+    from esm.ranking import Ranking
     from esm.settings import checked
     from esm.tables import plan_tables, validation_tables
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from esm.build import TrainConfig, restore_pool_anchors, train_pool
+from esm.build import train_pool
 from esm.encoder import Encoder
+from esm.entry import TrainConfig, restore_pool_anchors
 from esm.errors import BusyError, PoolError, TaskError
 from esm.fit import r_squared
 from esm.maps import MapForm
@@ -17,7 +18,7 @@ from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import held_out
 from tests.tiny_models import save_tiny
-from tests.toy import write_task
+from tests.toy_folders import write_task
 
 WORDS = ("cat", "dog", "sun")
 
@@ -164,7 +165,9 @@ def test_two_tasks_of_one_name(tiny_bert, sources, tmp_path):
     specs = [spec(sources[0]), spec(other)]
     report = train_pool(specs, tmp_path / "pool", config(tiny_bert))
     assert report.trained == ("cat",)
-    assert "two tasks are called cat; try: give one of them another --id" in report.skipped[0].reason
+    assert (
+        "two tasks are called cat; try: give one of them another --id" in report.skipped[0].reason
+    )
 
 
 def test_no_usable_task_is_an_error(tiny_bert, tmp_path):

@@ -123,7 +123,7 @@ def test_a_row_that_occurs_twice_is_refused():
 
 def test_results_of_two_strategies_are_not_averaged():
     truth = TRUTH.assign(strategy=["full", "houlsby", "full", "full"])
-    with pytest.raises(RankingError, match=r"results of t mix strategy full, houlsby"):
+    with pytest.raises(RankingError, match=r"results mixes strategy full, houlsby for t"):
         evaluate_rankings(SCORES, truth)
 
 

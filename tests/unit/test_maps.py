@@ -79,7 +79,7 @@ def test_dense_map_is_a_matrix_and_a_bias():
 def test_affine_is_the_map_as_one_matrix(fitted):
     rng = np.random.default_rng(2)
     base, lifted = rng.standard_normal((4, D)), rng.standard_normal((4, P))
-    z = np.hstack([base, lifted][: 1 + (fitted.lift_width > 0)] + [np.ones((4, 1))])
+    z = np.hstack([base, lifted[:, : fitted.lift_width], np.ones((4, 1))])
     affine = fitted.affine()
     assert affine.shape == (D, D + fitted.lift_width + 1)
     assert affine.dtype == np.float64
@@ -240,7 +240,9 @@ def test_a_description_of_the_other_form_is_refused(tmp_path):
 )
 def test_another_base_model_is_refused(tmp_path, change, name):
     folder = stored(tmp_path / "map", low_rank())
-    with pytest.raises(MapError, match=rf"fitted for base model 'offline', which differs in {name}"):
+    with pytest.raises(
+        MapError, match=rf"fitted for base model 'offline', which differs in {name}"
+    ):
         load_map(folder, base=BASE.model_copy(update=change))
 
 
@@ -301,8 +303,9 @@ def test_published_maps_of_every_generation_are_read(tmp_path, document, prefix)
 
 def test_published_maps_are_matched_by_the_name_of_the_base_model(tmp_path):
     fitted = dense()
-    save_file({"model.weight": fitted.weight, "model.bias": fitted.bias},
-              tmp_path / "model.safetensors")
+    save_file(
+        {"model.weight": fitted.weight, "model.bias": fitted.bias}, tmp_path / "model.safetensors"
+    )
     (tmp_path / "config.json").write_text(
         json.dumps({"base_model_name": "bert", "task_id": "owner/data", "task_subset": "part"})
     )
@@ -314,8 +317,9 @@ def test_published_maps_are_matched_by_the_name_of_the_base_model(tmp_path):
 
 def test_a_published_map_of_another_width_than_stated_is_refused(tmp_path):
     fitted = dense()
-    save_file({"model.weight": fitted.weight, "model.bias": fitted.bias},
-              tmp_path / "model.safetensors")
+    save_file(
+        {"model.weight": fitted.weight, "model.bias": fitted.bias}, tmp_path / "model.safetensors"
+    )
     (tmp_path / "config.json").write_text(json.dumps({"esm_embedding_dim": 768}))
     with pytest.raises(MapError, match="weights of width 6; expected 768, as described"):
         load_map(tmp_path)

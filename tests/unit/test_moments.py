@@ -46,9 +46,7 @@ def test_moments_equal_those_of_the_mapped_embeddings(source_map, weighted):
     )
     np.testing.assert_allclose(found.mean, mean, rtol=1e-12)
     np.testing.assert_allclose(found.label_means, label_mean, rtol=1e-12)
-    np.testing.assert_allclose(
-        found.label_squares, weights @ centred_labels**2, rtol=1e-12
-    )
+    np.testing.assert_allclose(found.label_squares, weights @ centred_labels**2, rtol=1e-12)
     assert found.count == N
 
 

@@ -10,7 +10,7 @@ from esm.ledger import RunKey, RunRow
 from esm.outcome import RESULT_NAME, Validation, summarise
 from esm.plan import Arm, Plan, Run, ValidationConfig
 from esm.pool import Skipped
-from esm.rank import RankConfig, Ranking
+from esm.ranking import RankConfig, Ranking
 from esm.tasks.spec import TaskSpec
 from tests.small_world import ranked
 
@@ -23,6 +23,7 @@ RANKING = Ranking(
     scorer="logme",
     config=RankConfig(),
     attributes={"harmful": ranked(["a", "b", "c"])},
+    unusable={},
     cut=0,
     seconds=1.0,
 )

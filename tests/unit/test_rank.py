@@ -6,19 +6,21 @@ import shutil
 import numpy as np
 import pytest
 
-from esm.build import TrainConfig, train_pool
+from esm.build import train_pool
 from esm.encoder import Encoder
+from esm.entry import TrainConfig
 from esm.errors import EsmError, MapError, PoolError, RankingError
 from esm.maps import MapForm
 from esm.moments import balance_weights
 from esm.pool import Pool
-from esm.rank import Balance, RankConfig, Ranking, rank_sources
+from esm.rank import rank_sources
+from esm.ranking import Balance, RankConfig, Ranking
 from esm.scorers import logme
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.tasks.read import load_target
 from esm.tasks.spec import TaskSpec
 from tests.tiny_models import save_tiny
-from tests.toy import write_target, write_task
+from tests.toy_folders import write_target, write_task
 
 
 def spec(path, **changes):

@@ -4,13 +4,17 @@ import pytest
 
 from esm.report import Table, duration, number, plain, print_tables, size
 
-TABLE = Table("title", ("source", "score"), [("a", "1.5"), ("long name", "-10")], ["a note"], frozenset({"source"}))
+TABLE = Table(
+    "title",
+    ("source", "score"),
+    [("a", "1.5"), ("long name", "-10")],
+    ["a note"],
+    frozenset({"source"}),
+)
 
 
 def test_plain_text_aligns_names_left_and_numbers_right():
-    assert plain(TABLE) == (
-        "title\nsource     score\na            1.5\nlong name    -10\na note\n"
-    )
+    assert plain(TABLE) == ("title\nsource     score\na            1.5\nlong name    -10\na note\n")
 
 
 def test_a_pipe_gets_plain_text_without_frames(capsys):
@@ -28,4 +32,9 @@ def test_numbers(value, text):
 def test_units():
     assert number(0.5, 1, sign=True) == "+0.5"
     assert [duration(s) for s in (3.21, 59, 61, 3725)] == ["3.2 s", "59 s", "1 min", "1 h 2 min"]
-    assert [size(b) for b in (12, 57_300, 2_360_000, 1.2e9)] == ["12 B", "57.3 kB", "2.4 MB", "1.2 GB"]
+    assert [size(b) for b in (12, 57_300, 2_360_000, 1.2e9)] == [
+        "12 B",
+        "57.3 kB",
+        "2.4 MB",
+        "1.2 GB",
+    ]

@@ -124,8 +124,9 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path):
     other.start()
     try:
         assert held.wait(20)
-        with pytest.raises(BusyError, match=r"written by another process.*try: wait"), folder_lock(
-            tmp_path
+        with (
+            pytest.raises(BusyError, match=r"written by another process.*try: wait"),
+            folder_lock(tmp_path),
         ):
             pytest.fail("two writers at once")
     finally:

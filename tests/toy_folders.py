@@ -9,7 +9,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-WORDS = "a the cat dog tree house sun moon runs sleeps eats sees big small red blue not".split()
+WORDS = [
+    "a",
+    "the",
+    "cat",
+    "dog",
+    "tree",
+    "house",
+    "sun",
+    "moon",
+    "runs",
+    "sleeps",
+    "eats",
+    "sees",
+    "big",
+    "small",
+    "red",
+    "blue",
+    "not",
+]
 
 
 def texts(count: int, seed: int, length: int = 6) -> list[str]:

@@ -1,0 +1,60 @@
+"""The base model of a pool: load it, and refuse another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esm.errors import PoolError
+from esm.pool import Pool
+from esm.settings import EncoderConfig
+
+if TYPE_CHECKING:
+    from esm.encoder import Encoder
+
+
+def load_base(pool: Pool, device: str = "auto", *, model: str | None = None) -> Encoder:
+    """Load a pool's base model as the pool's manifest describes it.
+
+    Args:
+        pool: The pool.
+        device: Device to compute on.
+        model: Name or folder to load it from; None for the manifest's.
+
+    Raises:
+        EncoderError: It cannot be loaded.
+        PoolError: Its weights are not those the pool was built with.
+    """
+    from esm.encoder import Encoder
+
+    identity = pool.manifest.base
+    config = EncoderConfig(
+        model=model or identity.model,
+        revision=pool.manifest.revision,
+        pooling=identity.pooling,
+        max_length=identity.max_length,
+        precision=identity.precision,
+    )
+    encoder = Encoder.load(config, device)
+    check_base(pool, encoder)
+    return encoder
+
+
+def check_base(pool: Pool, encoder: Encoder) -> None:
+    """Refuse a base model other than the pool's.
+
+    Raises:
+        PoolError: Weights, pooling, length or precision differ.
+    """
+    ours, theirs = encoder.identity, pool.manifest.base
+    differing = [
+        f"{name} {str(getattr(ours, name))[:40]!r} instead of {str(getattr(theirs, name))[:40]!r}"
+        for name in ("weights", "pooling", "max_length", "precision", "width")
+        if getattr(ours, name) != getattr(theirs, name)
+    ]
+    if differing:
+        raise PoolError(
+            f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
+            f" ({'; '.join(differing)})",
+            expected=f"{theirs.model!r} as the pool's manifest describes it",
+            hint="leave out --base, or train another pool",
+        )

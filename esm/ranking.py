@@ -1,0 +1,162 @@
+"""A ranking: what ``esm rank`` finds, writes and reads back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ValidationError as PydanticError
+
+from esm.errors import RankingError
+from esm.maps import MapForm
+from esm.pool import Skipped
+from esm.storage import read_json, write_json
+from esm.tasks.spec import TaskSpec
+from esm.tasks.task import Metric
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Balance(StrEnum):
+    """Whether every class weighs the same in the score.
+
+    AUTO follows the target's metric: classes are balanced where it is macro-F1.
+    """
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+class RankConfig(_Record):
+    """Settings of a ranking.
+
+    Attributes:
+        max_examples: Training texts that are used, one stratified sample for all attributes, so
+            that each text is embedded once; where there are fewer, all.
+        form: Which maps to score.
+        balance: Class balance of the score.
+        seed: Seed of the sample.
+        strict: Raise for a damaged pool entry instead of leaving it out.
+    """
+
+    max_examples: int = Field(default=1000, ge=2)
+    form: MapForm = MapForm.ANCHORED
+    balance: Balance = Balance.AUTO
+    seed: int = Field(default=0, ge=0)
+    strict: bool = False
+
+
+class RankedSource(_Record):
+    """One line of a ranking.
+
+    Attributes:
+        rank: 1 is best.
+        source: Id of the source task.
+        score: LogME of the target under the source's map, nats per example.
+        gain: Score minus that of the untouched base embeddings, nats per example.
+        r2: R² of the source's map on anchors of other tasks.
+        size: Training rows that the source's fine-tuning used.
+    """
+
+    rank: int
+    source: str
+    score: float
+    gain: float
+    r2: float
+    size: int
+
+
+class AttributeRanking(_Record):
+    """The ranking for one attribute.
+
+    Attributes:
+        metric: The attribute's primary metric.
+        examples: Training rows that were scored.
+        balanced: Whether classes were balanced.
+        base_score: Score of the untouched base embeddings, nats per example.
+        ranking: Sources, best first; equal scores are ordered by id.
+        skipped: Sources left out, with the reason.
+    """
+
+    metric: Metric
+    examples: int
+    balanced: bool
+    base_score: float
+    ranking: tuple[RankedSource, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def order(self) -> list[str]:
+        """Source ids, best first."""
+        return [line.source for line in self.ranking]
+
+
+class Ranking(_Record):
+    """Sources ranked for every attribute of a target; carries what validation needs.
+
+    Attributes:
+        target: The target's id.
+        target_spec: How to read it again.
+        target_hash: Hash of its rows, so that validation notices a change.
+        pool: Folder of the pool.
+        base_model: The pool's base model.
+        scorer: Name of the estimator.
+        config: Settings.
+        attributes: One ranking per attribute.
+        unusable: Attributes that were on offer but cannot be ranked, with the reason.
+        cut: Texts longer than the encoder's maximum, of which only the beginning was read.
+        seconds: Wall-clock seconds, model load included.
+        truth: Evaluation against measured results, where they were given.
+    """
+
+    target: str
+    pool: str
+    scorer: str
+    base_model: str
+    config: RankConfig
+    target_spec: TaskSpec
+    target_hash: str
+    attributes: dict[str, AttributeRanking]
+    unusable: dict[str, str]
+    cut: int
+    seconds: float
+    truth: dict[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form; :meth:`load` reads it."""
+        return self.model_dump(mode="json")
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one row per attribute and source; ``esm evaluate`` reads them as scores."""
+        return [
+            {"target": f"{self.target}/{name}", **line.model_dump()}
+            for name, ranked in self.attributes.items()
+            for line in ranked.ranking
+        ]
+
+    def save(self, path: Path) -> None:
+        """Write the JSON form, readable by its owner only."""
+        write_json(path, self.as_dict(), private=True)
+
+    @classmethod
+    def load(cls, path: Path) -> Ranking:
+        """Read a ranking that :meth:`save` wrote.
+
+        Raises:
+            StorageError: The file is absent or not JSON.
+            RankingError: It is not a ranking.
+        """
+        try:
+            return cls.model_validate(read_json(path))
+        except PydanticError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise RankingError(
+                f"{path} is not a ranking ({where}: {problem['msg']})",
+                expected="a file written by esm rank --out FILE.json",
+            ) from error

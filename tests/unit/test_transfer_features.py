@@ -1,0 +1,88 @@
+"""The linear model on embeddings: scikit-learn's pipeline, steady where data are scarce."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from esm.errors import FitError
+from esm.settings import TransferConfig
+from esm.tasks.task import Examples, Problem
+from esm.transfer.features import _RIDGE_PENALTIES, Features, _inverse_penalty
+from tests.toy_tasks import toy_task
+
+
+def predict(encoder, task, rows=None, seed=0):
+    rows = task.train if rows is None else rows
+    fitted = Features().fit(encoder, task, rows, TransferConfig(), seed)
+    return fitted.model.predict(task.test.texts, task.test.pairs)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_classification_is_balanced_logistic_regression(tiny_encoder, num_classes):
+    task = toy_task(num_classes=num_classes)
+    train = tiny_encoder.embed(task.train.texts).last.astype(np.float64)
+    scaled = StandardScaler().fit_transform(train)
+    penalty = _inverse_penalty(scaled, task.train.labels, seed=0)
+    oracle = make_pipeline(
+        StandardScaler(), LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000)
+    ).fit(train, task.train.labels)
+    expected = oracle.predict_log_proba(tiny_encoder.embed(task.test.texts).last)
+    outputs = predict(tiny_encoder, task)
+    normalised = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(normalised, expected, atol=1e-4)
+
+
+def test_regression_is_ridge_regression_whatever_the_seed(tiny_encoder):
+    task = toy_task(Problem.REGRESSION, pairs=True)
+    train = tiny_encoder.embed(task.train.texts, task.train.pairs).last.astype(np.float64)
+    oracle = make_pipeline(StandardScaler(), RidgeCV(_RIDGE_PENALTIES))
+    oracle.fit(train, task.train.labels)
+    expected = oracle.predict(tiny_encoder.embed(task.test.texts, task.test.pairs).last)
+    for seed in (0, 1):
+        outputs = predict(tiny_encoder, task, seed=seed)
+        np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5)
+
+
+def test_a_class_without_training_rows_is_never_predicted(tiny_encoder):
+    task = toy_task()
+    rows = task.train.take(np.flatnonzero(task.train.labels != 1))
+    outputs = predict(tiny_encoder, task, rows)
+    assert np.isfinite(outputs).all()
+    assert set(outputs.argmax(axis=1)) == {0, 2}
+
+
+def test_a_class_with_one_training_row_is_no_obstacle(tiny_encoder, recwarn):
+    task = toy_task()
+    labels = task.train.labels
+    rows = task.train.take([*np.flatnonzero(labels != 1), np.flatnonzero(labels == 1)[0]])
+    assert predict(tiny_encoder, task, rows).shape == (24, 3)
+    assert not [warning for warning in recwarn if "populated" in str(warning.message)]
+
+
+def test_labels_that_all_rows_or_none_have(tiny_encoder):
+    task = toy_task(Problem.MULTILABEL)
+    labels = task.train.labels.copy()
+    labels[:, 0], labels[:, 1] = 1.0, 0.0
+    outputs = predict(tiny_encoder, task, Examples(task.train.texts, None, labels))
+    assert (outputs[:, 0] > 0).all()
+    assert (outputs[:, 1] < 0).all()
+    assert {True, False} == set(outputs[:, 2] > 0)
+
+
+def test_one_class_only(tiny_encoder):
+    task = toy_task()
+    rows = task.train.take(np.flatnonzero(task.train.labels == 0))
+    with pytest.raises(FitError, match=r"16 training rows of toy-classification have one class"):
+        predict(tiny_encoder, task, rows)
+
+
+def test_the_penalty_follows_the_noise():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(120, 60))
+    clear = (features[:, 0] > 0).astype(int)
+    noise = rng.integers(0, 2, size=120)
+    assert _inverse_penalty(features, clear, seed=0) > _inverse_penalty(features, noise, seed=0)

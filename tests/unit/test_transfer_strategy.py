@@ -1,0 +1,81 @@
+"""What all strategies keep: the encoder untouched, a seed for every bit, honest counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from esm.metrics import performance
+from esm.settings import TransferConfig
+from esm.tasks.task import Problem
+from esm.transfer.registry import STRATEGIES, strategy
+from tests.toy_tasks import toy_task
+
+QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4)
+LEARNS = TransferConfig(num_epochs=8, batch_size=16, learning_rate=1e-2, adapter_size=16)
+
+
+def fit(name, encoder, task, config=QUICK, seed=0, rows=None):
+    return strategy(name).fit(encoder, task, task.train if rows is None else rows, config, seed)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize(
+    ("problem", "pairs"),
+    [(Problem.CLASSIFICATION, False), (Problem.REGRESSION, True), (Problem.MULTILABEL, False)],
+)
+def test_it_learns(tiny_encoder, name, problem, pairs):
+    task = toy_task(problem, pairs=pairs, num_train=96, num_test=48)
+    model = fit(name, tiny_encoder, task, LEARNS).model
+    outputs = model.predict(task.test.texts, task.test.pairs)
+    assert outputs.shape == (48, task.num_outputs)
+    # By chance: 0.33 for three equal classes, 0 for a rank correlation.
+    assert performance(task, task.test.labels, outputs)[task.metric] > 0.55
+    if problem is Problem.REGRESSION:  # in the label's unit, far from zero
+        assert abs(outputs.mean() - task.test.labels.mean()) < 50
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_encoder_is_untouched_and_the_seed_decides_every_bit(tiny_encoder, name, capfd):
+    task = toy_task()
+    before = {key: tensor.clone() for key, tensor in tiny_encoder.model.state_dict().items()}
+    first, again = (fit(name, tiny_encoder, task).model.predict(task.test.texts) for _ in range(2))
+    after = tiny_encoder.model.state_dict()
+    assert set(before) == set(after)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert (first == again).all()
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["houlsby", "full"])
+def test_another_seed_gives_another_model(tiny_encoder, name):
+    task = toy_task()
+    one, other = (
+        fit(name, tiny_encoder, task, seed=seed).model.predict(task.test.texts) for seed in (0, 1)
+    )
+    assert (one != other).any()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_fewer_rows_than_a_batch(tiny_encoder, name):
+    task = toy_task()
+    rows = task.train.take([int(np.flatnonzero(task.train.labels == k)[0]) for k in range(3)])
+    outputs = fit(name, tiny_encoder, task, rows=rows).model.predict(task.test.texts)
+    assert np.isfinite(outputs).all()
+
+
+def test_the_number_of_parameters(tiny_encoder):
+    task = toy_task()
+    width, layers = 32, 2
+    base = sum(p.numel() for p in tiny_encoder.model.parameters())
+    head = 3 * width + 3
+    adapters = 2 * layers * (2 * width * 4 + width + 4)
+    norms = (1 + 2 * layers) * 2 * width
+    counts = {name: fit(name, tiny_encoder, task) for name in STRATEGIES}
+    assert {name: (t.trained_parameters, t.total_parameters) for name, t in counts.items()} == {
+        "full": (base + head, base + head),
+        "houlsby": (adapters + norms + head, base + adapters + head),
+        "features": (head, base + head),
+    }
+    assert all(transferred.seconds > 0 for transferred in counts.values())
