@@ -67,12 +67,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Demo:
-    """All that the guided run made."""
+    """All that the guided run made; ``controls`` are the sources that must not win."""
 
     build: BuildReport
     ranking: Ranking
     validation: Validation
     verdict: Verdict
+    controls: Mapping[str, str]
 
 
 def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo:
@@ -103,7 +104,8 @@ def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo
         f"4/4 training adapters for attribute {tasks.validated!r} after each source and after none"
     )
     validation = validate_ranking(ranking, _validation_config(tasks), folder / "run", device=device)
-    return Demo(build, ranking, validation, _verdict(tasks, ranking, validation))
+    verdict = _verdict(tasks, ranking, validation)
+    return Demo(build, ranking, validation, verdict, tasks.controls)
 
 
 def _validation_config(tasks: DemoTasks) -> ValidationConfig:

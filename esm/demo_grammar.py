@@ -64,6 +64,9 @@ _WITNESS = (
     "{doer} did it first and {hearer} heard about it later: {event}",
     "{hearer} did not dare. {doer} did, and {event}",
     "{event}, {doer} found out, and {hearer} took notes",
+    "{doer} tried it and {event}",
+    "{doer} was the one who found out: {event}",
+    "{doer} can tell you that {event}",
 )
 
 # Roles: {pick} is advised, {drop} is advised against.
@@ -74,8 +77,6 @@ _ADVICE = (
     "not {drop}, {do} {pick}",
     "{do} {pick} like i do",
     "{do} {pick} and be happy",
-    "{avoid} {drop} like i do",
-    "{avoid} {drop} and be happy",
 )
 
 # ----------------------------------------------------------------------------- words of all genres

@@ -18,11 +18,7 @@ from esm.ranking import AttributeRanking, Ranking
 from esm.settings import TransferConfig
 from esm.storage import content_hash
 from esm.tasks.task import Target
-from esm.transfer.registry import STRATEGIES
-
-# What a strategy's settings hold but its training does not depend on: a run has its own seed, and
-# the plan decides how many rows it is given.
-_NO_SETTINGS = {"seed", "max_examples"}
+from esm.transfer.registry import STRATEGIES, strategy
 
 
 class Arm(StrEnum):
@@ -252,7 +248,7 @@ def _plain_key(target: Target, name: str, pool: Pool, config: ValidationConfig) 
         source_hash=None,
         source_seed=None,
         strategy=config.strategy,
-        transfer=resolved_settings(config.strategy, config.transfer),
+        transfer=strategy(config.strategy).settings(config.transfer),
         max_train=config.max_train,
         seed=0,
     )
@@ -279,19 +275,3 @@ def _keys(plain: RunKey, entry: PoolEntry | None, config: ValidationConfig) -> l
 def _source_hash(entry: PoolEntry) -> str:
     settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
     return content_hash(entry.record.task_hash, settings)
-
-
-def resolved_settings(strategy: str, config: TransferConfig) -> dict[str, Any]:
-    """Return what decides a strategy's training, with its own defaults filled in."""
-    match strategy:
-        case "houlsby":
-            from esm.transfer.houlsby import DEFAULT as HOULSBY
-
-            size = {"adapter_size": config.adapter_size}
-            return config.settings(HOULSBY, 0).model_dump(exclude=_NO_SETTINGS) | size
-        case "full":
-            from esm.transfer.full import DEFAULT as FULL
-
-            return config.settings(FULL, 0).model_dump(exclude=_NO_SETTINGS)
-        case _:
-            return {}

@@ -64,6 +64,11 @@ class Features:
 
     name = "features"
 
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """See :meth:`esm.transfer.strategy.Strategy.settings`; there are none."""
+        del config
+        return {}
+
     def fit(
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
     ) -> Transferred:

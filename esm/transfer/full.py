@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from esm.encoder import Encoder
 from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Task
-from esm.transfer.strategy import Transferred
+from esm.transfer.strategy import Transferred, training_settings
 
 DEFAULT = FineTuneConfig(num_epochs=6, batch_size=16, learning_rate=1e-4)
 
@@ -18,6 +19,10 @@ class Full:
     """Train all weights."""
 
     name = "full"
+
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """See :meth:`esm.transfer.strategy.Strategy.settings`."""
+        return training_settings(config.settings(DEFAULT, 0))
 
     def fit(
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from esm.adapters import adapter_parameters, freeze_all_but, insert_houlsby
 from esm.encoder import Encoder
@@ -10,7 +11,7 @@ from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Task
-from esm.transfer.strategy import Transferred
+from esm.transfer.strategy import Transferred, training_settings
 
 DEFAULT = FineTuneConfig(num_epochs=10, batch_size=16, learning_rate=1e-3)
 
@@ -24,6 +25,11 @@ class Houlsby:
     """
 
     name = "houlsby"
+
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """See :meth:`esm.transfer.strategy.Strategy.settings`."""
+        trained = training_settings(config.settings(DEFAULT, 0))
+        return {**trained, "adapter_size": config.adapter_size}
 
     def fit(
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int

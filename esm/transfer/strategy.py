@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from esm.settings import TransferConfig
+from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Task
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder
     from esm.finetune import HeadedEncoder
+
+
+def training_settings(config: FineTuneConfig) -> dict[str, Any]:
+    """Return what of a training's settings counts: rows and seed are chosen run by run."""
+    return config.model_dump(mode="json", exclude={"seed", "max_examples"})
 
 
 class TransferModel(Protocol):
@@ -61,6 +66,10 @@ class Strategy(Protocol):
     @property
     def name(self) -> str:
         """The name by which the strategy is chosen."""
+        ...
+
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """Return all that decides the training beside rows and seed, with defaults filled in."""
         ...
 
     def fit(

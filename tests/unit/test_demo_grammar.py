@@ -67,8 +67,8 @@ def test_the_label_says_which_filler_takes_which_role():
     assert view(words, 0, generator()).split("|") == [rejected, held]
 
 
-def test_both_labels_of_a_story_use_the_same_words():
-    for pattern in TRAVEL["witness"]:
+def test_both_labels_of_a_story_with_a_hearer_use_the_same_words():
+    for pattern in (pattern for pattern in TRAVEL["witness"] if "{hearer}" in pattern):
         words = {**TRAVEL, "witness": [pattern]}
         first, hearsay = (witness(words, label, generator(3)) for label in (1, 0))
         assert first != hearsay

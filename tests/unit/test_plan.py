@@ -3,8 +3,9 @@
 import pytest
 
 from esm.errors import EsmError, PoolError, ValidationError
-from esm.plan import Arm, ValidationConfig, plan_validation, resolved_settings
+from esm.plan import Arm, ValidationConfig, plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
+from esm.transfer.registry import strategy
 from tests.small_world import FINE_TUNE, make_world
 
 IDENTITY = BaseIdentity(
@@ -93,15 +94,15 @@ def test_source_seeds_take_turns_and_begin_with_the_pools(world):
 
 
 def test_settings_are_resolved_before_they_enter_a_key():
-    default = resolved_settings("houlsby", TransferConfig())
+    default = strategy("houlsby").settings(TransferConfig())
     assert default["num_epochs"] >= 1
     assert default["adapter_size"] == 64
     same = TransferConfig(num_epochs=default["num_epochs"])
-    assert resolved_settings("houlsby", same) == default
+    assert strategy("houlsby").settings(same) == default
     other = TransferConfig(num_epochs=default["num_epochs"] + 1)
-    assert resolved_settings("houlsby", other) != default
-    assert "adapter_size" not in resolved_settings("full", TransferConfig())
-    assert resolved_settings("features", TransferConfig(num_epochs=9)) == {}
+    assert strategy("houlsby").settings(other) != default
+    assert "adapter_size" not in strategy("full").settings(TransferConfig())
+    assert strategy("features").settings(TransferConfig(num_epochs=9)) == {}
 
 
 def test_the_sample_of_training_rows_is_part_of_the_plan(world):

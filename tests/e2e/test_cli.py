@@ -1,0 +1,211 @@
+"""The command line as a person uses it: from task folders to a validated ranking."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from esm.app import app
+from esm.pool import Pool
+from tests.toy_folders import write_target, write_task
+
+FINE_TUNING = ["--epochs", "1", "--learning-rate", "1e-3", "--anchors-per-task", "20"]
+MAPS = ["--lift-width", "24", "--rank", "4", "--max-length", "32"]
+
+
+def esm(*arguments, code=0):
+    """Run a command in this process; return what it printed on stdout."""
+    result = CliRunner().invoke(app, ["--quiet", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def esm_process(*arguments):
+    """Run a command as its own process."""
+    command = [sys.executable, "-m", "esm", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+
+@pytest.fixture(scope="module")
+def world(tiny_bert, tmp_path_factory):
+    """Three source tasks, a target and the pool that the command line made of them."""
+    folder = tmp_path_factory.mktemp("cli")
+    tasks = [
+        write_task(folder / word, word, seed=i) for i, word in enumerate(("cat", "dog", "sun"))
+    ]
+    pool = folder / "pool"
+    esm("train", *tasks, "--pool", pool, "--base", tiny_bert, *FINE_TUNING, *MAPS)
+    return folder, pool, write_target(folder / "posts"), tasks
+
+
+@pytest.fixture(scope="module")
+def ranking(world):
+    folder, pool, target, _ = world
+    path = folder / "ranking.json"
+    esm("rank", target, "--pool", pool, "--out", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(world, ranking):
+    folder = world[0] / "run"
+    options = ["--top", "1", "--seeds", "2", "--strategy", "features", "--out", folder]
+    esm("validate", ranking, *options)
+    return folder
+
+
+def test_tasks_ls_lists_every_task_and_names_what_it_cannot_read(world):
+    folder, _, target, tasks = world
+    (folder / "empty.csv").write_text("", encoding="utf-8")
+    printed = esm("tasks", "ls", *tasks, target, folder / "empty.csv")
+    for name in ("cat/label", "posts/cat", "posts/dog", "1 skipped", "empty"):
+        assert name in printed
+    content = json.loads(esm("tasks", "ls", tasks[0], "--json"))
+    assert content["tasks"][0]["attributes"]["label"]["splits"]["train"]["rows"] == 60
+
+
+def test_tasks_show_prints_balance_and_lengths(world):
+    printed = esm("tasks", "show", world[2], "--attribute", "cat,dog")
+    assert "posts/cat: classification, metric macro_f1" in printed
+    assert "words, median" in printed
+    assert "no label" in printed
+
+
+def test_a_csv_of_ones_own(tmp_path):
+    path = tmp_path / "posts.csv"
+    rows = [f"post number {i} about the {'cat' if i % 2 else 'dog'},{i % 2}" for i in range(30)]
+    path.write_text("body,harmful\n" + "\n".join(rows), encoding="utf-8")
+    content = json.loads(esm("tasks", "show", path, "--text", "body", "--label", "harmful", "--json"))
+    splits = content["attributes"]["harmful"]["splits"]
+    assert splits["train"]["rows"] + splits["test"]["rows"] == 30
+    assert (tmp_path / "posts.csv.split.json").exists()
+
+
+def test_rank_prints_a_table_per_attribute(world):
+    printed = esm("rank", world[2], "--pool", world[1])
+    assert printed.splitlines()[0] == "posts/cat"
+    assert "predicted gain" in printed
+    assert "posts/dog" in printed
+    assert "─" not in printed
+
+
+def test_rank_json_is_as_documented(world):
+    content = json.loads(esm("rank", world[2], "--pool", world[1], "--attribute", "cat", "--json"))
+    assert content["target"] == "posts"
+    assert content["pool"] == str(world[1])
+    assert content["scorer"] == "logme"
+    assert list(content["attributes"]) == ["cat"]
+    ranked = content["attributes"]["cat"]
+    assert ranked["skipped"] == []
+    first = ranked["ranking"][0]
+    assert first["rank"] == 1
+    assert first["gain"] == pytest.approx(first["score"] - ranked["base_score"])
+
+
+def test_rank_files_are_private_and_evaluate_reads_their_scores(world, ranking, tmp_path):
+    assert stat.S_IMODE(ranking.stat().st_mode) == 0o600
+    scores, truth = tmp_path / "scores.csv", tmp_path / "truth.csv"
+    esm("rank", world[2], "--pool", world[1], "--out", scores)
+    with scores.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    best = max((row for row in rows if row["target"] == "posts/cat"), key=lambda r: float(r["score"]))
+    lines = [
+        f"{row['target']},{row['source']},{0.9 if row['source'] == best['source'] else 0.6}"
+        for row in rows
+        if row["target"] == "posts/cat"
+    ]
+    truth.write_text("target,source,performance\n" + "\n".join(lines), encoding="utf-8")
+    content = json.loads(esm("evaluate", scores, truth, "--k", "1,2", "--json"))
+    assert content["targets"]["posts/cat"]["regret@1"] == 0
+    assert content["random"]["regret@1"] == pytest.approx(100 * (2 / 3) * (0.3 / 0.9))
+    assert content["static"]["regret@1"] is None
+    printed = esm("rank", world[2], "--pool", world[1], "--truth", truth)
+    assert "by measured results: regret@1 0.00 %" in printed
+
+
+def test_validate_reports_gain_and_regret(world, run):
+    content = json.loads(esm("show", run, "--json"))
+    arms = content["attributes"]["cat"]["arms"]
+    assert [arm["arm"] for arm in arms] == ["none", "pick", "random", "random"]
+    assert arms[0]["gain"] is None
+    assert arms[1]["gain"] == pytest.approx(arms[1]["mean"] - arms[0]["mean"])
+    assert content["finished"] == content["planned"] == 16
+    printed = esm("show", run)
+    assert "realised regret@1" in printed
+    assert "the training seed of the source is fixed" in printed
+
+
+def test_a_finished_run_is_truth_for_a_ranking(world, run, tmp_path):
+    printed = esm("rank", world[2], "--pool", world[1], "--truth", run)
+    assert "by measured results: regret@1" in printed
+    esm("show", run, "--out", tmp_path / "truth.csv")
+    header = (tmp_path / "truth.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert header.startswith("target,source,")
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(ranking, tmp_path):
+    out = tmp_path / "run"
+    printed = esm("validate", ranking, "--top", "2", "--dry-run", "--out", out)
+    assert "plan for posts" in printed
+    assert "of disk" in printed
+    assert not out.exists()
+
+
+def test_show_prints_a_pool_and_a_ranking(world, ranking):
+    printed = esm("show", world[1])
+    assert "R² own" in printed
+    assert "anchored" in printed
+    assert "posts/cat" in esm("show", ranking)
+
+
+def test_errors_are_one_line_on_stderr_and_exit_1(tmp_path):
+    for arguments in (["show", tmp_path], ["rank", "x.csv", "--pool", tmp_path]):
+        result = esm_process(*arguments)
+        assert result.returncode == 1
+        assert result.stdout == ""
+        assert result.stderr.startswith("esm: ")
+        assert len(result.stderr.strip().splitlines()) == 1
+        assert "expected" in result.stderr
+
+
+def test_wrong_usage_exits_2(tmp_path):
+    assert esm_process("rank").returncode == 2
+    assert esm_process("evaluate", "a.csv", "b.csv", "--k", "0").returncode == 2
+
+
+def test_a_wrong_setting_is_named(world, tmp_path):
+    result = esm_process("rank", world[2], "--pool", world[1], "--map", "curly")
+    assert result.returncode == 1
+    assert "form = 'curly'" in result.stderr
+
+
+def test_json_on_stdout_is_not_disturbed_by_training(world, tiny_bert, tmp_path):
+    result = esm_process(
+        "train", world[3][0], "--pool", tmp_path / "pool", "--base", tiny_bert,
+        *FINE_TUNING, *MAPS, "--json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["trained"] == ["cat"]
+
+
+def test_an_existing_pool_keeps_its_base_model_without_naming_it(world):
+    content = json.loads(esm("train", *world[3], "--pool", world[1], *FINE_TUNING, *MAPS[:4], "--json"))
+    assert content["present"] == ["cat", "dog", "sun"]
+    assert Pool.open(world[1]).manifest.base.max_length == 32
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_pool_folder(world, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    result = esm_process("train", world[3][0], "--pool", tmp_path / "locked" / "pool")
+    assert result.returncode == 1
+    assert "Permission denied" in result.stderr
