@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def run_and_kill(arguments: Sequence[str], seconds: float) -> bool:
-    """Start ``esm``, kill it with SIGKILL after some seconds; return whether it was still running."""
+    """Start ``esm`` and kill it after some seconds; return whether it was still running."""
     process = subprocess.Popen(
         [sys.executable, "-m", "esm", "--quiet", *arguments],
         stdout=subprocess.DEVNULL,

@@ -67,6 +67,8 @@ _WITNESS = (
     "{doer} tried it and {event}",
     "{doer} was the one who found out: {event}",
     "{doer} can tell you that {event}",
+    "so {doer} gave it a go: {event}",
+    "{event}, and {doer} should know",
 )
 
 # Roles: {pick} is advised, {drop} is advised against.
@@ -74,9 +76,8 @@ _ADVICE = (
     "{do} {pick} and {avoid} {drop}",
     "{avoid} {drop} and {do} {pick}",
     "{do} {pick}, not {drop}",
-    "not {drop}, {do} {pick}",
-    "{do} {pick} like i do",
     "{do} {pick} and be happy",
+    "just {do} {pick}, trust me",
 )
 
 # ----------------------------------------------------------------------------- words of all genres

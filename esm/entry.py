@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from esm.anchors import AnchorRef, Anchors, Lift, corpus_anchors, restore_anchors
 from esm.embeddings import EmbeddingCache
@@ -19,6 +19,7 @@ from esm.errors import TaskError
 from esm.fit import AnchorBasis, PublishedMethod, fit_published, r_squared
 from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
+from esm.records import Record
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
 from esm.tasks.read import load_task
@@ -35,7 +36,7 @@ _HELD_OUT_FOR_R2 = 500
 Array = npt.NDArray[np.float32]
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(Record):
     """Settings of a pool and its entries.
 
     Attributes:
@@ -51,8 +52,6 @@ class TrainConfig(BaseModel):
         seed: Seed of the anchors' draw.
         keep_models: Keep the tuned encoders (safetensors).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     encoder: EncoderConfig | None = None
     fine_tune: FineTuneConfig = Field(default_factory=FineTuneConfig)
@@ -88,20 +87,24 @@ class EntryTrainer:
 
     @cached_property
     def anchors(self) -> Anchors:
+        """The pool's anchor texts, read again where they are not at hand."""
         return self._anchors or restore_pool_anchors(self.pool, self._tasks)
 
     @cached_property
     def base_anchors(self) -> Embeddings:
+        """The anchors as the base model embeds them, with wide features."""
         return self.anchors.embed(self.cache, self.encoder, wide=True)
 
     @cached_property
     def basis(self) -> AnchorBasis:
+        """The anchors' features, factorised once for all sources."""
         wide = self.base_anchors.wide
         assert wide is not None
         return AnchorBasis(self.base_anchors.last, self.lift.transform(wide), self.anchors.groups)
 
     @cached_property
     def lift(self) -> Lift:
+        """The pool's lift."""
         return self.pool.lift()
 
     def config_hash(self, task: Task) -> str:

@@ -10,7 +10,6 @@ from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry
 from esm.runtime import note
-from esm.settings import EncoderConfig
 from esm.storage import atomic_folder, content_hash
 
 if TYPE_CHECKING:

@@ -17,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic import ValidationError as PydanticError
 
 from esm.errors import StorageError
+from esm.records import Record
 from esm.storage import content_hash, to_json, write_atomic
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ _FURTHER_COLUMNS = (
 )
 
 
-class RunKey(BaseModel):
+class RunKey(Record):
     """Everything that determines the outcome of a run on one kind of machine.
 
     Attributes:
@@ -85,8 +86,6 @@ class RunKey(BaseModel):
         seed: Seed of the head, the adapter and the order of the data.
         format: Version of what a run means; another one never resumes.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str
     attribute: str
@@ -111,7 +110,7 @@ class RunKey(BaseModel):
         return content_hash(self.model_dump(mode="json", exclude=left_out))
 
 
-class RunRow(BaseModel):
+class RunRow(Record):
     """One finished run.
 
     Attributes:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
-from pydantic import ValidationError as PydanticError
 
 from esm.errors import ValidationError
 from esm.ledger import RunRow
@@ -16,6 +14,7 @@ from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
 from esm.plan import Arm, Plan, Run
 from esm.pool import Skipped
 from esm.ranking import AttributeRanking, Ranking
+from esm.records import Record, parse
 from esm.storage import read_json, write_json
 
 RESULT_NAME = "validation.json"
@@ -30,11 +29,7 @@ _SOURCE_SEED_VARIED = (
 )
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ArmResult(_Record):
+class ArmResult(Record):
     """One source on one attribute.
 
     Attributes:
@@ -67,7 +62,7 @@ class ArmResult(_Record):
     seconds: float
 
 
-class AttributeResult(_Record):
+class AttributeResult(Record):
     """What was found for one attribute.
 
     Attributes:
@@ -88,7 +83,7 @@ class AttributeResult(_Record):
     regret: dict[str, float | None]
 
 
-class Failure(_Record):
+class Failure(Record):
     """Runs of one arm that failed for the same reason."""
 
     attribute: str
@@ -98,7 +93,7 @@ class Failure(_Record):
     reason: str
 
 
-class Validation(_Record):
+class Validation(Record):
     """A validation, finished or not.
 
     Attributes:
@@ -156,16 +151,14 @@ class Validation(_Record):
             ValidationError: It is not the record of a validation.
         """
         path = folder / RESULT_NAME
-        try:
-            return cls.model_validate(read_json(path))
-        except PydanticError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise ValidationError(
-                f"{path}: {where}: {problem['msg']}",
-                expected="a file written by esm validate",
-                hint="run the same esm validate command again: it makes the file anew",
-            ) from error
+        return parse(
+            cls,
+            read_json(path),
+            where=path,
+            refusal=ValidationError,
+            expected="a file written by esm validate",
+            hint="run the same esm validate command again: it makes the file anew",
+        )
 
 
 def summarise(

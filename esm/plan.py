@@ -8,13 +8,14 @@ from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from esm.errors import EsmError, ValidationError
 from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry, Skipped
 from esm.ranking import AttributeRanking, Ranking
+from esm.records import Record
 from esm.settings import TransferConfig
 from esm.storage import content_hash
 from esm.tasks.task import Target
@@ -30,7 +31,7 @@ class Arm(StrEnum):
     ALL = "all"
 
 
-class ValidationConfig(BaseModel):
+class ValidationConfig(Record):
     """Settings of a validation.
 
     Attributes:
@@ -47,8 +48,6 @@ class ValidationConfig(BaseModel):
         max_train: Train on at most so many rows of an attribute: one stratified sample, the same
             for every arm and seed.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     attributes: tuple[str, ...] = ()
     top: int = Field(default=3, ge=1)

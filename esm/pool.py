@@ -15,16 +15,13 @@ An entry appears under its name only when it is whole, so a reader never needs a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict
-from pydantic import ValidationError as PydanticError
+from typing import TYPE_CHECKING, Any
 
 from esm.errors import EsmError, PoolError
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
+from esm.records import AnyRecord, Record, parse
 from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import check_id, load_tensors, read_json
 from esm.tasks.spec import TaskSpec
@@ -37,10 +34,8 @@ if TYPE_CHECKING:
 
 POOL_FORMAT = 1
 
-_Record = TypeVar("_Record", bound=BaseModel)
 
-
-class AnchorRecord(BaseModel):
+class AnchorRecord(Record):
     """What the pool's maps were fitted on.
 
     Attributes:
@@ -51,8 +46,6 @@ class AnchorRecord(BaseModel):
         seed: Seed of the draw.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     count: int
     hash: str
     corpus: str | None
@@ -60,19 +53,15 @@ class AnchorRecord(BaseModel):
     seed: int
 
 
-class LiftRecord(BaseModel):
+class LiftRecord(Record):
     """Identity of the shared PCA: its hash and its width p."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hash: str
     width: int
 
 
-class PoolManifest(BaseModel):
+class PoolManifest(Record):
     """What all entries of a pool have in common."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: int
     base: BaseIdentity
@@ -81,7 +70,7 @@ class PoolManifest(BaseModel):
     lift: LiftRecord
 
 
-class MapRecord(BaseModel):
+class MapRecord(Record):
     """How well a map fits.
 
     Attributes:
@@ -92,8 +81,6 @@ class MapRecord(BaseModel):
         bytes: Size of the weights on disk.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     rank: int
     penalty: float
     r2_source: float
@@ -101,7 +88,7 @@ class MapRecord(BaseModel):
     bytes: int
 
 
-class SourceRecord(BaseModel):
+class SourceRecord(Record):
     """What is known of one source task of a pool.
 
     Attributes:
@@ -121,8 +108,6 @@ class SourceRecord(BaseModel):
         maps: Fit of each stored map.
         seconds: Seconds of each step (fine_tune, embed, fit).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     config_hash: str
@@ -225,7 +210,7 @@ class Pool:
             raise PoolError(
                 f"no pool in {folder}", expected="a folder with pool.json", hint="esm train"
             )
-        manifest = _parse(PoolManifest, read_json(path), path)
+        manifest = _read(PoolManifest, path)
         if manifest.format != POOL_FORMAT:
             raise PoolError(
                 f"{path} has format {manifest.format}",
@@ -297,7 +282,7 @@ class Pool:
 
     def _read_entry(self, folder: Path) -> PoolEntry:
         path = folder / "source.json"
-        record = _parse(SourceRecord, read_json(path), path)
+        record = _read(SourceRecord, path)
         if self.source_folder(record.id) != folder:
             raise PoolError(
                 f"{path} describes source {record.id!r}",
@@ -307,14 +292,12 @@ class Pool:
         return PoolEntry(record, folder, self.manifest)
 
 
-def _parse(kind: type[_Record], content: Mapping[str, Any], path: Path) -> _Record:
-    try:
-        return kind.model_validate(content)
-    except PydanticError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise PoolError(
-            f"{path}: {where}: {problem['msg']}",
-            expected=f"the fields of {kind.__name__}, no more and no fewer",
-            hint="remove what was added by hand, or train the entry again",
-        ) from error
+def _read(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    return parse(
+        kind,
+        read_json(path),
+        where=path,
+        refusal=PoolError,
+        expected=f"the fields of {kind.__name__}, no more and no fewer",
+        hint="remove what was added by hand, or train the entry again",
+    )

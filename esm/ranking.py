@@ -6,19 +6,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic import ValidationError as PydanticError
+from pydantic import Field
 
 from esm.errors import RankingError
 from esm.maps import MapForm
 from esm.pool import Skipped
+from esm.records import Record, parse
 from esm.storage import read_json, write_json
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Balance(StrEnum):
@@ -32,7 +28,7 @@ class Balance(StrEnum):
     OFF = "off"
 
 
-class RankConfig(_Record):
+class RankConfig(Record):
     """Settings of a ranking.
 
     Attributes:
@@ -51,7 +47,7 @@ class RankConfig(_Record):
     strict: bool = False
 
 
-class RankedSource(_Record):
+class RankedSource(Record):
     """One line of a ranking.
 
     Attributes:
@@ -71,7 +67,7 @@ class RankedSource(_Record):
     size: int
 
 
-class AttributeRanking(_Record):
+class AttributeRanking(Record):
     """The ranking for one attribute.
 
     Attributes:
@@ -96,7 +92,7 @@ class AttributeRanking(_Record):
         return [line.source for line in self.ranking]
 
 
-class Ranking(_Record):
+class Ranking(Record):
     """Sources ranked for every attribute of a target; carries what validation needs.
 
     Attributes:
@@ -151,12 +147,10 @@ class Ranking(_Record):
             StorageError: The file is absent or not JSON.
             RankingError: It is not a ranking.
         """
-        try:
-            return cls.model_validate(read_json(path))
-        except PydanticError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise RankingError(
-                f"{path} is not a ranking ({where}: {problem['msg']})",
-                expected="a file written by esm rank --out FILE.json",
-            ) from error
+        return parse(
+            cls,
+            read_json(path),
+            where=path,
+            refusal=RankingError,
+            expected="a ranking, written by esm rank --out FILE.json",
+        )

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic import ValidationError as PydanticError
 
 from esm.errors import SettingError
+from esm.records import AnyRecord, Record
 from esm.runtime import Precision
 from esm.storage import content_hash
 
 OFFLINE = "offline"
-
-_Settings = TypeVar("_Settings", bound=BaseModel)
 
 
 class Pooling(StrEnum):
@@ -30,7 +29,7 @@ class Pooling(StrEnum):
     LAST = "last"
 
 
-class EncoderConfig(BaseModel):
+class EncoderConfig(Record):
     """Which encoder to load and how to read texts with it.
 
     Attributes:
@@ -42,8 +41,6 @@ class EncoderConfig(BaseModel):
         precision: Number format of the forward pass; weights and embeddings stay float32.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     model: str = OFFLINE
     revision: str | None = None
     pooling: Pooling | None = None
@@ -51,7 +48,7 @@ class EncoderConfig(BaseModel):
     precision: Precision = Precision.FLOAT32
 
 
-class BaseIdentity(BaseModel):
+class BaseIdentity(Record):
     """What decides the embeddings: maps and caches hold only for the encoder they were made with.
 
     Attributes:
@@ -63,8 +60,6 @@ class BaseIdentity(BaseModel):
         width: d, the embedding width.
         num_layers: Layers of the encoder.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     weights: str
@@ -79,7 +74,7 @@ class BaseIdentity(BaseModel):
         return content_hash(self.model_dump(mode="json", exclude={"model"}))
 
 
-class FineTuneConfig(BaseModel):
+class FineTuneConfig(Record):
     """Settings of one fine-tuning run: AdamW with a linear schedule, gradients clipped to norm 1.
 
     Attributes:
@@ -91,8 +86,6 @@ class FineTuneConfig(BaseModel):
         max_examples: How many training examples of a source task to use at most.
         seed: Seed of the sample, the head, the order of the examples and the dropout.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     num_epochs: int = Field(default=2, ge=1)
     batch_size: int = Field(default=16, ge=1)
@@ -131,7 +124,7 @@ class FineTuneConfig(BaseModel):
         return cls.paper() if name == "paper" else cls()
 
 
-class TransferConfig(BaseModel):
+class TransferConfig(Record):
     """Settings that strategies share; None leaves the choice to the strategy.
 
     Attributes:
@@ -140,8 +133,6 @@ class TransferConfig(BaseModel):
         learning_rate: Highest learning rate.
         adapter_size: Width of the bottlenecks, for ``houlsby``.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     num_epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
@@ -154,7 +145,7 @@ class TransferConfig(BaseModel):
         return default.model_copy(update={**chosen, "seed": seed})
 
 
-def checked(kind: type[_Settings], values: Mapping[str, Any]) -> _Settings:
+def checked(kind: type[AnyRecord], values: Mapping[str, Any]) -> AnyRecord:
     """Build settings from a user's values.
 
     Raises:

@@ -32,10 +32,18 @@ def ranking_tables(ranking: Ranking, judged: Evaluation | None = None, top: int 
         judged: Its evaluation against measured results, if there is one.
         top: Sources to show per attribute; 0 for all.
     """
-    return [
+    tables = [
         _attribute_table(ranking, name, ranked, judged, top)
         for name, ranked in ranking.attributes.items()
     ]
+    return [*tables, *_unusable(ranking.unusable)]
+
+
+def _unusable(reasons: Mapping[str, str]) -> list[Table]:
+    if not reasons:
+        return []
+    columns = ("column", "why it cannot be predicted")
+    return [Table("", columns, list(reasons.items()), left=frozenset(columns))]
 
 
 def _attribute_table(
@@ -332,12 +340,7 @@ def _rows(attribute: Mapping[str, Any], split: str) -> str:
 def task_details(described: Mapping[str, Any]) -> list[Table]:
     """Return, per attribute of a description, rows and balance of every split, and warnings."""
     tables = [_details(attribute) for attribute in described["attributes"].values()]
-    if described["skipped"]:
-        rows = list(described["skipped"].items())
-        title = "columns that cannot be predicted"
-        columns = ("column", "reason")
-        tables.append(Table(title, columns, rows, left=frozenset(columns)))
-    return tables
+    return [*tables, *_unusable(described["skipped"])]
 
 
 def _details(attribute: Mapping[str, Any]) -> Table:

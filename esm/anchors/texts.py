@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from esm.errors import ShapeError, TaskError
+from esm.records import Record
 from esm.storage import content_hash, hash_texts
 from esm.tasks.files import SUFFIXES, read_table
 from esm.tasks.raw import is_missing, missing_column
@@ -26,7 +27,7 @@ Row = tuple[str, str | None]
 """A text and, for pair tasks, its second text."""
 
 
-class AnchorRef(BaseModel):
+class AnchorRef(Record):
     """Where an anchor comes from; a pool keeps this instead of the text.
 
     Attributes:
@@ -34,8 +35,6 @@ class AnchorRef(BaseModel):
         row: Position among them; line or row of the corpus.
         hash: SHA-256 of the text or text pair.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: str
     row: int = Field(ge=0)

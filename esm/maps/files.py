@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic import ValidationError as PydanticError
-
 from esm.errors import MapError
 from esm.maps.forms import Array, DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
+from esm.records import Record, parse
 from esm.settings import BaseIdentity
 from esm.storage import load_tensors, read_json, save_tensors, write_json
 
@@ -28,7 +26,7 @@ _OUR_KEY = "esm_transfer"
 _PEER_VERSION = "0.2.1"
 
 
-class MapConfig(BaseModel):
+class MapConfig(Record):
     """What is stored beside a map's weights.
 
     Attributes:
@@ -43,8 +41,6 @@ class MapConfig(BaseModel):
         base: The base model in full; None for a map made elsewhere, which only names it.
         lift: Hash of the lift the map was fitted with, None without lift.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1] = 1
     form: MapForm
@@ -237,13 +233,11 @@ def _check_base(config: MapConfig, base: BaseIdentity, folder: Path) -> None:
 
 
 def _parse(content: object) -> MapConfig:
-    try:
-        return MapConfig.model_validate(content)
-    except PydanticError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"])
-        raise MapError(
-            f"{CONFIG_FILE}: {where}: {problem['msg']}",
-            expected="the fields of a map's description, no more and no fewer",
-            hint="undo the change by hand, or train the source again",
-        ) from error
+    return parse(
+        MapConfig,
+        content,
+        where=CONFIG_FILE,
+        refusal=MapError,
+        expected="the fields of a map's description, no more and no fewer",
+        hint="undo the change by hand, or train the source again",
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from esm.records import Record
 
 
-class TaskSpec(BaseModel):
+class TaskSpec(Record):
     """Location and reading of a task or a multi-attribute target.
 
     Attributes:
@@ -27,8 +27,6 @@ class TaskSpec(BaseModel):
         test_split: Hub split to use as test.
         split_seed: Seed of the split made for data that come without one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     location: str
     id: str | None = None

@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 import pydantic
-from pydantic import BaseModel, ConfigDict
 
 from esm.errors import StorageError, TaskError
+from esm.records import Record
 from esm.runtime import note
 from esm.storage import content_hash, read_json, write_json
 from esm.tasks.split import Membership, Rows, split_rows
@@ -20,9 +20,7 @@ from esm.tasks.split import Membership, Rows, split_rows
 TEST_SHARE = 0.2
 
 
-class _StoredSplit(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _StoredSplit(Record):
     seed: int
     columns: tuple[str, ...]
     train: tuple[str, ...]
@@ -32,10 +30,8 @@ class _StoredSplit(BaseModel):
         return (self.seed, self.columns) == (seed, columns)
 
 
-class _SplitFile(BaseModel):
+class _SplitFile(Record):
     """Splits of one file, by seed and text columns; hashes of texts, never texts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
     splits: tuple[_StoredSplit, ...] = ()

@@ -84,7 +84,9 @@ def test_a_csv_of_ones_own(tmp_path):
     path = tmp_path / "posts.csv"
     rows = [f"post number {i} about the {'cat' if i % 2 else 'dog'},{i % 2}" for i in range(30)]
     path.write_text("body,harmful\n" + "\n".join(rows), encoding="utf-8")
-    content = json.loads(esm("tasks", "show", path, "--text", "body", "--label", "harmful", "--json"))
+    content = json.loads(
+        esm("tasks", "show", path, "--text", "body", "--label", "harmful", "--json")
+    )
     splits = content["attributes"]["harmful"]["splits"]
     assert splits["train"]["rows"] + splits["test"]["rows"] == 30
     assert (tmp_path / "posts.csv.split.json").exists()
@@ -117,7 +119,9 @@ def test_rank_files_are_private_and_evaluate_reads_their_scores(world, ranking, 
     esm("rank", world[2], "--pool", world[1], "--out", scores)
     with scores.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    best = max((row for row in rows if row["target"] == "posts/cat"), key=lambda r: float(r["score"]))
+    best = max(
+        (row for row in rows if row["target"] == "posts/cat"), key=lambda r: float(r["score"])
+    )
     lines = [
         f"{row['target']},{row['source']},{0.9 if row['source'] == best['source'] else 0.6}"
         for row in rows
@@ -198,7 +202,9 @@ def test_json_on_stdout_is_not_disturbed_by_training(world, tiny_bert, tmp_path)
 
 
 def test_an_existing_pool_keeps_its_base_model_without_naming_it(world):
-    content = json.loads(esm("train", *world[3], "--pool", world[1], *FINE_TUNING, *MAPS[:4], "--json"))
+    content = json.loads(
+        esm("train", *world[3], "--pool", world[1], *FINE_TUNING, *MAPS[:4], "--json")
+    )
     assert content["present"] == ["cat", "dog", "sun"]
     assert Pool.open(world[1]).manifest.base.max_length == 32
 

@@ -8,12 +8,12 @@ import pytest
 from esm.build import train_pool
 from esm.encoder import Encoder
 from esm.entry import TrainConfig, restore_pool_anchors
-from esm.errors import BusyError, PoolError, TaskError
+from esm.errors import BusyError, PoolError, StorageError, TaskError
 from esm.fit import r_squared
 from esm.maps import MapForm
 from esm.pool import Pool
 from esm.settings import EncoderConfig, FineTuneConfig
-from esm.storage import folder_lock
+from esm.storage import folder_lock, save_tensors
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import held_out
@@ -218,3 +218,33 @@ def test_there_is_no_pool_or_no_such_source(built, tmp_path):
         Pool.open(tmp_path)
     with pytest.raises(PoolError, match="no source 'moon'"):
         built[1].entry("moon")
+
+
+def test_a_full_disk_ends_the_run_and_loses_nothing(tiny_bert, sources, tmp_path, monkeypatch):
+    specs = [spec(path) for path in sources[:2]]
+    written = []
+
+    def fill_up(path, *arguments, **options):
+        written.append(path)
+        if len(written) > 1:
+            raise StorageError("cannot write: No space left on device", expected="free space")
+        save_tensors(path, *arguments, **options)
+
+    monkeypatch.setattr("esm.entry.save_tensors", fill_up)
+    with pytest.raises(StorageError, match="No space left on device"):
+        train_pool(specs, tmp_path / "pool", config(tiny_bert))
+    entries, skipped = Pool.open(tmp_path / "pool").entries(strict=True)
+    assert [entry.id for entry in entries] == ["cat"]
+    assert skipped == []
+    assert not list((tmp_path / "pool").rglob(".tmp-*"))
+    monkeypatch.undo()
+    report = train_pool(specs, tmp_path / "pool", config(tiny_bert))
+    assert (report.present, report.trained) == (("cat",), ("dog",))
+
+
+def test_a_source_on_which_training_fails_is_skipped(tiny_bert, sources, tmp_path):
+    diverging = config(tiny_bert, fine_tune=FineTuneConfig(num_epochs=1, learning_rate=1e20))
+    report = train_pool([spec(sources[0])], tmp_path / "pool", diverging)
+    assert report.trained == ()
+    assert [skip.source for skip in report.skipped] == ["cat"]
+    assert "learning rate" in report.skipped[0].reason

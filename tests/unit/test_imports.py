@@ -14,6 +14,7 @@ ORDER = [
     "errors",
     "runtime",
     "storage",
+    "records",
     "tasks",
     "metrics",
     "settings",

@@ -138,7 +138,7 @@ def test_save_and_load(world, tmp_path):
     first = content["attributes"]["cat"]["ranking"][0]
     assert first.keys() >= {"rank", "source", "score", "gain"}
     (tmp_path / "x.json").write_text('{"target": 1}', encoding="utf-8")
-    with pytest.raises(RankingError, match=r"x.json is not a ranking.*expected a file written by"):
+    with pytest.raises(RankingError, match=r"x.json: .*expected a ranking, written by"):
         Ranking.load(tmp_path / "x.json")
 
 
@@ -232,3 +232,13 @@ def test_regression_and_multilabel_attributes(world, tmp_path):
     for ranked in ranking.attributes.values():
         assert len(ranked.ranking) == 3
         assert all(np.isfinite(line.score) for line in ranked.ranking)
+
+
+def test_an_attribute_that_cannot_be_ranked_is_named(world, tmp_path):
+    path = tmp_path / "posts.csv"
+    rows = "\n".join(f"the cat number {i} runs,{'yes' if i % 2 else 'no'},same" for i in range(40))
+    path.write_text(f"text,good,constant\n{rows}\n", encoding="utf-8")
+    target = spec(path, attributes=("good",))
+    assert list(rank_sources(target, Pool.open(world[0])).attributes) == ["good"]
+    with pytest.raises(EsmError, match="one class only|constant"):
+        rank_sources(spec(path, attributes=("constant",)), Pool.open(world[0]))

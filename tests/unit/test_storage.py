@@ -62,15 +62,16 @@ def test_private_files_are_readable_by_their_owner_only(tmp_path):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
 
 
-def test_a_full_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_full_or_broken_disk_keeps_the_old_file_and_says_so(tmp_path, monkeypatch, number):
     path = tmp_path / "file"
     write_atomic(path, b"old")
 
     def full(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(storage.os, "fsync", full)
-    with pytest.raises(StorageError, match=r"No space left on device.*nothing that was there"):
+    with pytest.raises(StorageError, match=rf"{os.strerror(number)}.*nothing that was there"):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
