@@ -21,10 +21,10 @@ demo: setup  ## the whole job on generated data with the offline encoder
 	$(BIN)/esm demo
 
 test: setup  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-fast: setup  ## the suite without the slow tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -8,7 +8,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Several test processes share the cores: threads beyond one would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import importlib.util
 from collections.abc import Iterator

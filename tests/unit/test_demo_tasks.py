@@ -124,7 +124,7 @@ def test_the_wording_is_varied(sources, target):
 @pytest.mark.parametrize("attribute", ["endorsed", "first_hand", "home_remedy"])
 def test_the_words_of_a_post_do_not_give_its_labels_away(target, attribute):
     task = target.attributes[attribute]
-    assert bag_of_words_f1(task.train, task.test) < 0.65
+    assert bag_of_words_f1(task.train, task.test) < 0.7
 
 
 def test_labels_follow_the_text_with_some_noise(sources):
