@@ -26,17 +26,24 @@ def load_base(pool: Pool, device: str = "auto", *, model: str | None = None) -> 
     """
     from esm.encoder import Encoder
 
+    config = base_config(pool)
+    if model not in (None, config.model):
+        config = config.model_copy(update={"model": model, "revision": None})
+    encoder = Encoder.load(config, device)
+    check_base(pool, encoder)
+    return encoder
+
+
+def base_config(pool: Pool) -> EncoderConfig:
+    """Return the settings with which a pool's base model is loaded."""
     identity = pool.manifest.base
-    config = EncoderConfig(
-        model=model or identity.model,
+    return EncoderConfig(
+        model=identity.model,
         revision=pool.manifest.revision,
         pooling=identity.pooling,
         max_length=identity.max_length,
         precision=identity.precision,
     )
-    encoder = Encoder.load(config, device)
-    check_base(pool, encoder)
-    return encoder
 
 
 def check_base(pool: Pool, encoder: Encoder) -> None:

@@ -13,11 +13,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.anchors import Lift, corpus_anchors, draw_anchors
-from esm.base import check_base, load_base
+from esm.anchors import Anchors, Lift, corpus_anchors, draw_anchors
+from esm.base import base_config, check_base
 from esm.embeddings import EmbeddingCache
 from esm.entry import EntryTrainer, TrainConfig
-from esm.errors import EncoderError, EsmError, FitError, MapError, PoolError, TaskError
+from esm.errors import (
+    EncoderError,
+    EsmError,
+    FitError,
+    MapError,
+    PoolError,
+    StorageError,
+    TaskError,
+)
 from esm.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, Skipped
 from esm.runtime import note, progress
 from esm.settings import EncoderConfig
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
     from esm.encoder import Encoder
 
 _FEWEST_ANCHORS = 10
+_FEW_ANCHORS = 1000
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ def train_pool(
         cache: Cache of embeddings; None for the default one.
         device: Device to compute on.
         strict: Raise for the first task that fails instead of leaving it out.
-        replace: Train an entry anew when it is there with other settings.
+        replace: Train an entry anew when it is there damaged or with other settings.
 
     Raises:
         PoolError: The pool was built with another base model.
@@ -147,18 +156,20 @@ def _reopen(
     device: str,
 ) -> EntryTrainer:
     """Go on with a pool that is there; its base model, anchors and lift stay."""
-    if config.anchors_file not in (None, pool.manifest.anchors.corpus):
+    if config.anchors_file and _absolute(config.anchors_file) != pool.manifest.anchors.corpus:
         raise PoolError(
             f"anchors {config.anchors_file} for pool {pool.folder}, which has its own",
             expected="the anchors that its maps were fitted on",
             hint="leave out --anchors, or train another pool",
         )
-    if config.encoder is None:
-        encoder = load_base(pool, device)
-    else:
-        encoder = _load(config.encoder, device)
-        check_base(pool, encoder)
+    given = {} if config.encoder is None else config.encoder.model_dump(exclude_unset=True)
+    encoder = _load(base_config(pool).model_copy(update=given), device)
+    check_base(pool, encoder)
     return EntryTrainer(pool, encoder, cache, config, [task for _, task in tasks])
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve())
 
 
 def _load(config: EncoderConfig, device: str) -> Encoder:
@@ -187,7 +198,7 @@ def _create(
             expected=f"at least {_FEWEST_ANCHORS}, better 1,000 or more",
             hint="more tasks, a higher --anchors-per-task, or --anchors FILE",
         )
-    note(f"{len(anchors)} anchor texts from {len(set(anchors.groups))} groups")
+    _note_anchors(anchors)
     wide = anchors.embed(cache, encoder, wide=True).wide
     assert wide is not None
     lift = Lift.fit(wide, width=config.lift_width)
@@ -198,7 +209,7 @@ def _create(
         anchors=AnchorRecord(
             count=len(anchors),
             hash=anchors.content_hash(),
-            corpus=config.anchors_file,
+            corpus=config.anchors_file and _absolute(config.anchors_file),
             per_task=config.anchors_per_task,
             seed=config.seed,
         ),
@@ -219,6 +230,17 @@ def _create(
     lift.save(folder / "lift.safetensors")
     write_json(folder / "pool.json", manifest.model_dump(mode="json"))
     return EntryTrainer(Pool(folder, manifest), encoder, cache, config, [], anchors)
+
+
+def _note_anchors(anchors: Anchors) -> None:
+    """Say what the maps will rest on; few anchors, or one task's, are set for good."""
+    groups = len(set(anchors.groups))
+    note(f"{len(anchors)} anchor texts from {groups} groups")
+    if len(anchors) < _FEW_ANCHORS or groups == 1:
+        note(
+            f"that is little: maps hold for other texts with about {_FEW_ANCHORS} anchors or more"
+            " from several tasks; name all tasks in the first command, or give --anchors FILE"
+        )
 
 
 def _train_all(
@@ -248,14 +270,25 @@ def _train_all(
 
 
 def _is_present(trainer: EntryTrainer, task: Task, *, replace: bool) -> bool:
-    """Whether the pool holds this very entry; one with other settings is refused."""
-    if not trainer.pool.source_folder(task.id).exists() or replace:
+    """Whether the pool holds this very entry, whole.
+
+    One that is damaged or has other settings is refused, unless it is to be replaced. One without
+    the tuned encoder that is now to be kept is made again.
+    """
+    if not trainer.pool.source_folder(task.id).exists():
         return False
-    record = trainer.pool.entry(task.id).record
-    if record.config_hash != trainer.config_hash(task):
-        raise PoolError(
-            f"source {task.id} is in the pool with other settings or other data",
-            expected="the same fine-tuning, maps and rows as before",
-            hint="--replace to train it again, or another pool",
-        )
-    return True
+    try:
+        entry = trainer.pool.entry(task.id)
+        if entry.record.config_hash != trainer.config_hash(task):
+            raise PoolError(
+                f"source {task.id} is in the pool with other settings or other data",
+                expected="the same fine-tuning, maps and rows as before",
+            )
+        for form in entry.record.maps:
+            entry.load_map(form)
+        return not trainer.config.keep_models or entry.model_folder is not None
+    except (PoolError, MapError, StorageError) as error:
+        if replace:
+            return False
+        hint = "--replace to train it again, or another pool"
+        raise PoolError(error.got, expected=error.expected, hint=hint) from error

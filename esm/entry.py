@@ -20,6 +20,7 @@ from esm.fit import AnchorBasis, PublishedMethod, fit_published, r_squared
 from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
 from esm.records import Record
+from esm.runtime import note
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
 from esm.tasks.read import load_task
@@ -162,8 +163,19 @@ class EntryTrainer:
                     "embed": round(embedded - clock, 2),
                     "fit": round(fitted - embedded, 3),
                 },
+                num_cut=self._count_cut(task),
             )
             write_json(folder / "source.json", record.model_dump(mode="json"))
+
+    def _count_cut(self, task: Task) -> int:
+        rows = _training_rows(task, self.config.fine_tune)
+        cut = self.encoder.count_cut(rows.texts, rows.pairs)
+        if cut:
+            note(
+                f"{task.id}: {cut} of {len(rows)} training texts are longer than"
+                f" {self.encoder.max_length} tokens; only their beginning was used"
+            )
+        return cut
 
     def _own_texts(self, task: Task, tuned: FineTuned) -> _Pairs:
         """Embed held-out texts of the source by the base and the tuned model."""

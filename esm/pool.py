@@ -107,6 +107,8 @@ class SourceRecord(Record):
         quality: Performance of the tuned model on held-out rows of the source.
         maps: Fit of each stored map.
         seconds: Seconds of each step (fine_tune, embed, fit).
+        num_cut: Training texts longer than the base model's maximum, of which the beginning was
+            used.
     """
 
     id: str
@@ -124,6 +126,7 @@ class SourceRecord(Record):
     quality: dict[str, float]
     maps: dict[MapForm, MapRecord]
     seconds: dict[str, float]
+    num_cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ class PoolEntry:
             raise PoolError(
                 f"source {self.id} has no {form} map",
                 expected=f"one of {', '.join(self.record.maps)}",
-                hint=f"esm train --map {form} --replace",
+                hint=f"esm train --map {','.join(sorted({*self.record.maps, form}))} --replace",
             )
         lift = self.manifest.lift.hash if form is MapForm.ANCHORED else None
         loaded, _ = load_map(self.folder / form, base=self.manifest.base, lift=lift)

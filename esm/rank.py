@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esm.base import load_base
-from esm.errors import EsmError, RankingError
+from esm.errors import EsmError, FitError, RankingError, TaskError
 from esm.maps import EmbeddingSpaceMap, MapForm
 from esm.moments import Moments, balance_weights, label_columns
 from esm.pool import Pool, PoolEntry, Skipped
@@ -55,7 +55,7 @@ def rank_sources(
     Raises:
         TaskError: The target cannot be used.
         PoolError: The pool is damaged or was built with another base model.
-        RankingError: No source could be scored.
+        RankingError: Not a single attribute could be ranked.
     """
     from esm.embeddings import EmbeddingCache
 
@@ -70,23 +70,34 @@ def rank_sources(
     )
     scorer = LogME()
     attributes: dict[str, AttributeRanking] = {}
+    unusable = dict(target.skipped)
     with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
         for name, task in target.attributes.items():
-            moments = texts.moments(name, task, balanced=is_balanced(task, config.balance))
-            attributes[name] = _rank_attribute(
-                target.id, task, moments, maps, [*skipped, *unreadable], config, scorer
-            )
+            try:
+                moments = texts.moments(name, task, balanced=is_balanced(task, config.balance))
+                attributes[name] = _rank_attribute(
+                    task, moments, maps, [*skipped, *unreadable], config, scorer
+                )
+            except (TaskError, FitError, RankingError) as error:
+                if config.strict or len(target.attributes) == 1:
+                    raise
+                unusable[name] = str(error)
             advance(1)
+    if not attributes:
+        name, reason = next(iter(unusable.items()))
+        raise RankingError(
+            f"none of the {len(unusable)} attributes of {target.id} can be ranked; {name}: {reason}"
+        )
     return Ranking(
         target=target.id,
         target_spec=spec,
         target_hash=target.content_hash(),
-        pool=str(pool.folder),
+        pool=str(pool.folder.resolve()),
         base_model=pool.manifest.base.model,
         scorer=scorer.name,
         config=config,
         attributes=attributes,
-        unusable=dict(target.skipped),
+        unusable=unusable,
         cut=texts.embeddings.cut,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -175,7 +186,6 @@ def is_balanced(task: Task, balance: Balance) -> bool:
 
 
 def _rank_attribute(
-    target: str,
     task: Task,
     moments: Moments,
     maps: list[tuple[PoolEntry, EmbeddingSpaceMap]],
@@ -188,7 +198,7 @@ def _rank_attribute(
     scored: list[tuple[float, PoolEntry]] = []
     own = task.content_hash()
     for entry, source_map in maps:
-        if entry.id in {target, task.id} or entry.record.task_hash == own:
+        if entry.record.task_hash == own:
             left_out.append(Skipped(entry.id, "is the target itself"))
             continue
         score = scorer.score(Evidence(moments, source_map))

@@ -37,7 +37,8 @@ class RankConfig(Record):
         form: Which maps to score.
         balance: Class balance of the score.
         seed: Seed of the sample.
-        strict: Raise for a damaged pool entry instead of leaving it out.
+        strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
+            leaving it out.
     """
 
     max_examples: int = Field(default=1000, ge=2)

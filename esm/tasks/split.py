@@ -195,7 +195,8 @@ def sample_together(target: Target, size: int, seed: int) -> dict[str, Examples]
 
     Args:
         target: The target; only its training rows are drawn from.
-        size: Distinct texts wanted (up to rounding); all are taken where there are no more.
+        size: Distinct texts wanted, up to rounding and to one more for each class that would be
+            lost; all are taken where there are no more.
         seed: Decides which.
 
     Returns:
@@ -213,9 +214,13 @@ def sample_together(target: Target, size: int, seed: int) -> dict[str, Examples]
         membership = np.zeros((len(place), own.shape[1]), dtype=np.bool_)
         np.logical_or.at(membership, [place[key] for key in keys[name]], own)
         columns.append(membership)
-    _, drawn = split_rows(list(place), np.hstack(columns), size / len(place), seed)
+    labels = np.hstack(columns)
+    _, drawn = split_rows(list(place), labels, size / len(place), seed)
     chosen = np.zeros(len(place), dtype=np.bool_)
     chosen[drawn] = True
+    for column in labels.T:  # a class of two rows may have lost both
+        if column.any() and not column[chosen].any():
+            chosen[np.flatnonzero(column)[0]] = True
     return {
         name: train.take([row for row, key in enumerate(keys[name]) if chosen[place[key]]])
         for name, train in rows.items()

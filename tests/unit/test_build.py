@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from esm.build import train_pool
 from esm.encoder import Encoder
@@ -248,3 +249,48 @@ def test_a_source_on_which_training_fails_is_skipped(tiny_bert, sources, tmp_pat
     assert report.trained == ()
     assert [skip.source for skip in report.skipped] == ["cat"]
     assert "learning rate" in report.skipped[0].reason
+
+
+def test_a_damaged_entry_is_refused_until_it_is_replaced(tiny_bert, sources, tmp_path):
+    specs = [spec(path) for path in sources[:2]]
+    train_pool(specs, tmp_path / "pool", config(tiny_bert))
+    folder = Pool.open(tmp_path / "pool").source_folder("cat")
+    whole = (folder / "source.json").read_bytes()
+    for file, content in (("source.json", whole[:50]), ("anchored/model.safetensors", b"half")):
+        (folder / file).write_bytes(content)
+        report = train_pool(specs, tmp_path / "pool", config(tiny_bert))
+        assert report.present == ("dog",)
+        assert [skip.source for skip in report.skipped] == ["cat"]
+        assert "--replace" in report.skipped[0].reason
+        (folder / "source.json").write_bytes(whole)
+    report = train_pool(specs, tmp_path / "pool", config(tiny_bert), replace=True)
+    assert (report.trained, report.present) == (("cat",), ("dog",))
+
+
+def test_keeping_models_later_makes_them_again(tiny_bert, sources, tmp_path):
+    train_pool([spec(sources[0])], tmp_path / "pool", config(tiny_bert))
+    before = Pool.open(tmp_path / "pool").entry("cat")
+    tensors = before.load_map(MapForm.ANCHORED).tensors()
+    report = train_pool([spec(sources[0])], tmp_path / "pool", config(tiny_bert, keep_models=True))
+    assert report.trained == ("cat",)
+    after = Pool.open(tmp_path / "pool").entry("cat")
+    assert after.model_folder is not None
+    again = after.load_map(MapForm.ANCHORED).tensors()
+    assert all(np.array_equal(tensors[name], again[name]) for name in tensors)
+
+
+def test_what_is_not_said_of_the_base_model_is_taken_from_the_pool(built, tiny_bert, sources):
+    _, pool = built
+    settings = config(tiny_bert, encoder=EncoderConfig(max_length=16), forms=tuple(MapForm))
+    with pytest.raises(PoolError, match=r"built with \(max_length '16' instead of '32'\)"):
+        train_pool([spec(sources[0])], pool.folder, settings)
+
+
+def test_texts_that_are_cut_are_counted(tiny_bert, sources, tmp_path):
+    short = config(tiny_bert, encoder=EncoderConfig(model=str(tiny_bert), max_length=8))
+    train_pool([spec(sources[0])], tmp_path / "pool", short)
+    record = Pool.open(tmp_path / "pool").entry("cat").record
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    rows = held_out(load_task(record.task), record.fine_tune.seed)[0]
+    longer = sum(len(tokenizer(text)["input_ids"]) > 8 for text in rows.texts)
+    assert record.num_cut == longer > 0

@@ -208,6 +208,39 @@ def test_the_target_is_no_source_for_itself(world):
     assert ("cat", "is the target itself") in [(s.source, s.reason) for s in ranked.skipped]
 
 
+def test_a_file_with_the_name_of_a_source_is_no_reason_to_leave_it_out(world, tmp_path):
+    path = tmp_path / "cat.csv"
+    rows = "\n".join(f"the sun number {i} runs,{'yes' if i % 3 else 'no'}" for i in range(40))
+    path.write_text(f"text,good\n{rows}\n", encoding="utf-8")
+    ranked = rank_sources(spec(path, attributes=("good",)), Pool.open(world[0])).attributes["good"]
+    assert sorted(ranked.order) == ["cat", "dog", "sun"]
+
+
+def test_a_rare_class_of_one_attribute_does_not_end_the_others(world, tmp_path):
+    """Two positives among 400 rows: the sample keeps at least one of them."""
+    path = tmp_path / "posts.csv"
+    rows = [f"the cat number {i} runs,{i % 2},{int(i in (7, 300))}" for i in range(400)]
+    path.write_text("text,even,rare\n" + "\n".join(rows), encoding="utf-8")
+    ranking = rank_sources(
+        spec(path, attributes=("even", "rare")), Pool.open(world[0]), RankConfig(max_examples=50)
+    )
+    assert list(ranking.attributes) == ["even", "rare"]
+
+
+def test_an_attribute_without_a_source_does_not_end_the_others(world, pool, tmp_path):
+    """The pool holds only the attribute `cat` of the target itself."""
+    shutil.rmtree(pool.source_folder("dog"))
+    shutil.rmtree(pool.source_folder("sun"))
+    record = json.loads((pool.source_folder("cat") / "source.json").read_text(encoding="utf-8"))
+    record["task_hash"] = load_target(spec(world[1])).attributes["cat"].content_hash()
+    (pool.source_folder("cat") / "source.json").write_text(json.dumps(record), encoding="utf-8")
+    ranking = rank_sources(spec(world[1]), pool)
+    assert list(ranking.attributes) == ["dog"]
+    assert "is the target itself" in ranking.unusable["cat"]
+    with pytest.raises(RankingError, match="no source could be scored for posts/cat"):
+        rank_sources(spec(world[1]), pool, RankConfig(strict=True))
+
+
 def test_a_pool_of_the_target_alone_says_so(world, pool):
     for name in ("dog", "sun"):
         shutil.rmtree(pool.source_folder(name))
