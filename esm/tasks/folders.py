@@ -134,11 +134,7 @@ def _read_target(folder: Path) -> RawData:
     description = _describe(folder / TARGET_FILE, _TargetDescription)
     identifier = description.id or to_id(folder.name)
     known = {
-        name: LabelColumn(
-            names=attribute.labels,
-            metric=_metric(attribute.metric, f"{identifier}/{name}"),
-            readings=attribute.readings(),
-        )
+        name: _attribute(attribute, f"{identifier}/{name}")
         for name, attribute in description.attributes.items()
     }
     return RawData(
@@ -148,6 +144,17 @@ def _read_target(folder: Path) -> RawData:
         described=True,
         metadata=description.metadata(),
         file=folder / "train.parquet",
+    )
+
+
+def _attribute(description: _AttributeDescription, task: str) -> LabelColumn:
+    metric = _metric(description.metric, task)
+    return LabelColumn(
+        names=description.labels,
+        # A rank correlation is asked of amounts only, ratings from 1 to 5 among them.
+        problem=Problem.REGRESSION if metric is Metric.SPEARMAN else None,
+        metric=metric,
+        readings=description.readings(),
     )
 
 

@@ -78,3 +78,12 @@ def test_folders_without_description_or_training_rows(tmp_path):
         read_folder(tmp_path)
     with pytest.raises(TaskError, match=r"no file .*train\.parquet"):
         read_folder(write(tmp_path, TASK, test=ROWS))
+
+
+def test_an_attribute_judged_by_rank_correlation_is_an_amount(tmp_path):
+    attributes = {"severity": {"metric": "spearman"}, "kind": {"labels": ["a", "b"]}}
+    rows = {"text": ["a", "b"], "severity": [1, 5], "kind": ["a", "b"]}
+    folder = write(tmp_path, {"id": "t", "attributes": attributes}, name="target.json", train=rows)
+    known = read_folder(folder).known
+    assert known["severity"].problem is Problem.REGRESSION
+    assert known["kind"].problem is None
