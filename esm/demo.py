@@ -26,8 +26,9 @@ from esm.settings import OFFLINE, EncoderConfig, FineTuneConfig, TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.validate import validate_ranking
 
-FINE_TUNE = FineTuneConfig()
-TRANSFER = TransferConfig()
+FINE_TUNE = FineTuneConfig(learning_rate=2e-4)
+TRANSFER = TransferConfig(num_epochs=4)
+TRAIN_ROWS = 120
 SEEDS = 2
 
 
@@ -112,9 +113,11 @@ def _validation_config(tasks: DemoTasks) -> ValidationConfig:
     return ValidationConfig(
         attributes=(tasks.validated,),
         top=1,
-        controls=(Arm.NONE, Arm.ALL),
+        sources=tuple(tasks.controls.values()),
+        controls=(Arm.NONE,),
         seeds=SEEDS,
         transfer=TRANSFER,
+        max_train=TRAIN_ROWS,
     )
 
 

@@ -2,8 +2,8 @@
 
 The target is a set of posts about invented remedies with three attributes, each carried by one
 relation of :mod:`esm.demo_grammar`. For each attribute one source task teaches the same relation
-in another genre: that is the planted answer. The controls have the size and the texts of the best
-source for the attribute that is validated, but other labels.
+in another genre: that is the planted answer. The controls are fresh draws of the same size from
+the genre of the best source for the attribute that is validated, with other labels.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -26,6 +26,7 @@ class Arm(StrEnum):
     """Why a source is in a validation."""
 
     PICK = "pick"
+    NAMED = "named"
     NONE = "none"
     RANDOM = "random"
     ALL = "all"
@@ -37,6 +38,7 @@ class ValidationConfig(Record):
     Attributes:
         attributes: Attributes to validate; none means all of the ranking.
         top: How many of the best-ranked sources to train with.
+        sources: Further sources to train with, by id, whatever their rank.
         controls: ``none`` (no intermediate task), ``random`` (other sources), ``all`` (the rest).
         random_sources: How many random sources per attribute.
         control_seed: Seed of their choice.
@@ -51,6 +53,7 @@ class ValidationConfig(Record):
 
     attributes: tuple[str, ...] = ()
     top: int = Field(default=3, ge=1)
+    sources: tuple[str, ...] = ()
     controls: tuple[Arm, ...] = (Arm.NONE, Arm.RANDOM)
     random_sources: int = Field(default=2, ge=1)
     control_seed: int = Field(default=0, ge=0)
@@ -63,7 +66,7 @@ class ValidationConfig(Record):
     @field_validator("controls")
     @classmethod
     def _controls_are_no_picks(cls, controls: tuple[Arm, ...]) -> tuple[Arm, ...]:
-        if Arm.PICK in controls:
+        if Arm.PICK in controls or Arm.NAMED in controls:
             raise ValueError("picks are no controls; choose from none, random, all")
         return controls
 
@@ -124,8 +127,8 @@ class Plan:
     Attributes:
         target: Id of the target.
         config: Settings.
-        runs: In the order of execution: per attribute no transfer first, then the picks, random
-            sources and the rest.
+        runs: In the order of execution: per attribute no transfer first, then the picks, named
+            and random sources, and the rest.
         num_train: Training rows used, by attribute.
         num_test: Test rows, by attribute.
         skipped: Sources of the ranking that the pool cannot give any more, with the reason.
@@ -176,7 +179,14 @@ def plan_validation(
             f"attribute {', '.join(unknown)} is not in the ranking",
             expected=f"some of {', '.join(ranking.attributes)}",
         )
-    entries, skipped = _entries(ranking, pool, names, strict=strict)
+    ranked = {source for name in names for source in ranking.attributes[name].order}
+    if unranked := [source for source in config.sources if source not in ranked]:
+        raise ValidationError(
+            f"source {', '.join(unranked)} is not in the ranking",
+            expected="ids of ranked sources",
+            hint="esm show RANKING --top 0",
+        )
+    entries, skipped = _entries(ranked, pool, strict=strict)
     runs: list[Run] = []
     for name in names:
         plain = _plain_key(target, name, pool, config)
@@ -199,10 +209,9 @@ def used_rows(available: int, config: ValidationConfig) -> int:
 
 
 def _entries(
-    ranking: Ranking, pool: Pool, names: Sequence[str], *, strict: bool
+    ranked: Iterable[str], pool: Pool, *, strict: bool
 ) -> tuple[dict[str, PoolEntry], list[Skipped]]:
     """Read the entries of all ranked sources."""
-    ranked = {source for name in names for source in ranking.attributes[name].order}
     entries: dict[str, PoolEntry] = {}
     skipped: list[Skipped] = []
     for source in sorted(ranked):
@@ -220,9 +229,11 @@ def _arms(
 ) -> list[tuple[Arm, str]]:
     """Return the arms of an attribute in the order of execution; no source comes twice."""
     picks = ranked.order[: config.top]
-    others = ranked.order[config.top :]
+    named = [source for source in ranked.order[config.top :] if source in config.sources]
+    others = [source for source in ranked.order[config.top :] if source not in named]
     arms = [(Arm.NONE, NO_TRANSFER)] if Arm.NONE in config.controls else []
     arms += [(Arm.PICK, source) for source in picks]
+    arms += [(Arm.NAMED, source) for source in named]
     drawn: list[str] = []
     if Arm.RANDOM in config.controls:
         generator = np.random.default_rng([config.control_seed, int(content_hash(name)[:8], 16)])

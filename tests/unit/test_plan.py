@@ -147,3 +147,17 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(EsmError, match=message):
         checked(ValidationConfig, settings)
+
+
+def test_named_sources_are_trained_with_whatever_their_rank(world):
+    order = world.ranking.attributes["topic"].order
+    config = ValidationConfig(
+        attributes=("topic",), top=1, sources=(order[-1],), controls=("none", "all"), seeds=1
+    )
+    plan = plan_validation(world.ranking, world.pool, world.target, config)
+    arms = [(run.arm, run.source) for run in plan.runs]
+    assert arms[:3] == [(Arm.NONE, "none"), (Arm.PICK, order[0]), (Arm.NAMED, order[-1])]
+    assert [source for arm, source in arms if arm is Arm.ALL] == order[1:-1]
+    with pytest.raises(ValidationError, match="source moon is not in the ranking"):
+        unknown = config.model_copy(update={"sources": ("moon",)})
+        plan_validation(world.ranking, world.pool, world.target, unknown)
