@@ -2,6 +2,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -147,3 +148,9 @@ def test_only_the_shuffled_control_cannot_be_learned_from_words(demo, sources):
     assert bag_of_words_f1(learnable.train, learnable.test) > 0.8
     shuffled = sources[demo.controls["shuffled labels"]]
     assert bag_of_words_f1(shuffled.train, shuffled.test) < 0.62
+
+
+def test_the_example_csv_is_what_the_generator_writes(demo):
+    example = Path(__file__).parents[2] / "data" / "remedy-posts.csv"
+    written = pd.read_parquet(demo.target / "train.parquet")
+    pd.testing.assert_frame_equal(pd.read_csv(example), written, check_dtype=False)
