@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from esm.errors import EncoderError
 
@@ -68,6 +68,23 @@ class Bottleneck(nn.Module):
         return adapted
 
 
+def check_architecture(config: PreTrainedConfig) -> None:
+    """Refuse an architecture whose projections are not known.
+
+    Args:
+        config: Configuration of the backbone; its weights are not needed.
+
+    Raises:
+        EncoderError: There is no place for adapters in it.
+    """
+    if config.model_type not in _PROJECTIONS:
+        raise EncoderError(
+            f"no adapter is known for the architecture {config.model_type!r}",
+            expected=f"one of {', '.join(_PROJECTIONS)}",
+            hint="--strategy full or features",
+        )
+
+
 def insert_houlsby(model: PreTrainedModel, size: int = 64) -> tuple[str, ...]:
     """Insert two bottlenecks into each layer of an encoder, in place.
 
@@ -105,13 +122,8 @@ def _apply_adapter(projection: nn.Module, inputs: tuple[Any, ...], output: Tenso
 
 def _projections(model: PreTrainedModel) -> tuple[str, ...]:
     """Return the names of the projections to adapt, in the order of the layers."""
+    check_architecture(model.config)
     architecture = model.config.model_type
-    if architecture not in _PROJECTIONS:
-        raise EncoderError(
-            f"no adapter is known for the architecture {architecture!r}",
-            expected=f"one of {', '.join(_PROJECTIONS)}",
-            hint="--strategy full or features",
-        )
     paths = "|".join(re.escape(path) for path in _PROJECTIONS[architecture])
     in_a_layer = re.compile(rf"(?:.+\.)?\d+\.(?:{paths})")
     names = tuple(name for name, _ in model.named_modules() if in_a_layer.fullmatch(name))

@@ -7,12 +7,13 @@ command that was called wrongly, 130 after Ctrl-C. Everything heavy is imported 
 from __future__ import annotations
 
 import os
-import sys
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from esm.errors import EsmError
+from esm.errors import EsmError, SettingError
+from esm.options import Debug, Quiet
 from esm.runtime import show_progress
 from esm.verbs.demo import demo
 from esm.verbs.evaluate import evaluate
@@ -22,11 +23,38 @@ from esm.verbs.tasks import app as tasks
 from esm.verbs.train import train
 from esm.verbs.validate import validate
 
+_RESUMABLE = frozenset({"demo", "train", "validate"})
+
+
+class _Verbs(TyperGroup):
+    """The verbs, and how one of them ends that does not reach its end."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; an error of ours and Ctrl-C become one line on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except EsmError as error:
+            if os.environ.get("ESM_DEBUG"):
+                raise
+            _stop(str(error), code=2 if isinstance(error, SettingError) else 1)
+        except KeyboardInterrupt:
+            if ctx.invoked_subcommand in _RESUMABLE:
+                _stop("stopped; the same command goes on from here", code=130)
+            _stop("stopped", code=130)
+
+
+def _stop(message: str, *, code: int) -> NoReturn:
+    typer.echo(f"esm: {message}", err=True)
+    raise typer.Exit(code)
+
+
 app = typer.Typer(
     name="esm",
+    cls=_Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # frames would double the time of --help and cut the options' names
 )
 
 
@@ -40,8 +68,8 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
     version: Annotated[
         bool,
         typer.Option(
@@ -51,8 +79,6 @@ def options(
 ) -> None:
     """Which dataset to fine-tune on first: rank source tasks, and prove the ranking by training."""
     show_progress(not quiet)
-    if debug:
-        os.environ["ESM_DEBUG"] = "1"
 
 
 app.command()(demo)
@@ -65,17 +91,8 @@ app.command()(show)
 
 
 def main() -> None:
-    """Run the command line; an error of ours becomes one line on stderr and exit code 1."""
+    """Run the command line."""
     # Libraries report usage to their makers and warn on stderr unless told otherwise.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        app()
-    except EsmError as error:
-        if os.environ.get("ESM_DEBUG"):
-            raise
-        print(f"esm: {error}", file=sys.stderr)  # noqa: T201
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("esm: stopped; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        raise SystemExit(130) from None
+    app()

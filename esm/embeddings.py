@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from esm.encoder import Embeddings, Encoder
 
 _FORMAT = 1
+_FOLDER = "embeddings"
+
+# A temporary file that is younger may be one that another process is writing.
+_SECONDS_UNTIL_ABANDONED = 24 * 3600
 
 
 class EmbeddingCache:
@@ -36,8 +42,13 @@ class EmbeddingCache:
 
     @classmethod
     def default(cls) -> EmbeddingCache:
-        """Return the cache in the user's cache folder (see ``ESM_CACHE``)."""
-        return cls(default_cache())
+        """Return the cache in the user's cache folder (see ``ESM_CACHE``).
+
+        What writes that were killed more than a day ago left there is removed.
+        """
+        folder = default_cache()
+        _remove_abandoned(folder / _FOLDER)
+        return cls(folder)
 
     def embed(
         self,
@@ -83,12 +94,21 @@ class EmbeddingCache:
             return None
         identity = encoder.identity.content_hash()
         key = content_hash(_FORMAT, identity, hash_texts(texts, pairs), wide)
-        return self.folder / "embeddings" / f"{key}.safetensors"
+        return self.folder / _FOLDER / f"{key}.safetensors"
 
 
 def default_cache() -> Path:
     """Return the user's cache folder: ``ESM_CACHE``, or the one of the operating system."""
     return cache_folder()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    newest = time.time() - _SECONDS_UNTIL_ABANDONED
+    for path in folder.glob(".tmp-*"):
+        # Another process may do the same, and a cache that is read-only stays as it is.
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < newest:
+                path.unlink()
 
 
 def unique_rows(

@@ -118,7 +118,11 @@ class Encoder:
         )
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), tokenizer and pooling; :meth:`load` reads the folder."""
+        """Write weights (safetensors), tokenizer and pooling; :meth:`load` reads the folder.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
         save_backbone(folder, self.model, self.tokenizer, self.pooling)
 
     @property

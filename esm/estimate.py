@@ -33,7 +33,7 @@ class Estimate:
         fine_tunings: How often a source has to be fine-tuned first.
         seconds: Time for all of it.
         bytes: Disk for the tuned encoders; freed at the end unless they are kept.
-        basis: What the time of a run was estimated from.
+        basis: What the time of a run, and the size of an encoder, were estimated from.
     """
 
     done: int
@@ -48,7 +48,7 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(plan: Plan, pool: Pool, out: Path) -> Estimate:
+def estimate(plan: Plan, pool: Pool, out: Path, *, vocabulary: int | None = None) -> Estimate:
     """Estimate the cost of what a plan still has to do in its folder.
 
     Fine-tuning a source takes as long as it took for the pool. The time of a run goes by its
@@ -59,6 +59,7 @@ def estimate(plan: Plan, pool: Pool, out: Path) -> Estimate:
         plan: The plan.
         pool: The pool it was made for.
         out: Folder of the validation; need not exist.
+        vocabulary: How many tokens the base model knows; None takes BERT's number, and says so.
     """
     rows = _recorded(out)
     finished = {row.key for row in rows}
@@ -67,6 +68,8 @@ def estimate(plan: Plan, pool: Pool, out: Path) -> Estimate:
     entries = {source: pool.entry(source) for source in sources}
     to_tune = _to_tune(pending, entries, out / MODELS_NAME)
     seconds_per_text, basis = _rate(plan, rows, entries.values())
+    if vocabulary is None and to_tune:
+        basis += f"; disk for a guessed vocabulary of {_USUAL_VOCABULARY:,} tokens"
     passes = sum(
         _passes(run.key, plan.num_train[run.attribute], plan.num_test[run.attribute])
         for run in pending
@@ -77,7 +80,7 @@ def estimate(plan: Plan, pool: Pool, out: Path) -> Estimate:
         pending=len(pending),
         fine_tunings=len(to_tune),
         seconds=seconds_per_text * passes + tuning,
-        bytes=len(to_tune) * _model_bytes(pool.manifest.base),
+        bytes=len(to_tune) * _model_bytes(pool.manifest.base, vocabulary or _USUAL_VOCABULARY),
         basis=basis,
     )
 
@@ -130,7 +133,7 @@ def _passes(key: RunKey, num_train: int, num_test: int) -> int:
     return _PASSES_PER_STEP * int(epochs) * num_train + num_test
 
 
-def _model_bytes(base: BaseIdentity) -> int:
+def _model_bytes(base: BaseIdentity, vocabulary: int) -> int:
     """Return about how large a tuned encoder is: 12 d² weights per layer, and its vocabulary."""
-    weights = 12 * base.num_layers * base.width**2 + _USUAL_VOCABULARY * base.width
+    weights = 12 * base.num_layers * base.width**2 + vocabulary * base.width
     return _BYTES_PER_WEIGHT * weights

@@ -260,6 +260,7 @@ def train(model: HeadedEncoder, examples: Examples, config: FineTuneConfig) -> N
 def _arguments(
     encoder: Encoder, config: FineTuneConfig, steps: int, folder: str
 ) -> TrainingArguments:
+    device = encoder.model.device
     arguments = TrainingArguments(
         output_dir=folder,
         num_train_epochs=config.num_epochs,
@@ -276,9 +277,11 @@ def _arguments(
         save_strategy="no",
         report_to="none",
     )
-    # With several GPUs Trainer would split each batch over all of them.
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
+    # Trainer takes the first GPU, or splits each batch over all of them, wherever the model is.
+    arguments._setup_devices = device
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return arguments
 
 

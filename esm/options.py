@@ -9,6 +9,8 @@ import csv
 import functools
 import inspect
 import io
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -16,12 +18,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from esm.runtime import show_progress
 from esm.storage import to_json, write_atomic
-from esm.tasks.spec import TaskSpec
 
 if TYPE_CHECKING:
     from esm.embeddings import EmbeddingCache
     from esm.report import Table
+    from esm.tasks.spec import TaskSpec
+
+_FORMATS = (".json", ".csv", ".parquet")
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,15 +73,16 @@ def _spread(group: type) -> list[inspect.Parameter]:
 
 
 def commas(values: Iterable[str] | None) -> tuple[str, ...]:
-    """Split the values of an option that accepts commas and repetition.
+    r"""Split the values of an option that accepts commas and repetition.
+
+    A comma that belongs to a name has a backslash before it.
 
     Example:
-        >>> commas(["none,random", "all"])
-        ('none', 'random', 'all')
+        >>> commas(["none,random", r"harmful\, or not"])
+        ('none', 'random', 'harmful, or not')
     """
-    return tuple(
-        part.strip() for value in values or () for part in value.split(",") if part.strip()
-    )
+    parts = [part.strip() for value in values or () for part in re.split(r"(?<!\\),", value)]
+    return tuple(part.replace(r"\,", ",") for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ class ReadingOptions:
         typer.Option(
             "--attribute",
             "--label",
-            help="Label column; several by commas or repetition. Default: all that are offered.",
+            help="Label column; several by commas or repetition, a comma in a name as '\\,'."
+            " Default: all that are offered.",
         ),
     ] = None
     reading: Annotated[
@@ -113,17 +120,33 @@ class ReadingOptions:
         int, typer.Option(help="Seed of the split of data that come without one.")
     ] = 0
 
+    def specs(self, locations: Sequence[str], *, identifier: str | None = None) -> list[TaskSpec]:
+        """Return one specification per task; a folder of task folders stands for these.
+
+        Raises:
+            typer.BadParameter: What describes a single task was given for several.
+        """
+        places = [place for location in locations for place in _task_folders(location)]
+        for option, value in (("--id", identifier), ("--test", self.test)):
+            if value and len(places) > 1:
+                raise typer.BadParameter(
+                    f"goes with one task only, not with {len(places)}", param_hint=option
+                )
+        return [self.spec(place, identifier=identifier) for place in places]
+
     def spec(self, location: str, *, identifier: str | None = None) -> TaskSpec:
         """Return the specification of one location; paths become absolute."""
+        from esm.tasks.spec import TaskSpec
+
         return TaskSpec(
-            location=_absolute(location),
+            location=absolute(location),
             id=identifier,
             text=self.text,
             text_pair=self.text_pair,
             attributes=commas(self.attribute),
             reading=self.reading,
             kind=self.kind,
-            test=None if self.test is None else _absolute(self.test),
+            test=None if self.test is None else absolute(self.test),
             config=self.hub_config,
             revision=self.revision,
             train_split=self.train_split,
@@ -132,10 +155,28 @@ class ReadingOptions:
         )
 
 
-def _absolute(location: str) -> str:
+def _task_folders(location: str) -> list[str]:
+    """Return the task folders directly in a folder that is none itself; else the location."""
+    from esm.tasks.folders import TARGET_FILE, TASK_FILE
+
+    folder = Path(location)
+    if any((folder / name).is_file() for name in (TASK_FILE, TARGET_FILE)):
+        return [location]
+    inside = {file.parent for name in (TASK_FILE, TARGET_FILE) for file in folder.glob(f"*/{name}")}
+    return [str(place) for place in sorted(inside)] or [location]
+
+
+def absolute(location: str) -> str:
     """Return a path that does not depend on the working folder; Hub ids stay as they are."""
     path = Path(location)
     return str(path.resolve()) if path.exists() else location
+
+
+def base_model(name: str) -> str:
+    """Return the name to store of a base model: a folder's path absolute, others as they are."""
+    from esm.settings import OFFLINE
+
+    return name if name == OFFLINE else absolute(name)
 
 
 @dataclass(frozen=True)
@@ -152,11 +193,31 @@ class MachineOptions:
         return EmbeddingCache.default() if self.cache else EmbeddingCache(None)
 
 
+def _be_quiet(wanted: bool) -> bool:
+    if wanted:
+        show_progress(False)
+    return wanted
+
+
+def _debug(wanted: bool) -> bool:
+    if wanted:
+        os.environ["ESM_DEBUG"] = "1"
+    return wanted
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.", callback=_be_quiet)]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_debug)
+]
+
+
 @dataclass(frozen=True)
 class OutputOptions:
-    """How results leave: tables or JSON on stdout, and a file."""
+    """What is printed: tables or JSON on stdout, progress and errors on stderr."""
 
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+    quiet: Quiet = False
+    debug: Debug = False
 
     def show(self, content: Any, tables: Iterable[Table]) -> None:
         """Print the result as JSON or as tables."""
@@ -172,29 +233,53 @@ def write_out(path: Path | None, content: Any, records: Sequence[Mapping[str, An
     """Write a result to a file that a program can read, and say so on stderr.
 
     Args:
-        path: None writes nothing; ``.csv`` gets the records, anything else the JSON.
+        path: None writes nothing; ``.csv`` and ``.parquet`` get the records, ``.json`` the content.
         content: The JSON form.
-        records: Rows of equal keys, at full precision.
+        records: Rows at full precision; a key that a row does not have is an empty cell.
     """
     if path is None:
         return
-    text = _as_csv(records) if path.suffix == ".csv" else to_json(content)
-    write_atomic(path, text.encode(), private=True)
+    if path.suffix == ".csv":
+        written = _as_csv(records)
+    elif path.suffix == ".parquet":
+        written = _as_parquet(records)
+    else:
+        written = to_json(content).encode()
+    write_atomic(path, written, private=True)
     typer.echo(f"written to {path}", err=True)
 
 
-def _as_csv(records: Sequence[Mapping[str, Any]]) -> str:
+def _as_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
+    columns = dict.fromkeys(key for record in records for key in record)
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(records[0]) if records else [], lineterminator="\n")
+    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    return stream.getvalue()
+    return stream.getvalue().encode()
+
+
+def _as_parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
+    import pandas as pd
+
+    return pd.DataFrame(list(records)).to_parquet(index=False)
+
+
+def _known_format(path: Path | None) -> Path | None:
+    """Refuse a file that could not be written before hours are spent on what goes into it."""
+    if path is not None and path.suffix not in _FORMATS:
+        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
+    return path
 
 
 PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder of the pool.", metavar="DIR")]
 OutFile = Annotated[
     Path | None,
-    typer.Option("--out", help="Write the result to a .json or .csv file.", metavar="FILE"),
+    typer.Option(
+        "--out",
+        help="Write the result to a .json, .csv or .parquet file.",
+        metavar="FILE",
+        callback=_known_format,
+    ),
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at the first bad entry instead of skipping it.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,20 @@ import numpy as np
 from esm.errors import ValidationError
 from esm.ledger import RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
-from esm.plan import Arm, Plan, Run
+from esm.plan import Arm, Plan, Run, ValidationConfig
 from esm.pool import Skipped
 from esm.ranking import AttributeRanking, Ranking
 from esm.records import Record, parse
 from esm.storage import read_json, write_json
+from esm.transfer.registry import strategy
 
 RESULT_NAME = "validation.json"
 RESULT_FORMAT = 1
 
-_SOURCE_SEED_FIXED = (
-    "over transfer seeds (data order, head, adapter); the training seed of the source is fixed"
-)
+_SOURCE_SEED_FIXED = "over transfer seeds ({varies}); the training seed of the source is fixed"
 _SOURCE_SEED_VARIED = (
-    "over training seeds of the source, each averaged over its transfer seeds, so that it holds"
-    " both variances; for none over transfer seeds"
+    "over training seeds of the source, each averaged over its transfer seeds ({varies}), so that"
+    " it holds both variances; for none over transfer seeds"
 )
 
 
@@ -99,8 +99,8 @@ class Validation(Record):
     Attributes:
         format: Version of this record.
         target: Id of the target.
-        pool: Folder of the pool.
-        base_model: The pool's base model.
+        pool: Folder of the pool that the sources were taken from.
+        base_model: Its base model.
         strategy: Name of the strategy.
         settings: Its settings, with all defaults.
         seeds: Runs per arm.
@@ -110,9 +110,11 @@ class Validation(Record):
         planned: Runs of the plan.
         finished: Runs that are in the ledger.
         failures: Runs that failed in the last command, by arm.
-        skipped: Sources of the ranking that the pool could not give.
+        skipped: Attributes and sources of the ranking that were left out.
         attributes: Results by attribute.
         seconds: Of all finished runs, without the fine-tuning of sources.
+        source_seconds: Of fine-tuning the sources of these runs, once per training seed, as long
+            as it took for the pool.
         keys: Keys of the finished runs in the ledger.
     """
 
@@ -132,6 +134,7 @@ class Validation(Record):
     skipped: tuple[Skipped, ...]
     attributes: dict[str, AttributeResult]
     seconds: float
+    source_seconds: float = 0.0  # absent in results of earlier versions
     keys: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -179,14 +182,14 @@ def summarise(
     finished = [key for run in plan.runs if (key := run.key.content_hash()) in rows]
     return Validation(
         target=plan.target,
-        pool=ranking.pool,
-        base_model=ranking.base_model,
+        pool=plan.pool,
+        base_model=plan.base_model,
         strategy=config.strategy,
         settings=dict(plan.runs[0].key.transfer),
         seeds=config.seeds,
         source_seeds=config.source_seeds,
         max_train=config.max_train,
-        standard_error=_SOURCE_SEED_FIXED if config.source_seeds == 1 else _SOURCE_SEED_VARIED,
+        standard_error=_standard_error(config),
         planned=len(plan.runs),
         finished=len(finished),
         failures=_by_arm(failed),
@@ -195,8 +198,24 @@ def summarise(
             name: _attribute(name, plan, ranking.attributes[name], rows) for name in plan.num_train
         },
         seconds=sum(rows[key].seconds for key in finished),
+        source_seconds=_source_seconds(plan, finished),
         keys=tuple(finished),
     )
+
+
+def _standard_error(config: ValidationConfig) -> str:
+    """Say which variance the standard errors hold."""
+    sentence = _SOURCE_SEED_FIXED if config.source_seeds == 1 else _SOURCE_SEED_VARIED
+    return sentence.format(varies=strategy(config.strategy).seed_varies)
+
+
+def _source_seconds(plan: Plan, finished: Collection[str]) -> float:
+    tuned = {
+        (run.source, run.key.source_seed)
+        for run in plan.runs
+        if run.source != NO_TRANSFER and run.key.content_hash() in finished
+    }
+    return math.fsum(plan.source_seconds[source] for source, _ in tuned)
 
 
 def _by_arm(failed: Sequence[tuple[Run, str]]) -> tuple[Failure, ...]:

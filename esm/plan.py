@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from esm.errors import EsmError, ValidationError
+from esm.errors import EsmError, TaskError, ValidationError
 from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry, Skipped
@@ -18,7 +18,7 @@ from esm.ranking import AttributeRanking, Ranking
 from esm.records import Record
 from esm.settings import TransferConfig
 from esm.storage import content_hash
-from esm.tasks.task import Target
+from esm.tasks.task import SplitName, Target
 from esm.transfer.registry import STRATEGIES, strategy
 
 
@@ -42,7 +42,7 @@ class ValidationConfig(Record):
         controls: ``none`` (no intermediate task), ``random`` (other sources), ``all`` (the rest).
         random_sources: How many random sources per attribute.
         control_seed: Seed of their choice.
-        seeds: Runs per arm; a seed varies the data order, the head and the adapter.
+        seeds: Runs per arm; what a seed varies, the strategy says.
         source_seeds: Training seeds of the intermediate stage, taken in turns by the runs of an
             arm; 1 keeps the pool's. It has to divide ``seeds``, so that each is used as often.
         strategy: How to train on the attribute.
@@ -131,7 +131,11 @@ class Plan:
             and random sources, and the rest.
         num_train: Training rows used, by attribute.
         num_test: Test rows, by attribute.
-        skipped: Sources of the ranking that the pool cannot give any more, with the reason.
+        skipped: Attributes without test rows (``target/attribute``) and sources that the pool
+            cannot give any more, with the reason.
+        pool: Folder of the pool.
+        base_model: The pool's base model.
+        source_seconds: Seconds that fine-tuning on each source took for the pool.
     """
 
     target: str
@@ -140,6 +144,9 @@ class Plan:
     num_train: Mapping[str, int]
     num_test: Mapping[str, int]
     skipped: tuple[Skipped, ...]
+    pool: str
+    base_model: str
+    source_seconds: Mapping[str, float]
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -157,15 +164,16 @@ def plan_validation(
 
     Args:
         ranking: The ranking to prove.
-        pool: The pool it was made from.
+        pool: The pool it was made from, or another one with the same sources.
         target: The target it was made for.
         config: Settings.
-        strict: Raise for a source that the pool cannot give instead of leaving it out.
+        strict: Raise for an attribute without test rows or a source that the pool cannot give
+            instead of leaving it out.
 
     Raises:
         ValidationError: The target has changed since it was ranked, an attribute is not in the
             ranking, or there is nothing to run.
-        TaskError: An attribute has no test rows.
+        TaskError: No attribute has test rows, or one that was asked for by name has none.
     """
     if target.content_hash() != ranking.target_hash:
         raise ValidationError(
@@ -173,12 +181,7 @@ def plan_validation(
             expected=f"content hash {ranking.target_hash[:12]}, got {target.content_hash()[:12]}",
             hint="esm rank again",
         )
-    names = config.attributes or tuple(ranking.attributes)
-    if unknown := [name for name in names if name not in ranking.attributes]:
-        raise ValidationError(
-            f"attribute {', '.join(unknown)} is not in the ranking",
-            expected=f"some of {', '.join(ranking.attributes)}",
-        )
+    names, untested = _attributes(ranking, target, config, strict=strict)
     ranked = {source for name in names for source in ranking.attributes[name].order}
     if unranked := [source for source in config.sources if source not in ranked]:
         raise ValidationError(
@@ -199,13 +202,45 @@ def plan_validation(
         runs=tuple(runs),
         num_train={name: used_rows(len(task.train), config) for name, task in tasks.items()},
         num_test={name: len(task.test) for name, task in tasks.items()},
-        skipped=tuple(skipped),
+        skipped=(*untested, *skipped),
+        pool=str(pool.folder),
+        base_model=pool.manifest.base.model,
+        source_seconds={
+            source: entry.record.seconds.get("fine_tune", 0.0) for source, entry in entries.items()
+        },
     )
 
 
 def used_rows(available: int, config: ValidationConfig) -> int:
     """Return how many training rows a run uses."""
     return available if config.max_train is None else min(available, config.max_train)
+
+
+def _attributes(
+    ranking: Ranking, target: Target, config: ValidationConfig, *, strict: bool
+) -> tuple[list[str], list[Skipped]]:
+    """Return the attributes to validate, and those that cannot be, with the reason."""
+    names = config.attributes or tuple(ranking.attributes)
+    if unknown := [name for name in names if name not in ranking.attributes]:
+        raise ValidationError(
+            f"attribute {', '.join(unknown)} is not in the ranking",
+            expected=f"some of {', '.join(ranking.attributes)}",
+        )
+    untested = [name for name in names if SplitName.TEST not in target.attributes[name].splits]
+    if untested and (strict or config.attributes or len(untested) == len(names)):
+        raise _no_test_rows(untested)
+    return (
+        [name for name in names if name not in untested],
+        [Skipped(f"{target.id}/{name}", str(_no_test_rows([name]))) for name in untested],
+    )
+
+
+def _no_test_rows(names: Sequence[str]) -> TaskError:
+    return TaskError(
+        f"attribute {', '.join(names)} has no test rows",
+        expected="rows to judge by",
+        hint="esm rank again with --test FILE, or with --test-split NAME for Hub data",
+    )
 
 
 def _entries(

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, JustifyMethod
 
 MISSING = "-"
 
@@ -30,11 +34,13 @@ class Table:
 
 def print_tables(tables: Iterable[Table]) -> None:
     """Print tables on stdout, with colour and frames only where a terminal shows them."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        print_framed(tables, Console())
+        return
     for table in tables:
-        if sys.stdout.isatty():
-            _print_rich(table)
-        else:
-            print(plain(table), flush=True)  # noqa: T201
+        print(plain(table), flush=True)  # noqa: T201
 
 
 def plain(table: Table) -> str:
@@ -51,21 +57,23 @@ def plain(table: Table) -> str:
     return "\n".join([*text, *table.notes, ""])
 
 
-def _print_rich(table: Table) -> None:
-    from rich.console import Console
+def print_framed(tables: Iterable[Table], console: Console) -> None:
+    """Print tables with frames. Names come from data: none of them is read as markup."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console = Console()
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold")
-    for column in table.columns:
-        shown.add_column(column, justify="left" if column in table.left else "right")
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    console.print(shown)
-    for line in table.notes:
-        console.print(Text(line, style="dim"))
-    console.print()
+    for table in tables:
+        title = Text(table.title, style="bold") if table.title else None
+        shown = RichTable(title=title, title_justify="left")
+        for column in table.columns:
+            justify: JustifyMethod = "left" if column in table.left else "right"
+            shown.add_column(Text(column), justify=justify)
+        for row in table.rows:
+            shown.add_row(*(Text(cell) for cell in row))
+        console.print(shown)
+        for line in table.notes:
+            console.print(Text(line, style="dim"))
+        console.print()
 
 
 def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:

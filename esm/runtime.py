@@ -17,6 +17,8 @@ from esm.errors import EncoderError
 
 if TYPE_CHECKING:
     import torch
+    from rich.console import Console
+    from rich.progress import Progress
 
 Advance = Callable[[int], None]
 
@@ -78,20 +80,23 @@ def seeded(seed: int) -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-class _ProgressSetting:
-    """Whether progress is shown. The command line turns it on; a library stays silent."""
+class _Display:
+    """What is shown of progress. The command line turns it on; a library stays silent."""
 
     shown = False
+    bars: Progress | None = None  # all of a terminal's: separate ones would overwrite each other
 
 
 def show_progress(shown: bool) -> None:
     """Turn progress on stderr on or off for this process."""
-    _ProgressSetting.shown = shown
+    _Display.shown = shown
 
 
 @contextlib.contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
     """Show progress on stderr: a bar in a terminal, a line every ten seconds elsewhere.
+
+    Calls may nest; the inner bar stands below the outer one.
 
     Args:
         description: What is being done, for instance ``"embedding covid-infodemic-en"``.
@@ -104,7 +109,7 @@ def progress(description: str, total: int) -> Iterator[Advance]:
         >>> with progress("embedding", total=2) as advance:
         ...     advance(2)
     """
-    if not _ProgressSetting.shown:
+    if not _Display.shown:
         yield lambda steps: None
     elif sys.stderr.isatty():
         yield from _terminal_bar(description, total)
@@ -113,14 +118,32 @@ def progress(description: str, total: int) -> Iterator[Advance]:
 
 
 def _terminal_bar(description: str, total: int) -> Iterator[Advance]:
+    bars = _Display.bars or _start_bars(_terminal())
+    task = bars.add_task(description, total=total)
+    try:
+        yield lambda steps: bars.advance(task, steps)
+    finally:
+        bars.remove_task(task)
+        if not bars.tasks:
+            bars.stop()
+            _Display.bars = None
+
+
+def _terminal() -> Console:
     from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _start_bars(console: Console) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=total)
-        yield lambda steps: bar.advance(task, steps)
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, BarColumn(), MofNCompleteColumn(), Remaining())
+    _Display.bars = Progress(*columns, console=console, transient=True)
+    _Display.bars.start()
+    return _Display.bars
 
 
 def _plain_lines(description: str, total: int) -> Iterator[Advance]:
@@ -138,6 +161,8 @@ def _plain_lines(description: str, total: int) -> Iterator[Advance]:
 
 
 def note(message: str) -> None:
-    """Print one line on stderr where progress is shown; say nothing otherwise."""
-    if _ProgressSetting.shown:
+    """Print one line on stderr where progress is shown, above bars; say nothing otherwise."""
+    if _Display.bars is not None:
+        _Display.bars.console.out(message, highlight=False)
+    elif _Display.shown:
         print(message, file=sys.stderr, flush=True)  # noqa: T201

@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from esm.pool import Pool, PoolEntry, Skipped
     from esm.ranking import AttributeRanking, Ranking
 
+_PER_TARGET = frozenset({"ndcg", "spearman"})
+_SECOND_METRICS = frozenset({"accuracy", "mae"})
 _NAMES = frozenset({"source", "target", "arm"})
 
 
 # --------------------------------------------------------------------------------------- ranking
 
 
-def ranking_tables(ranking: Ranking, judged: Evaluation | None = None, top: int = 0) -> list[Table]:
+def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
     """Return one table per attribute: rank, source, score, predicted gain, R², size.
 
     Args:
-        ranking: The ranking.
-        judged: Its evaluation against measured results, if there is one.
+        ranking: The ranking; with the regret by measured results, where it was judged by them.
         top: Sources to show per attribute; 0 for all.
     """
     tables = [
-        _attribute_table(ranking, name, ranked, judged, top)
-        for name, ranked in ranking.attributes.items()
+        _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
     ]
     return [*tables, *_unusable(ranking.unusable)]
 
@@ -46,9 +46,7 @@ def _unusable(reasons: Mapping[str, str]) -> list[Table]:
     return [Table("", columns, list(reasons.items()), left=frozenset(columns))]
 
 
-def _attribute_table(
-    ranking: Ranking, name: str, ranked: AttributeRanking, judged: Evaluation | None, top: int
-) -> Table:
+def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
     shown = ranked.ranking[:top] if top else ranked.ranking
     notes = [
         f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {ranking.config.form}"
@@ -58,8 +56,8 @@ def _attribute_table(
     if len(shown) < len(ranked.ranking):
         notes.append(f"{len(ranked.ranking) - len(shown)} further sources: --top 0")
     target = f"{ranking.target}/{name}"
-    if judged is not None:
-        notes += _truth_notes(judged, target)
+    if ranking.truth is not None:
+        notes += _truth_notes(ranking.truth, target)
     return Table(
         title=target,
         columns=("rank", "source", "score", "predicted gain", "map R²", "source rows"),
@@ -79,12 +77,13 @@ def _attribute_table(
     )
 
 
-def _truth_notes(judged: Evaluation, target: str) -> list[str]:
-    if target not in judged.targets:
-        return [f"measured results: {judged.left_out.targets.get(target, 'none')}"]
+def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
+    """Return the regrets in the JSON form of an :class:`~esm.evaluate.Evaluation`."""
+    if target not in truth["targets"]:
+        return [f"measured results: {truth['left_out']['targets'].get(target, 'none')}"]
     regrets = [
         f"{name} {number(value, 2)} %"
-        for name, value in judged.targets[target].items()
+        for name, value in truth["targets"][target].items()
         if name.startswith("regret@")
     ]
     return [f"by measured results: {', '.join(regrets)}"]
@@ -164,19 +163,33 @@ def pool_tables(
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
-    """Return every measure per target, averaged, and beside random and static orders."""
-    names = list(evaluation.mean)
+    """Return every measure beside random and static orders, and the main ones per target."""
+    judged = {
+        "mean": evaluation.mean,
+        "standard error": evaluation.standard_error,
+        "random order": evaluation.random,
+        "static order": evaluation.static,
+    }
+    rows = [
+        (name, *(_measure(values, name) for values in judged.values())) for name in evaluation.mean
+    ]
+    count = len(evaluation.targets)
+    title = f"{count} targets" if count > 1 else next(iter(evaluation.targets))
+    notes = _evaluation_notes(evaluation)
+    summary = Table(title, ("measure", *judged), rows, notes, frozenset({"measure"}))
+    return [_per_target(evaluation), summary] if count > 1 else [summary]
+
+
+def _per_target(evaluation: Evaluation) -> Table:
+    names = [name for name in evaluation.mean if name.startswith("regret@") or name in _PER_TARGET]
     rows = [
         (target, *(_measure(judged, name) for name in names))
         for target, judged in evaluation.targets.items()
     ]
-    for label, judged in (
-        ("mean", evaluation.mean),
-        ("standard error", evaluation.standard_error),
-        ("random order", evaluation.random),
-        ("static order", evaluation.static),
-    ):
-        rows.append((label, *(_measure(judged, name) for name in names)))
+    return Table("", ("target", *names), rows, left=_NAMES)
+
+
+def _evaluation_notes(evaluation: Evaluation) -> list[str]:
     notes = ["regret in percent, 0 is perfect; random: exact expectation over all orders; static:"]
     notes.append("sources by their mean performance on the other targets, blind to this one")
     notes += [
@@ -186,7 +199,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
         f"{target}: {count} scored sources without results were left out"
         for target, count in evaluation.left_out.sources.items()
     ]
-    return [Table("", ("target", *names), rows, notes, _NAMES)]
+    return notes
 
 
 def _measure(judged: Mapping[str, float | None], name: str) -> str:
@@ -223,7 +236,8 @@ def validation_tables(validation: Validation) -> list[Table]:
         f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm;"
         f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
         f"± standard error {validation.standard_error}",
-        "gain: mean difference to no transfer with the same seed, points of the metric (x 100)",
+        "predicted: the gain that the ranking predicted, nats per example; gain: mean difference to"
+        " no transfer with the same seed, points of the metric (x 100)",
     ]
     notes += [
         f"{failure.attribute} after {failure.source}: {failure.runs} runs failed: {failure.reason}"
@@ -233,6 +247,8 @@ def validation_tables(validation: Validation) -> list[Table]:
 
 
 def _validated(validation: Validation, name: str, found: AttributeResult) -> Table:
+    measured = found.arms[0].metrics if found.arms else {}
+    others = [metric for metric in measured if metric in _SECOND_METRICS - {found.metric}]
     rows = [
         (
             arm.arm,
@@ -242,26 +258,26 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
             str(arm.runs),
             _plus_minus(arm.mean, arm.standard_error),
             _plus_minus(arm.gain, arm.gain_standard_error, sign=True),
-            *(_metric(name, value) for name, value in arm.metrics.items() if name != found.metric),
-            number(100 * arm.trained_share, 1),
+            *(_metric(other, arm.metrics[other]) for other in others),
             duration(arm.seconds),
         )
         for arm in found.arms
     ]
-    others = [metric for metric in found.arms[0].metrics if metric != found.metric] if rows else []
     columns = (
         "arm",
         "source",
         "rank",
-        "predicted gain",
+        "predicted",
         "runs",
         found.metric,
         "gain",
         *others,
-        "trained %",
         "time",
     )
-    notes = []
+    notes = [
+        f"{number(100 * share, 1)} % of the weights were trained"
+        for share in sorted({arm.trained_share for arm in found.arms})
+    ]
     if found.regret:
         regrets = ", ".join(f"{k} {number(value, 2)} %" for k, value in found.regret.items())
         notes.append(
@@ -328,9 +344,14 @@ def task_list(
     ]
     columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "licence")
     left = frozenset({"task", "problem", "metric", "language", "licence"})
+    unusable = {
+        f"{described['id']}/{name}": reason
+        for described in found
+        for name, reason in described["skipped"].items()
+    }
     notes = [f"{len(skipped)} skipped:"] if skipped else []
     notes += [f"  {skip['source']}: {skip['reason']}" for skip in skipped]
-    return [Table("", columns, rows, notes, left)]
+    return [Table("", columns, rows, notes, left), *_unusable(unusable)]
 
 
 def _rows(attribute: Mapping[str, Any], split: str) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esm.base import load_base
+from esm.base import base_config, load_base
 from esm.errors import (
     EncoderError,
     EsmError,
@@ -43,6 +43,7 @@ from esm.transfer.registry import strategy
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedConfig
 
 # What may be wrong with one arm. A full disk or another process in the folder ends the run.
 _ARM_ERRORS = (
@@ -83,12 +84,13 @@ def validate_ranking(
         pool: The pool; None for the one that the ranking names.
         device: Device to compute on.
         strict: Raise for the first arm that fails instead of leaving it out.
-        keep_models: Keep the tuned encoders when all is done.
+        keep_models: Keep the tuned encoders when all is done; without it, a command that has
+            something to run removes them, those of earlier commands included.
 
     Raises:
         ValidationError: The ranking does not fit the target or the pool any more, or every run
             failed.
-        EncoderError: The base model cannot be loaded.
+        EncoderError: The base model cannot be loaded, or the strategy cannot train it.
         PoolError: The base model is not the one the pool was built with.
         BusyError: Another process is writing to the folder.
         StorageError: The folder cannot be written; finished runs are kept.
@@ -102,10 +104,11 @@ def validate_ranking(
         sweep(models)
         book = _Book(plan, ranking, ledger, out)
         if book.pending:
-            tuned = TunedModels(pool, load_base(pool, device), models)
-            _run_all(book, target, tuned, config, strict=strict)
+            base = load_base(pool, device)
+            strategy(config.strategy).check(base.model.config)
+            _run_all(book, target, TunedModels(pool, base, models), config, strict=strict)
         result = book.close()
-        if not keep_models:
+        if book.pending and not keep_models:
             shutil.rmtree(models, ignore_errors=True)
     return result
 
@@ -131,10 +134,27 @@ def dry_run(
 
     Raises:
         ValidationError: As :func:`validate_ranking`.
+        EncoderError: The strategy cannot train the base model.
     """
     pool = pool or Pool.open(Path(ranking.pool))
     plan = plan_validation(ranking, pool, load_target(ranking.target_spec), config)
-    return plan, estimate(plan, pool, out)
+    architecture = _architecture(pool)
+    if architecture is not None:
+        strategy(config.strategy).check(architecture)
+    vocabulary = getattr(architecture, "vocab_size", None)
+    return plan, estimate(plan, pool, out, vocabulary=vocabulary)
+
+
+def _architecture(pool: Pool) -> PreTrainedConfig | None:
+    """Return the base model's configuration; None where it cannot be read, for instance offline."""
+    from esm.backbone import read_config
+
+    base = base_config(pool)
+    try:
+        return read_config(base.model, base.revision)
+    except EncoderError as error:
+        note(f"the base model is not looked at: {error}")
+        return None
 
 
 def is_run(path: Path) -> bool:

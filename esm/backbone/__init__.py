@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from esm.backbone.load import Backbone, is_causal, load_backbone, save_backbone
+from esm.backbone.load import Backbone, is_causal, load_backbone, read_config, save_backbone
 
-__all__ = ["Backbone", "is_causal", "load_backbone", "save_backbone"]
+__all__ = ["Backbone", "is_causal", "load_backbone", "read_config", "save_backbone"]

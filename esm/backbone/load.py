@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     MODEL_MAPPING,
     AutoConfig,
@@ -26,7 +27,7 @@ from transformers.models.auto.modeling_auto import (
 
 from esm.backbone.find import POOLING_FILE, declared_pooling, locate, pooling_record
 from esm.backbone.refusals import loading, quiet
-from esm.errors import EncoderError
+from esm.errors import EncoderError, StorageError
 from esm.settings import Pooling
 from esm.storage import write_json
 
@@ -72,20 +73,42 @@ def load_backbone(
     """
     location = locate(model)
     with loading(model):
-        config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+        config = _read_config(location, revision)
         chosen = pooling or declared_pooling(location, revision) or _default_pooling(config)
         loaded = _load_model(model, location, revision, config, chosen)
         tokenizer = _load_tokenizer(model, location, revision)
     return Backbone(loaded, tokenizer, chosen, _max_tokens(loaded, tokenizer))
 
 
+def read_config(model: str, revision: str | None = None) -> PreTrainedConfig:
+    """Read the configuration of a base model, without its weights.
+
+    Raises:
+        EncoderError: It is not there, cannot be reached, is damaged, or needs code of its own.
+    """
+    location = locate(model)
+    with loading(model):
+        return _read_config(location, revision)
+
+
 def save_backbone(
     folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pooling: Pooling
 ) -> None:
-    """Write a model (safetensors), its tokenizer and its pooling so that all of them load again."""
-    with quiet():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    """Write a model (safetensors), its tokenizer and its pooling so that all of them load again.
+
+    Raises:
+        StorageError: Full disk, read-only folder and the like.
+    """
+    try:
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"cannot write a model into {folder}: {error}",
+            expected="a writable folder with free space",
+            hint="free space or choose another folder",
+        ) from error
     write_json(folder / POOLING_FILE, pooling_record(pooling, model.config.hidden_size))
 
 
@@ -98,6 +121,13 @@ def is_causal(config: PreTrainedConfig) -> bool:
         and config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
     )
     return causal_only or bool(getattr(config, "is_decoder", False))
+
+
+def _read_config(location: str, revision: str | None) -> PreTrainedConfig:
+    config: PreTrainedConfig = AutoConfig.from_pretrained(
+        location, revision=revision, trust_remote_code=False
+    )
+    return config
 
 
 def _default_pooling(config: PreTrainedConfig) -> Pooling:

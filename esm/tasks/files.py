@@ -181,7 +181,7 @@ def _check_encoding(path: Path) -> None:
     """Refuse a file that is not UTF-8: one reader fails obscurely on it, the other silently."""
     content = path.read_bytes()
     try:
-        content.decode("utf-8")
+        text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise TaskError(
@@ -190,7 +190,7 @@ def _check_encoding(path: Path) -> None:
             hint="convert it from its own encoding, for instance:"
             f" iconv -f WINDOWS-1250 -t UTF-8 {path.name} > utf8-{path.name}",
         ) from error
-    if not content.strip():
+    if not text.strip():
         raise _empty(path, "is empty")
 
 

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from esm.errors import FitError
 from esm.settings import TransferConfig
 from esm.tasks.task import Examples, Problem, Task
 from esm.transfer.strategy import Transferred
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 Array = npt.NDArray[Any]
 
@@ -63,6 +66,10 @@ class Features:
     """
 
     name = "features"
+    seed_varies = "folds on which the penalty is chosen, nothing for regression"
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """See :meth:`esm.transfer.strategy.Strategy.check`; any base model will do."""
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.strategy.Strategy.settings`; there are none."""

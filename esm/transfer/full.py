@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from esm.encoder import Encoder
 from esm.finetune import HeadedEncoder, train
@@ -12,6 +12,9 @@ from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Task
 from esm.transfer.strategy import Transferred, training_settings
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 DEFAULT = FineTuneConfig(num_epochs=6, batch_size=16, learning_rate=1e-4)
 
 
@@ -19,6 +22,10 @@ class Full:
     """Train all weights."""
 
     name = "full"
+    seed_varies = "order of the rows, dropout, head"
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """See :meth:`esm.transfer.strategy.Strategy.check`; any base model will do."""
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.strategy.Strategy.settings`."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from esm.adapters import adapter_parameters, freeze_all_but, insert_houlsby
+from esm.adapters import (
+    adapter_parameters,
+    check_architecture,
+    freeze_all_but,
+    insert_houlsby,
+)
 from esm.encoder import Encoder
 from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Task
 from esm.transfer.strategy import Transferred, training_settings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 DEFAULT = FineTuneConfig(num_epochs=10, batch_size=16, learning_rate=1e-3)
 
@@ -25,6 +33,11 @@ class Houlsby:
     """
 
     name = "houlsby"
+    seed_varies = "order of the rows, dropout, head, adapters"
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """See :meth:`esm.transfer.strategy.Strategy.check`."""
+        check_architecture(architecture)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.strategy.Strategy.settings`."""

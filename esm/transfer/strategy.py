@@ -13,6 +13,8 @@ from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Task
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from esm.encoder import Encoder
     from esm.finetune import HeadedEncoder
 
@@ -66,6 +68,22 @@ class Strategy(Protocol):
     @property
     def name(self) -> str:
         """The name by which the strategy is chosen."""
+        ...
+
+    @property
+    def seed_varies(self) -> str:
+        """What differs between runs of different seeds, so what their standard error is of."""
+        ...
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """Refuse a base model that cannot be trained, before sources are fine-tuned for it.
+
+        Args:
+            architecture: Configuration of the base model.
+
+        Raises:
+            EncoderError: The strategy does not know the architecture.
+        """
         ...
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:

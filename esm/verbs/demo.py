@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from esm.options import OutputOptions, grouped
+from esm.options import OutputOptions, base_model, grouped
 
 
 @grouped
@@ -21,12 +21,15 @@ def demo(
     ),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Run the whole job on generated data whose right answer is known, in a few minutes."""
+    """Run the whole job on generated data in a few minutes.
+
+    The right answer is known beforehand, so that you see whether it is found.
+    """
     from esm.demo import run_demo
     from esm.pool import Pool
     from esm.tables import pool_tables, ranking_tables, validation_tables, verdict_tables
 
-    made = run_demo(out, base=base, device=device)
+    made = run_demo(out.resolve(), base=base_model(base), device=device)
     pool = Pool.open(out / "pool")
     content = {
         "train": made.build.as_dict(),

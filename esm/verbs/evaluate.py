@@ -20,7 +20,10 @@ def evaluate(
     k: Annotated[list[str] | None, typer.Option("--k", help="Cut-offs of regret.")] = None,
     out: OutFile = None,
 ) -> None:
-    """Judge rankings by measured results: regret@k, NDCG, rank correlations."""
+    """Judge any rankings by measured results.
+
+    Prints regret@k, NDCG and rank correlations.
+    """
     from esm.evaluate import evaluate_rankings
     from esm.tables import evaluation_tables
 

@@ -14,6 +14,7 @@ from esm.options import (
     PoolFolder,
     ReadingOptions,
     Strict,
+    base_model,
     grouped,
     write_out,
 )
@@ -26,6 +27,7 @@ def rank(
     reading: ReadingOptions,
     machine: MachineOptions,
     output: OutputOptions,
+    identifier: Annotated[str | None, typer.Option("--id", help="Name of the target.")] = None,
     form: Annotated[
         str, typer.Option("--map", help="Maps to score: anchored or published.")
     ] = "anchored",
@@ -47,11 +49,13 @@ def rank(
             metavar="TABLE",
         ),
     ] = None,
-    top: Annotated[int, typer.Option(help="Sources to print per attribute; 0 for all.")] = 10,
+    top: Annotated[
+        int, typer.Option(help="Sources to print per attribute; 0 for all.", min=0)
+    ] = 10,
     strict: Strict = False,
     out: OutFile = None,
 ) -> None:
-    """Rank the pool's sources for every attribute, with the predicted gain of each."""
+    """Rank the pool's sources for every attribute of a target."""
     from esm.evaluate import evaluate_rankings, ranking_table
     from esm.pool import Pool
     from esm.rank import rank_sources
@@ -71,16 +75,15 @@ def rank(
         },
     )
     ranking = rank_sources(
-        reading.spec(target),
-        Pool.open(pool),
+        reading.spec(target, identifier=identifier),
+        Pool.open(pool.resolve()),
         config,
         cache=machine.open_cache(),
         device=machine.device,
-        base=base,
+        base=None if base is None else base_model(base),
     )
-    judged = None
     if truth is not None:
         judged = evaluate_rankings(ranking_table(ranking), results_table(truth))
         ranking = ranking.model_copy(update={"truth": judged.as_dict()})
     write_out(out, ranking.as_dict(), ranking.records())
-    output.show(ranking.as_dict(), ranking_tables(ranking, judged, top=top))
+    output.show(ranking.as_dict(), ranking_tables(ranking, top=top))

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def show(
     path: Annotated[Path, typer.Argument(help="A pool, a ranking (JSON) or a validate run.")],
     output: OutputOptions,
-    top: Annotated[int, typer.Option(help="Sources per attribute of a ranking; 0: all.")] = 10,
+    top: Annotated[
+        int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)
+    ] = 10,
     out: OutFile = None,
 ) -> None:
     """Show a pool, a ranking or a validate run."""

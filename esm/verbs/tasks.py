@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from esm.errors import EsmError, TaskError
-from esm.options import OutputOptions, ReadingOptions, Strict, grouped
+from esm.options import OutFile, OutputOptions, ReadingOptions, Strict, grouped, write_out
 
 app = typer.Typer(help="What the data are.", no_args_is_help=True)
 
@@ -15,10 +16,13 @@ app = typer.Typer(help="What the data are.", no_args_is_help=True)
 @app.command("ls")
 @grouped
 def list_tasks(
-    locations: Annotated[list[str], typer.Argument(help="Folders, files or Hub ids.")],
+    locations: Annotated[
+        list[str], typer.Argument(help="Task folders, folders of them, files or Hub ids.")
+    ],
     reading: ReadingOptions,
     output: OutputOptions,
     strict: Strict = False,
+    out: OutFile = None,
 ) -> None:
     """List tasks and targets: rows, classes, language, licence."""
     from esm.tables import task_list
@@ -27,16 +31,19 @@ def list_tasks(
 
     found: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
-    for location in locations:
+    specs = reading.specs(locations)
+    for spec in specs:
         try:
-            found.append(describe(load_target(reading.spec(location))))
+            found.append(describe(load_target(spec)))
         except EsmError as error:
             if strict:
                 raise
-            skipped.append({"source": location, "reason": str(error)})
+            skipped.append({"source": spec.location, "reason": str(error)})
     if not found:
-        raise TaskError(f"none of {len(locations)} can be read; the first: {skipped[0]['reason']}")
-    output.show({"tasks": found, "skipped": skipped}, task_list(found, skipped))
+        raise TaskError(f"none of {len(specs)} can be read; the first: {skipped[0]['reason']}")
+    content = {"tasks": found, "skipped": skipped}
+    write_out(out, content, _records(found))
+    output.show(content, task_list(found, skipped))
 
 
 @app.command("show")
@@ -45,11 +52,29 @@ def show_task(
     location: Annotated[str, typer.Argument(help="Folder, file or Hub id.")],
     reading: ReadingOptions,
     output: OutputOptions,
+    out: OutFile = None,
 ) -> None:
-    """Show one task or target: balance, lengths, duplicates, texts shared by train and test."""
+    """Show one task or target: balance, lengths, duplicates.
+
+    Texts that are in train and in test are counted too.
+    """
     from esm.tables import task_details
     from esm.tasks.describe import describe
     from esm.tasks.read import load_target
 
     description = describe(load_target(reading.spec(location)))
+    write_out(out, description, _records([description]))
     output.show(description, task_details(description))
+
+
+def _records(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one row per attribute and split."""
+    return [
+        {"task": attribute["id"], "problem": attribute["problem"], "metric": attribute["metric"]}
+        | {"classes": len(attribute["label_names"]), "split": name, "rows": split["rows"]}
+        | {"duplicates": split["duplicates"]}
+        | {f"words_{which}": count for which, count in split["words"].items()}
+        for description in found
+        for attribute in description["attributes"].values()
+        for name, split in attribute["splits"].items()
+    ]

@@ -14,6 +14,8 @@ from esm.options import (
     PoolFolder,
     ReadingOptions,
     Strict,
+    absolute,
+    base_model,
     commas,
     grouped,
     write_out,
@@ -49,7 +51,7 @@ class EncoderOptions:
         from esm.settings import EncoderConfig, checked
 
         named = {
-            "model": self.base,
+            "model": None if self.base is None else base_model(self.base),
             "revision": self.base_revision,
             "pooling": self.pooling,
             "max_length": self.max_length,
@@ -103,7 +105,9 @@ class MapOptions:
 
 @grouped
 def train(
-    tasks: Annotated[list[str], typer.Argument(help="Source tasks: folders, files or Hub ids.")],
+    tasks: Annotated[
+        list[str], typer.Argument(help="Source tasks: folders, folders of them, files, Hub ids.")
+    ],
     pool: PoolFolder,
     encoder: EncoderOptions,
     fine_tune: FineTuneOptions,
@@ -123,14 +127,16 @@ def train(
     strict: Strict = False,
     out: OutFile = None,
 ) -> None:
-    """Fine-tune the base model on source tasks, fit their maps, store them; resumable."""
+    """Fine-tune on source tasks, fit and store their maps.
+
+    Tasks that are in the pool already are left; a stopped run goes on where it was.
+    """
     from esm.build import train_pool
     from esm.entry import TrainConfig
     from esm.settings import checked
     from esm.tables import build_report
 
-    if identifier and len(tasks) > 1:
-        raise typer.BadParameter("goes with one task only", param_hint="--id")
+    specs = reading.specs(tasks, identifier=identifier)
     settings = fine_tune.config()
     config = checked(
         TrainConfig,
@@ -139,7 +145,7 @@ def train(
             "fine_tune": settings,
             "forms": commas(maps.forms) or ("anchored",),
             "anchors_per_task": maps.anchors_per_task,
-            "anchors_file": maps.anchors,
+            "anchors_file": None if maps.anchors is None else absolute(maps.anchors),
             "lift_width": maps.lift_width,
             "rank": None if maps.rank == "auto" else maps.rank,
             "published_method": maps.published_method,
@@ -149,7 +155,7 @@ def train(
         },
     )
     report = train_pool(
-        [reading.spec(location, identifier=identifier) for location in tasks],
+        specs,
         pool,
         config,
         cache=machine.open_cache(),

@@ -20,7 +20,10 @@ def validate(
         Path | None, typer.Option(help="Folder of the pool. Default: the ranking's.", metavar="DIR")
     ] = None,
     attribute: Annotated[
-        list[str] | None, typer.Option(help="Attributes to validate. Default: all.")
+        list[str] | None,
+        typer.Option(
+            help="Attributes to validate; by commas, one in a name as '\\,'. Default: all."
+        ),
     ] = None,
     top: Annotated[int, typer.Option(help="Best-ranked sources to train with.")] = 3,
     controls: Annotated[
@@ -53,7 +56,10 @@ def validate(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     strict: Strict = False,
 ) -> None:
-    """Really train with the picks and the controls: realised gain and regret; resumable."""
+    """Train with the picks and with controls: what is gained?
+
+    Reports realised gain and regret; a stopped run goes on where it was.
+    """
     import esm.validate as library
     from esm.plan import ValidationConfig
     from esm.pool import Pool

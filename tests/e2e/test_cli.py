@@ -13,7 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from esm.app import app
+from esm.errors import StorageError
 from esm.pool import Pool
+from esm.runtime import note, show_progress
 from tests.toy_folders import write_target, write_task
 
 FINE_TUNING = ["--epochs", "1", "--learning-rate", "1e-3", "--anchors-per-task", "20"]
@@ -27,6 +29,14 @@ def esm(*arguments, code=0):
         raise result.exception
     assert result.exit_code == code, result.output
     return result.stdout
+
+
+def outcome(*arguments):
+    """Run a command in this process; return how it ended, whatever way."""
+    try:
+        return CliRunner().invoke(app, [*map(str, arguments)])
+    finally:
+        show_progress(False)
 
 
 def esm_process(*arguments):
@@ -73,6 +83,18 @@ def test_tasks_ls_lists_every_task_and_names_what_it_cannot_read(world):
     assert content["tasks"][0]["attributes"]["label"]["splits"]["train"]["rows"] == 60
 
 
+def test_tasks_ls_lists_the_task_folders_in_a_folder_and_writes_them(world, tmp_path):
+    esm("tasks", "ls", world[0], "--out", tmp_path / "tasks.csv")
+    with (tmp_path / "tasks.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    trained_on = {row["task"]: row["rows"] for row in rows if row["split"] == "train"}
+    assert list(trained_on)[:2] == ["cat/label", "dog/label"]
+    assert {"posts/cat", "sun/label"} < trained_on.keys()
+    assert trained_on["cat/label"] == "60"
+    esm("tasks", "show", world[2], "--out", tmp_path / "posts.json")
+    assert "cat" in json.loads((tmp_path / "posts.json").read_text(encoding="utf-8"))["attributes"]
+
+
 def test_tasks_show_prints_balance_and_lengths(world):
     printed = esm("tasks", "show", world[2], "--attribute", "cat,dog")
     assert "posts/cat: classification, metric macro_f1" in printed
@@ -113,6 +135,14 @@ def test_rank_json_is_as_documented(world):
     assert first["gain"] == pytest.approx(first["score"] - ranked["base_score"])
 
 
+def test_rank_names_the_target_and_stores_where_the_pool_is(world, monkeypatch):
+    monkeypatch.chdir(world[0])
+    content = json.loads(esm("rank", "posts", "--pool", "pool", "--id", "mine", "--json"))
+    assert content["target"] == "mine"
+    assert content["pool"] == str(world[1])
+    assert content["target_spec"]["location"] == str(world[2])
+
+
 def test_rank_files_are_private_and_evaluate_reads_their_scores(world, ranking, tmp_path):
     assert stat.S_IMODE(ranking.stat().st_mode) == 0o600
     scores, truth = tmp_path / "scores.csv", tmp_path / "truth.csv"
@@ -132,8 +162,10 @@ def test_rank_files_are_private_and_evaluate_reads_their_scores(world, ranking, 
     assert content["targets"]["posts/cat"]["regret@1"] == 0
     assert content["random"]["regret@1"] == pytest.approx(100 * (2 / 3) * (0.3 / 0.9))
     assert content["static"]["regret@1"] is None
-    printed = esm("rank", world[2], "--pool", world[1], "--truth", truth)
+    judged = tmp_path / "judged.json"
+    printed = esm("rank", world[2], "--pool", world[1], "--truth", truth, "--out", judged)
     assert "by measured results: regret@1 0.00 %" in printed
+    assert esm("show", judged) == printed
 
 
 def test_validate_reports_gain_and_regret(world, run):
@@ -181,15 +213,74 @@ def test_errors_are_one_line_on_stderr_and_exit_1(tmp_path):
         assert "expected" in result.stderr
 
 
-def test_wrong_usage_exits_2(tmp_path):
-    assert esm_process("rank").returncode == 2
-    assert esm_process("evaluate", "a.csv", "b.csv", "--k", "0").returncode == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rank"],
+        ["rank", "posts", "--pool", "pool", "--top", "-1"],
+        ["evaluate", "a.csv", "b.csv", "--k", "0"],
+        ["train", "a.csv", "b.csv", "--pool", "pool", "--id", "mine"],
+    ],
+)
+def test_wrong_usage_exits_2(arguments):
+    result = outcome(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
 
 
-def test_a_wrong_setting_is_named(world, tmp_path):
-    result = esm_process("rank", world[2], "--pool", world[1], "--map", "curly")
-    assert result.returncode == 1
-    assert "form = 'curly'" in result.stderr
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rank", "posts", "--pool", "pool", "--map", "curly"], "form = 'curly'; expected"),
+        (["train", "cat", "--pool", "pool", "--preset", "wild"], "preset 'wild'; expected default"),
+        (["train", "cat", "--pool", "pool", "--rank", "abc"], "rank = 'abc'; expected"),
+        (["validate", "ranking.json", "--out", "r", "--top", "0"], "top = '0'; expected"),
+        (["validate", "ranking.json", "--out", "r", "--strategy", "x"], "strategy = 'x'; expected"),
+    ],
+)
+def test_a_wrong_setting_is_wrong_usage_and_is_named(ranking, monkeypatch, arguments, message):
+    monkeypatch.chdir(ranking.parent)
+    result = outcome(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"esm: {message}")
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(monkeypatch, tmp_path):
+    monkeypatch.setattr("esm.build.train_pool", lambda *_, **__: pytest.fail("it has begun"))
+    result = outcome("train", "cat", "--pool", tmp_path, "--out", "report.txt")
+    assert result.exit_code == 2
+    assert "'.txt'" in result.stderr
+    assert ".parquet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "work", "message"),
+    [
+        (["train", "cat", "--pool", "pool"], "esm.build.train_pool", "the same command goes on"),
+        (["demo"], "esm.demo.run_demo", "the same command goes on"),
+        (["evaluate", "a.csv", "b.csv"], "esm.evaluate.evaluate_rankings", "stopped\n"),
+    ],
+)
+def test_ctrl_c_is_one_line_and_exit_130(monkeypatch, arguments, work, message):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, interrupted)
+    result = outcome(*arguments)
+    assert result.exit_code == 130
+    assert result.stderr.startswith("esm: stopped")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_quiet_and_debug_work_before_and_after_the_verb(monkeypatch, tmp_path):
+    monkeypatch.setenv("ESM_DEBUG", "")  # so that it is put back
+    monkeypatch.setattr("esm.pool.Pool.exists", lambda _: note("looking"))
+    assert "looking" in outcome("show", tmp_path).stderr
+    assert "looking" not in outcome("--quiet", "show", tmp_path).stderr
+    assert "looking" not in outcome("show", tmp_path, "--quiet").stderr
+    assert isinstance(outcome("show", tmp_path, "--debug").exception, StorageError)
 
 
 def test_json_on_stdout_is_not_disturbed_by_training(world, tiny_bert, tmp_path):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import stat
+import time
 
 import numpy as np
 import pytest
@@ -192,6 +194,21 @@ def test_the_default_folder_can_be_set(monkeypatch, tmp_path):
     assert default_cache() == EmbeddingCache.default().folder == tmp_path
     monkeypatch.delenv("ESM_CACHE")
     assert default_cache().name == "esm-transfer"
+
+
+def test_what_a_killed_write_left_is_removed_after_a_day(monkeypatch, tmp_path):
+    monkeypatch.setenv("ESM_CACHE", str(tmp_path))
+    folder = tmp_path / "embeddings"
+    folder.mkdir()
+    abandoned, young, whole = (
+        folder / name for name in (".tmp-old", ".tmp-new", "old.safetensors")
+    )
+    for path in (abandoned, young, whole):
+        path.write_bytes(b"half")
+    for path in (abandoned, whole):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    EmbeddingCache.default()
+    assert set(folder.iterdir()) == {young, whole}
 
 
 def test_no_text_is_an_error(tiny_encoder, cache):

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 from esm.backbone import find
 from esm.encoder import Embeddings, Encoder
-from esm.errors import EncoderError, ShapeError
+from esm.errors import EncoderError, ShapeError, StorageError
 from esm.runtime import Precision
 from esm.settings import OFFLINE, EncoderConfig, Pooling
 from tests.tiny_models import KINDS, LAYERS, POSITIONS, WIDTH, save_tiny
@@ -109,6 +110,23 @@ def test_a_saved_encoder_gives_the_same_embeddings(folders, kind, tmp_path):
     assert again.pooling is Pooling.CLS
     assert again.identity.content_hash() == encoder.identity.content_hash()
     assert not list((tmp_path / "saved").glob("*.bin"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+        OSError(28, "No space left on device"),
+    ],
+)
+def test_a_full_disk_is_said_clearly(tiny_encoder, tmp_path, monkeypatch, error):
+    def full(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    with pytest.raises(StorageError, match=r"cannot write a model into .*No space left") as caught:
+        tiny_encoder.save(tmp_path / "model")
+    assert caught.value.__cause__ is error
 
 
 def test_pairs_embed_as_pairs(folders, kind):

@@ -35,11 +35,11 @@ def plan_of(world, **settings):
 
 
 def test_time_from_the_pools_fine_tuning(world, tmp_path):
-    found = estimate(plan_of(world), world.pool, tmp_path / "run")
+    found = estimate(plan_of(world), world.pool, tmp_path / "run", vocabulary=200)
     # The pool took 7.2 s for 24 rows once: 0.1 s per text and pass. Two sources are to be tuned.
     assert found.seconds == pytest.approx(6 * PASSES * 0.1 + 2 * 7.2)
     assert (found.done, found.pending, found.fine_tunings) == (0, 6, 2)
-    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 30_522 * 32)
+    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 200 * 32)
     assert found.basis == "the fine-tuning of 2 sources of the pool"
     assert not (tmp_path / "run").exists()
 
@@ -48,7 +48,7 @@ def test_time_from_finished_runs_of_the_same_strategy(world, tmp_path):
     plan = plan_of(world)
     with Ledger(tmp_path / LEDGER_NAME) as ledger:
         ledger.record(row_of(plan.runs[0].key, 0.5))  # 2 s
-    found = estimate(plan, world.pool, tmp_path)
+    found = estimate(plan, world.pool, tmp_path, vocabulary=200)
     assert (found.done, found.pending) == (1, 5)
     assert found.seconds == pytest.approx(5 * 2.0 + 2 * 7.2)
     assert found.basis == "1 finished houlsby runs of this folder"
@@ -74,4 +74,7 @@ def test_a_stated_guess_where_nothing_was_measured(world, tmp_path):
         write_json(path, read_json(path) | {"seconds": {}})
     found = estimate(plan_of(world), world.pool, tmp_path)
     assert found.seconds == pytest.approx(6 * PASSES * DEFAULT_SECONDS_PER_TEXT)
-    assert found.basis == "a guess of 0.01 s per text and pass"
+    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 30_522 * 32)
+    assert found.basis == (
+        "a guess of 0.01 s per text and pass; disk for a guessed vocabulary of 30,522 tokens"
+    )

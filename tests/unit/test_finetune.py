@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from esm.encoder import Encoder, EncoderConfig
 from esm.errors import FitError
-from esm.finetune import HeadedEncoder, LengthGroupedBatches, fine_tune, train
+from esm.finetune import HeadedEncoder, LengthGroupedBatches, _arguments, fine_tune, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.task import Examples, Problem, SplitName
@@ -199,6 +199,33 @@ def test_grouping_by_length_saves_padding():
         for batch in LengthGroupedBatches(lengths.tolist(), 16, seed=0)
     )
     assert padded < 1.1 * lengths.sum()
+
+
+@pytest.fixture
+def on_the_second_gpu(tiny_encoder, monkeypatch):
+    """An encoder that says it lies on another GPU than the first, and the devices chosen for it."""
+    chosen = []
+    second = torch.device("cuda:1")
+    monkeypatch.setattr(type(tiny_encoder.model), "device", second)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    return tiny_encoder, second, chosen
+
+
+def test_training_stays_on_the_encoders_device(on_the_second_gpu, tmp_path):
+    encoder, second, chosen = on_the_second_gpu
+    arguments = _arguments(encoder, QUICK, 1, str(tmp_path))
+    assert arguments.device == second
+    assert arguments.n_gpu <= 1
+    assert chosen[-1] == second
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_it_learns_on_another_than_the_first_accelerator(tiny_bert):
+    encoder = Encoder.load(EncoderConfig(model=str(tiny_bert), max_length=32), device="cuda:1")
+    tuned = fine_tune(encoder, toy_task(num_train=96), LEARNS)
+    assert tuned.quality["macro_f1"] > 0.75
+    assert tuned.encoder.model.device == torch.device("cuda:1")
 
 
 @pytest.mark.gpu

@@ -90,7 +90,7 @@ def test_every_module_has_its_place_in_the_order():
 
 
 def test_the_command_line_starts_without_heavy_libraries():
-    heavy = ["torch", "transformers", "datasets", "sklearn", "pandas", "scipy"]
+    heavy = ["torch", "transformers", "datasets", "sklearn", "pandas", "scipy", "pydantic"]
     code = f"import sys, esm.app; print([m for m in {heavy} if m in sys.modules])"
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -18,6 +18,7 @@ from esm.measures import (
     sources_of,
     static_scores,
 )
+from esm.tasks.raw import to_id
 
 KS = (1, 2, 3, 5)
 
@@ -272,3 +273,10 @@ def test_ids():
     assert is_own("d/x", "d/x")
     assert not is_own("d/y", "d/x")
     assert sources_of({"none": 0.1, "d": 0.2, "b": 0.3, "a": 0.4}, "d/x") == ["a", "b"]
+
+
+@given(st.text())
+def test_the_slug_of_an_attribute_never_moves_the_border(name):
+    slug = to_id(name)
+    assert "/" not in slug
+    assert dataset_of(f"owner/name/{slug}") == "owner/name"

@@ -4,12 +4,14 @@ import inspect
 from dataclasses import dataclass
 from typing import Annotated
 
+import pandas as pd
 import pytest
 import typer
 
 from esm.errors import SettingError
-from esm.options import ReadingOptions, commas, grouped, write_out
+from esm.options import ReadingOptions, base_model, commas, grouped, write_out
 from esm.settings import EncoderConfig, FineTuneConfig, checked
+from tests.toy_folders import write_target, write_task
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ def test_commas_and_repetition():
     assert commas(None) == ()
 
 
+def test_a_comma_after_a_backslash_belongs_to_the_name():
+    assert commas([r"harmful\, or not,other", r"a\,b"]) == ("harmful, or not", "other", "a,b")
+
+
 def test_paths_become_absolute_and_hub_ids_stay(tmp_path, monkeypatch):
     (tmp_path / "posts.csv").write_text("x", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -48,6 +54,39 @@ def test_paths_become_absolute_and_hub_ids_stay(tmp_path, monkeypatch):
     assert options.spec("owner/name").location == "owner/name"
 
 
+def test_a_folder_of_task_folders_stands_for_them_in_order(tmp_path):
+    for name in ("b", "a"):
+        write_task(tmp_path / "all" / name)
+    write_target(tmp_path / "all" / "c")
+    (tmp_path / "all" / "notes").mkdir()
+    options = ReadingOptions()
+    places = [tmp_path / "all" / name for name in ("a", "b", "c")]
+    found = options.specs([str(tmp_path / "all"), "owner/name"])
+    assert [spec.location for spec in found] == [*map(str, places), "owner/name"]
+    assert [spec.location for spec in options.specs([str(places[0])])] == [str(places[0])]
+    assert [spec.location for spec in options.specs([str(tmp_path)])] == [str(tmp_path)]
+
+
+@pytest.mark.parametrize(
+    ("options", "identifier", "named"),
+    [(ReadingOptions(test="t.csv"), None, "--test"), (ReadingOptions(), "mine", "--id")],
+)
+def test_what_describes_one_task_is_refused_for_several(options, identifier, named):
+    assert options.specs(["a.csv"], identifier=identifier)[0].id == identifier
+    with pytest.raises(typer.BadParameter, match="one task only, not with 2") as refusal:
+        options.specs(["a.csv", "b.csv"], identifier=identifier)
+    assert refusal.value.param_hint == named
+
+
+def test_base_models_are_stored_so_that_they_are_found_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "offline").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert base_model("bert") == str(tmp_path / "bert")
+    assert base_model("offline") == "offline"
+    assert base_model("owner/bert") == "owner/bert"
+
+
 def test_out_writes_csv_or_json_by_the_ending(tmp_path):
     records = [{"source": "a", "score": 0.1}, {"source": "b", "score": 1 / 3}]
     write_out(tmp_path / "x.csv", {}, records)
@@ -56,7 +95,14 @@ def test_out_writes_csv_or_json_by_the_ending(tmp_path):
     )
     write_out(tmp_path / "x.json", {"n": 1}, records)
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{\n "n": 1\n}\n'
+    write_out(tmp_path / "x.parquet", {}, records)
+    assert pd.read_parquet(tmp_path / "x.parquet").to_dict("records") == records
     write_out(None, {}, records)
+
+
+def test_rows_may_differ_in_their_columns(tmp_path):
+    write_out(tmp_path / "x.csv", {}, [{"source": "a", "f1": 0.5}, {"source": "b", "mae": 2}])
+    assert (tmp_path / "x.csv").read_text(encoding="utf-8") == "source,f1,mae\na,0.5,\nb,,2\n"
 
 
 def test_settings_name_the_value_that_is_wrong():

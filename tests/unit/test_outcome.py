@@ -1,6 +1,7 @@
 """Means, paired gains, standard errors and realised regret, worked by hand."""
 
 import json
+import re
 import stat
 
 import pytest
@@ -29,10 +30,10 @@ RANKING = Ranking(
 )
 
 
-def plan_and_rows(values, source_seeds=1, skipped=()):
+def plan_and_rows(values, source_seeds=1, skipped=(), strategy="houlsby"):
     """A plan and its ledger from values by source: one number per seed, None for not run."""
     seeds = max(map(len, values.values()))
-    config = ValidationConfig(seeds=seeds, source_seeds=source_seeds)
+    config = ValidationConfig(seeds=seeds, source_seeds=source_seeds, strategy=strategy)
     runs, rows = [], {}
     for source, numbers in values.items():
         arm = Arm.NONE if source == "none" else Arm.PICK
@@ -53,7 +54,17 @@ def plan_and_rows(values, source_seeds=1, skipped=()):
             runs.append(Run(arm, key))
             if value is not None:
                 rows[key.content_hash()] = row_of(key, value)
-    plan = Plan("posts", config, tuple(runs), {"harmful": 40}, {"harmful": 24}, tuple(skipped))
+    plan = Plan(
+        target="posts",
+        config=config,
+        runs=tuple(runs),
+        num_train={"harmful": 40},
+        num_test={"harmful": 24},
+        skipped=tuple(skipped),
+        pool="another pool",
+        base_model="small",
+        source_seconds={"a": 7.0, "b": 11.0, "c": 13.0},
+    )
     return plan, rows
 
 
@@ -131,6 +142,32 @@ def test_the_result_says_which_variance_its_standard_error_holds():
     assert "training seed of the source is fixed" in fixed.standard_error
     varied = summarise(*_with_ranking(plan_and_rows({"a": [0.5, 0.7]}, source_seeds=2)))
     assert "holds both variances" in varied.standard_error
+
+
+@pytest.mark.parametrize(
+    ("strategy", "varies"),
+    [
+        ("houlsby", "adapters"),
+        ("full", r"order of the rows, dropout, head\)"),
+        ("features", "folds"),
+    ],
+)
+@pytest.mark.parametrize("source_seeds", [1, 2])
+def test_what_a_seed_varies_is_the_strategys_to_say(strategy, varies, source_seeds):
+    plan, rows = plan_and_rows({"a": [0.5, 0.7]}, source_seeds, strategy=strategy)
+    assert re.search(rf"seeds \(.*{varies}", summarise(plan, RANKING, rows).standard_error)
+
+
+def test_the_pool_and_base_model_are_those_that_were_used():
+    result = summarise(*_with_ranking(plan_and_rows({"a": [0.5]})))
+    assert (result.pool, result.base_model) == ("another pool", "small")
+
+
+def test_sources_are_fine_tuned_once_per_training_seed():
+    values = {"none": [0.1] * 4, "a": [0.5] * 4, "b": [0.5, None, 0.5, None], "c": [None] * 4}
+    plan, rows = plan_and_rows(values, source_seeds=2)
+    # a with both of its seeds, b with one of them, c never.
+    assert summarise(plan, RANKING, rows).source_seconds == pytest.approx(2 * 7.0 + 11.0)
 
 
 def _with_ranking(plan_and_rows):

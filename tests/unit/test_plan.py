@@ -1,12 +1,15 @@
 """Which runs a validation makes, in which order, under which keys."""
 
+from dataclasses import replace
+
 import pytest
 
-from esm.errors import EsmError, PoolError, ValidationError
+from esm.errors import EsmError, PoolError, TaskError, ValidationError
 from esm.plan import Arm, ValidationConfig, plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
+from esm.tasks.task import SplitName
 from esm.transfer.registry import strategy
-from tests.small_world import FINE_TUNE, make_world
+from tests.small_world import FINE_TUNE, SOURCES, make_world
 
 IDENTITY = BaseIdentity(
     model="tiny",
@@ -117,8 +120,6 @@ def test_an_unknown_attribute_is_named(world):
 
 
 def test_a_target_that_has_changed_is_refused(world):
-    from dataclasses import replace
-
     target = replace(world.target, attributes={"topic": world.target.attributes["topic"]})
     with pytest.raises(ValidationError, match=r"rows of posts have changed .*esm rank again"):
         plan_validation(world.ranking, world.pool, target, ValidationConfig())
@@ -161,3 +162,54 @@ def test_named_sources_are_trained_with_whatever_their_rank(world):
     with pytest.raises(ValidationError, match="source moon is not in the ranking"):
         unknown = config.model_copy(update={"sources": ("moon",)})
         plan_validation(world.ranking, world.pool, world.target, unknown)
+
+
+# ------------------------------------------------------------------ attributes without test rows
+
+
+def without_test_rows(world, *names):
+    """The world's target and ranking, some attributes of which lack test rows."""
+    attributes = {
+        name: replace(task, splits={SplitName.TRAIN: task.train}) if name in names else task
+        for name, task in world.target.attributes.items()
+    }
+    target = replace(world.target, attributes=attributes)
+    return target, world.ranking.model_copy(update={"target_hash": target.content_hash()})
+
+
+def test_an_attribute_without_test_rows_is_left_out_and_named(world):
+    target, ranking = without_test_rows(world, "harmful")
+    plan = plan_validation(ranking, world.pool, target, ValidationConfig())
+    assert list(plan.num_train) == list(plan.num_test) == ["topic"]
+    assert {run.attribute for run in plan.runs} == {"topic"}
+    (skip,) = plan.skipped
+    assert skip.source == "posts/harmful"
+    assert "no test rows" in skip.reason
+    assert "--test FILE" in skip.reason
+    assert "--test-split" in skip.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "settings"),
+    [
+        (("harmful",), {"attributes": ("topic", "harmful")}),
+        (("harmful",), {"strict": True}),
+        (("harmful", "topic"), {}),
+    ],
+)
+def test_but_not_if_it_was_named_or_none_is_left(world, names, settings):
+    target, ranking = without_test_rows(world, *names)
+    strict = settings.pop("strict", False)
+    message = rf"attribute {', '.join(names)} has no test rows; .*--test FILE.*--test-split"
+    with pytest.raises(TaskError, match=message):
+        plan_validation(ranking, world.pool, target, ValidationConfig(**settings), strict=strict)
+
+
+# ------------------------------------------------------------------------------- another pool
+
+
+def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
+    other = make_world(tmp_path, IDENTITY.model_copy(update={"model": "other"})).pool
+    plan = plan_validation(world.ranking, other, world.target, ValidationConfig())
+    assert (plan.pool, plan.base_model) == (str(other.folder), "other")
+    assert plan.source_seconds == dict.fromkeys(SOURCES, 7.2)

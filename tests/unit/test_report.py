@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import io
 
-from esm.report import Table, duration, number, plain, print_tables, size
+import pytest
+from rich.console import Console
+
+from esm.report import Table, duration, number, plain, print_framed, print_tables, size
 
 TABLE = Table(
     "title",
@@ -20,6 +23,15 @@ def test_plain_text_aligns_names_left_and_numbers_right():
 def test_a_pipe_gets_plain_text_without_frames(capsys):
     print_tables([TABLE])
     assert capsys.readouterr().out == plain(TABLE) + "\n"
+
+
+def test_names_are_shown_as_they_are_and_not_read_as_markup():
+    console = Console(record=True, width=80, file=io.StringIO())
+    names = ["[b]title", "[red]column", "[i]cell", "[/]note"]
+    title, column, cell, line = names
+    print_framed([Table(title, (column,), [(cell,)], [line])], console)
+    shown = console.export_text()
+    assert all(name in shown for name in names)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import io
 import random
+import sys
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from esm.errors import EncoderError
 from esm.runtime import note, progress, resolve_device, seeded, show_progress
@@ -52,3 +55,32 @@ def test_progress_without_a_terminal_prints_lines_on_stderr(shown, capsys, monke
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == "working: 5/5\ndone\n"
+
+
+@pytest.fixture
+def terminal(shown, monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr("esm.runtime._terminal", lambda: console)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    return console.file
+
+
+def test_nested_bars_share_one_display_and_notes_stand_above_it(terminal):
+    hide_cursor, show_cursor = "\x1b[?25l", "\x1b[?25h"
+    with progress("source [b]tasks", total=2) as outer:
+        with progress("training", total=4) as inner:
+            inner(3)
+            note("half [way]")
+        outer(1)
+        assert show_cursor not in terminal.getvalue()
+    shown = terminal.getvalue()
+    assert shown.count(hide_cursor) == shown.count(show_cursor) == 1
+    below = shown[shown.index("half [way]\n") :]
+    assert below.index("source [b]tasks") < below.index("training")
+
+
+def test_a_display_ends_with_an_error_and_a_new_one_can_begin(terminal):
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt), progress("working", total=2):
+            raise KeyboardInterrupt
+    assert terminal.getvalue().count("\x1b[?25h") == 2

@@ -4,9 +4,10 @@ import pandas as pd
 
 from esm.evaluate import evaluate_rankings, ranking_table
 from esm.maps import MapForm
+from esm.outcome import Validation
 from esm.ranking import AttributeRanking, RankConfig, RankedSource, Ranking
 from esm.report import plain
-from esm.tables import evaluation_tables, ranking_tables
+from esm.tables import evaluation_tables, ranking_tables, task_list, validation_tables
 from esm.tasks.spec import TaskSpec
 
 
@@ -49,7 +50,8 @@ def truth() -> pd.DataFrame:
 
 def test_a_ranking_shows_what_it_rests_on_what_it_left_out_and_what_it_was_worth():
     judged = evaluate_rankings(ranking_table(ranking()), truth(), [1, 3])
-    table, unusable = ranking_tables(ranking(), judged, top=2)
+    found = ranking().model_copy(update={"truth": judged.as_dict()})
+    table, unusable = ranking_tables(found, top=2)
     assert plain(table) == (
         "posts/harmful\n"
         "rank  source    score  predicted gain  map R²  source rows\n"
@@ -65,13 +67,91 @@ def test_a_ranking_shows_what_it_rests_on_what_it_left_out_and_what_it_was_worth
     assert unusable.rows == [("id", "one class only")]
 
 
-def test_an_evaluation_shows_the_mean_beside_random_and_static_orders():
+def test_one_target_is_judged_beside_random_and_static_orders():
     judged = evaluate_rankings(ranking_table(ranking()), truth(), [1])
-    text = plain(evaluation_tables(judged)[0])
-    lines = text.splitlines()
-    assert lines[0].split()[:2] == ["target", "regret@1"]
-    assert lines[1].split()[:2] == ["posts/harmful", "37.50"]
-    assert lines[2].split()[:2] == ["mean", "37.50"]
-    assert lines[4].split()[:3] == ["random", "order", "18.75"]
-    assert lines[5].split()[:3] == ["static", "order", "-"]
-    assert "1 scored sources without results were left out" in text
+    (summary,) = evaluation_tables(judged)
+    lines = plain(summary).splitlines()
+    assert lines[0] == "posts/harmful"
+    assert lines[1].split("  ")[0] == "measure"
+    assert lines[2].split() == ["regret@1", "37.50", "-", "18.75", "-"]
+    assert "1 scored sources without results were left out" in plain(summary)
+
+
+def test_several_targets_have_a_row_each_and_every_measure_in_the_summary():
+    scores, results = (
+        pd.concat([table.assign(target=name) for name in ("one/x", "two/y")])
+        for table in (ranking_table(ranking()), truth())
+    )
+    judged = evaluate_rankings(scores, results, [1, 3, 5])
+    per_target, summary = evaluation_tables(judged)
+    assert per_target.columns == ("target", "regret@1", "regret@3", "regret@5", "ndcg", "spearman")
+    assert [row[:2] for row in per_target.rows] == [("one/x", "37.50"), ("two/y", "37.50")]
+    assert summary.title == "2 targets"
+    assert [row[0] for row in summary.rows] == list(judged.mean)
+
+
+def validation() -> Validation:
+    def arm(kind: str, source: str, **values: float | None) -> dict[str, object]:
+        return {
+            "arm": kind,
+            "source": source,
+            "rank": None,
+            "predicted_gain": None,
+            "runs": 3,
+            "mean": 0.6531,
+            "standard_error": 0.012,
+            "gain": None,
+            "gain_standard_error": None,
+            "metrics": {"macro_f1": 0.6531, "accuracy": 0.701, "matthews": 0.42},
+            "trained_share": 0.0123,
+            "seconds": 75.0,
+        } | values
+
+    none = arm("none", "none")
+    pick = arm("pick", "a", rank=1, predicted_gain=0.1, gain=0.05, gain_standard_error=0.01)
+    found = {
+        "metric": "macro_f1",
+        "num_train": 100,
+        "num_test": 50,
+        "arms": [none, pick],
+        "measured": ["a"],
+        "regret": {},
+    }
+    return Validation.model_validate(VALIDATION | {"attributes": {"harmful": found}})
+
+
+VALIDATION = {
+    "target": "posts",
+    "pool": "pool",
+    "base_model": "offline",
+    "strategy": "houlsby",
+    "settings": {},
+    "seeds": 3,
+    "source_seeds": 1,
+    "max_train": None,
+    "standard_error": "over seeds",
+    "planned": 6,
+    "finished": 6,
+    "failures": [],
+    "skipped": [],
+    "seconds": 450.0,
+    "keys": [],
+}
+
+
+def test_a_validation_shows_the_metric_the_gain_and_one_metric_beside():
+    table, below = validation_tables(validation())
+    assert plain(table) == (
+        "posts/harmful: 100 training rows, 50 test rows\n"
+        "arm   source  rank  predicted  runs    macro_f1        gain  accuracy   time\n"
+        "none  none       -          -     3  65.3 ± 1.2           -      70.1  1 min\n"
+        "pick  a          1    +0.1000     3  65.3 ± 1.2  +5.0 ± 1.0      70.1  1 min\n"
+        "1.2 % of the weights were trained\n"
+    )
+    assert "6 of 6 runs finished" in plain(below)
+
+
+def test_a_list_of_tasks_names_what_cannot_be_predicted():
+    described = {"id": "posts", "attributes": {}, "skipped": {"id": "one class only"}}
+    _, unusable = task_list([described], [])
+    assert unusable.rows == [("posts/id", "one class only")]

@@ -116,6 +116,13 @@ def test_file_of_blank_lines(tmp_path, name):
         read_table(write(tmp_path / name, "\n \n"))
 
 
+@pytest.mark.parametrize("content", ["", "\n \n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_a_byte_order_mark_and_nothing_else(tmp_path, name, content):
+    with pytest.raises(TaskError, match="is empty"):
+        read_table(write(tmp_path / name, content, "utf-8-sig"))
+
+
 def test_header_without_rows(tmp_path):
     with pytest.raises(TaskError, match="has no rows"):
         read_table(write(tmp_path / "a.csv", "text,label\n"))

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from transformers import BertConfig, FunnelConfig
 
-from esm.errors import ValidationError
+from esm.errors import EncoderError, ValidationError
 from esm.transfer.registry import STRATEGIES, strategy
 
 
@@ -28,3 +29,24 @@ def test_the_names_are_there_without_heavy_imports():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_known_base_model_is_accepted(name):
+    strategy(name).check(BertConfig())
+
+
+def test_only_adapters_need_to_know_the_architecture():
+    for name in ("full", "features"):
+        strategy(name).check(FunnelConfig())
+    message = r"no adapter is known for the architecture 'funnel'; .*--strategy full or features"
+    with pytest.raises(EncoderError, match=message):
+        strategy("houlsby").check(FunnelConfig())
+
+
+def test_every_strategy_says_what_its_seed_varies():
+    varied = {name: strategy(name).seed_varies for name in STRATEGIES}
+    assert "adapters" in varied["houlsby"]
+    assert "adapters" not in varied["full"]
+    assert "head" in varied["full"]
+    assert "nothing for regression" in varied["features"]

@@ -16,14 +16,22 @@ import pytest
 import esm.finetune
 import esm.validate
 from esm.encoder import Encoder, EncoderConfig
-from esm.errors import BusyError, PoolError, RankingError, TaskError, ValidationError
+from esm.errors import (
+    BusyError,
+    EncoderError,
+    PoolError,
+    RankingError,
+    TaskError,
+    ValidationError,
+)
 from esm.evaluate import evaluate_rankings, ranking_table
 from esm.intermediate import MODELS_NAME
 from esm.ledger import LEDGER_NAME, Ledger
 from esm.outcome import RESULT_NAME, Validation
 from esm.plan import Arm, ValidationConfig
 from esm.settings import TransferConfig
-from esm.storage import folder_lock
+from esm.storage import folder_lock, read_json, write_json
+from esm.transfer.features import Features
 from esm.validate import dry_run, is_run, results_table, validate_ranking
 from tests.small_world import SOURCES, make_world
 
@@ -111,6 +119,12 @@ def test_what_derives_from_the_target_is_private_and_models_are_gone(reference):
     for name in (LEDGER_NAME, RESULT_NAME):
         assert stat.S_IMODE((out / name).stat().st_mode) == 0o600
     assert Validation.load(out) == result
+
+
+def test_fine_tuning_the_sources_is_counted_apart(reference, world):
+    _, result, _ = reference
+    assert result.pool == str(world.pool.folder)
+    assert result.source_seconds == pytest.approx(3 * 7.2)  # two picks and a random source
 
 
 def test_a_run_is_a_results_table(reference, world):
@@ -214,6 +228,15 @@ def wait_until(happened, child, seconds=120):
         time.sleep(0.01)
 
 
+def test_models_that_were_kept_stay_where_nothing_is_run(reference, world, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(reference[0], out)
+    kept = out / MODELS_NAME / "kept"
+    kept.mkdir(parents=True)
+    validate_ranking(world.ranking, CHEAP, out, device="cpu")
+    assert kept.is_dir()
+
+
 def test_another_strategy_in_the_same_folder_is_kept_apart(reference, world, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(reference[0], out)
@@ -276,6 +299,39 @@ def test_a_base_model_with_other_weights_is_refused(tmp_path, tiny_encoder):
         validate_ranking(world.ranking, CHEAP, tmp_path / "run", device="cpu")
 
 
+@pytest.fixture
+def unknown_architecture(tiny_bert, tmp_path):
+    """A world whose base model is of a kind for which no adapter is known."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_bert, folder)
+    config = read_json(folder / "config.json") | {"model_type": "megatron-bert"}
+    write_json(folder / "config.json", config)
+    encoder = Encoder.load(EncoderConfig(model=str(tiny_bert), max_length=32), device="cpu")
+    return make_world(
+        tmp_path / "own", encoder.identity.model_copy(update={"model": str(folder)})
+    ).ranking
+
+
+def test_a_dry_run_refuses_a_base_model_that_the_strategy_cannot_train(
+    unknown_architecture, tmp_path
+):
+    config = CHEAP.model_copy(update={"strategy": "houlsby"})
+    with pytest.raises(EncoderError, match="no adapter is known for the architecture 'megatron"):
+        dry_run(unknown_architecture, config, tmp_path / "run")
+    assert dry_run(unknown_architecture, CHEAP, tmp_path / "run")[1].pending == 8
+
+
+def test_a_base_model_that_the_strategy_cannot_train_is_refused_before_any_run(
+    world, tmp_path, monkeypatch, no_fine_tuning
+):
+    def refuse(*arguments):
+        raise EncoderError("no adapter is known")
+
+    monkeypatch.setattr(Features, "check", refuse)
+    with pytest.raises(EncoderError, match="no adapter is known"):
+        validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
+
+
 def test_two_processes_in_one_folder(world, tmp_path):
     with folder_lock(tmp_path), pytest.raises(BusyError, match="written by another process"):
         validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
@@ -285,4 +341,12 @@ def test_a_dry_run_writes_nothing(world, tmp_path):
     plan, cost = dry_run(world.ranking, CHEAP, tmp_path / "run")
     assert (len(plan.runs), cost.pending) == (8, 8)
     assert cost.seconds > 0
+    assert "guess" not in cost.basis
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_without_the_base_model_guesses(tmp_path, tiny_encoder):
+    gone = tiny_encoder.identity.model_copy(update={"model": str(tmp_path / "gone")})
+    ranking = own_world(tmp_path, gone).ranking
+    config = CHEAP.model_copy(update={"strategy": "houlsby"})
+    assert "guessed vocabulary" in dry_run(ranking, config, tmp_path / "run")[1].basis
