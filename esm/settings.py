@@ -157,5 +157,6 @@ def checked(kind: type[AnyRecord], values: Mapping[str, Any]) -> AnyRecord:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise SettingError(
-            f"{name} = {str(problem['input'])[:60]!r}", expected=problem["msg"]
+            f"{name} = {str(problem['input'])[:60]!r}",
+            expected=problem["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         ) from error

@@ -95,10 +95,15 @@ class MapOptions:
         str, typer.Option("--published-fit", help="Fit of published maps: closed or adamw.")
     ] = "closed"
     anchors: Annotated[
-        str | None, typer.Option(help="Unlabelled corpus to use as anchors.", metavar="FILE")
+        str | None,
+        typer.Option(help="Unlabelled corpus as anchors (new pools only).", metavar="FILE"),
     ] = None
-    anchors_per_task: Annotated[int, typer.Option(help="Anchor texts drawn from each task.")] = 200
-    lift_width: Annotated[int, typer.Option(help="Width of the PCA that all maps share.")] = 512
+    anchors_per_task: Annotated[
+        int, typer.Option(help="Anchor texts drawn from each task (new pools only).")
+    ] = 200
+    lift_width: Annotated[
+        int, typer.Option(help="Width of the PCA that all maps share (new pools only).")
+    ] = 512
     rank: Annotated[str, typer.Option(help="Rank of anchored maps, or 'auto'.")] = "32"
     dtype: Annotated[str, typer.Option(help="Of maps on disk: float16 or float32.")] = "float16"
 

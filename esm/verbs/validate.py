@@ -26,6 +26,9 @@ def validate(
         ),
     ] = None,
     top: Annotated[int, typer.Option(help="Best-ranked sources to train with.")] = 3,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Further sources to train with, by name.")
+    ] = None,
     controls: Annotated[
         list[str] | None,
         typer.Option(help="none (no transfer), random, all; by commas. Default: none,random."),
@@ -73,6 +76,7 @@ def validate(
         {
             "attributes": commas(attribute),
             "top": top,
+            "sources": commas(source),
             "controls": commas(controls) or ("none", "random"),
             "random_sources": random_sources,
             "seeds": seeds,
