@@ -23,6 +23,7 @@ from pydantic import ValidationError as PydanticError
 from esm.errors import StorageError
 from esm.records import Record
 from esm.storage import content_hash, to_json, write_atomic
+from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -336,7 +337,11 @@ def truth_table(rows: Iterable[RunRow]) -> pd.DataFrame:
     import pandas as pd
 
     records = [
-        {"target": f"{row.target}/{row.attribute}", "source": row.source, "performance": row.value}
+        {
+            "target": attribute_id(row.target, row.attribute),
+            "source": row.source,
+            "performance": row.value,
+        }
         | row.model_dump(include=set(_FURTHER_COLUMNS))
         for row in rows
     ]

@@ -156,9 +156,16 @@ class ReadingOptions:
 
 
 def _task_folders(location: str) -> list[str]:
-    """Return the task folders directly in a folder that is none itself; else the location."""
-    from esm.tasks.folders import TARGET_FILE, TASK_FILE
+    """Return the task folders directly in a folder that is none itself; else the location.
 
+    What a pattern such as ``sources/*`` also matches, the stored splits beside the files, is no
+    task.
+    """
+    from esm.tasks.folders import TARGET_FILE, TASK_FILE
+    from esm.tasks.stored import SPLIT_ENDING
+
+    if location.endswith(SPLIT_ENDING):
+        return []
     folder = Path(location)
     if any((folder / name).is_file() for name in (TASK_FILE, TARGET_FILE)):
         return [location]

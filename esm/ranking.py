@@ -13,6 +13,7 @@ from esm.maps import MapForm
 from esm.pool import Skipped
 from esm.records import Record, parse
 from esm.storage import read_json, write_json
+from esm.tasks.raw import attribute_id
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric
 
@@ -131,7 +132,7 @@ class Ranking(Record):
     def records(self) -> list[dict[str, Any]]:
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores."""
         return [
-            {"target": f"{self.target}/{name}", **line.model_dump()}
+            {"target": attribute_id(self.target, name), **line.model_dump()}
             for name, ranked in self.attributes.items()
             for line in ranked.ranking
         ]

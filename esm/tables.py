@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.measures import NO_TRANSFER
 from esm.report import MISSING, Table, duration, number, size
+from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
@@ -55,7 +56,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
     ]
     if len(shown) < len(ranked.ranking):
         notes.append(f"{len(ranked.ranking) - len(shown)} further sources: --top 0")
-    target = f"{ranking.target}/{name}"
+    target = attribute_id(ranking.target, name)
     if ranking.truth is not None:
         notes += _truth_notes(ranking.truth, target)
     return Table(

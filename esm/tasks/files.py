@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 # Without leading zeros: 007 is a code, not the number seven.
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _SAMPLE_BYTES = 1 << 16
+_USUAL_NAMES = frozenset({"train", "training"})
 
 
 def read_data(path: Path) -> RawData:
     """Read a file of labelled rows; all of them are training rows until they are split."""
-    return RawData(id=to_id(path.stem), splits={SplitName.TRAIN: read_table(path)}, file=path)
+    return RawData(id=to_id(_name(path)), splits={SplitName.TRAIN: read_table(path)}, file=path)
+
+
+def _name(path: Path) -> str:
+    """Return the file's name, or its folder's where many files are called that."""
+    usual = path.stem.lower() in _USUAL_NAMES
+    return path.resolve().parent.name if usual else path.stem
 
 
 def read_table(path: Path) -> Table:

@@ -112,3 +112,13 @@ def to_id(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", plain.replace("/", "--"))
     return re.sub(r"\.{2,}", ".", slug).strip("-._")[:_LONGEST_ID] or "unnamed"
+
+
+def attribute_id(target: str, attribute: str) -> str:
+    """Return the id under which an attribute of a target stands in tables of results.
+
+    Example:
+        >>> attribute_id("posts", "is true/false")
+        'posts/is-true--false'
+    """
+    return f"{target}/{to_id(attribute)}"

@@ -15,7 +15,7 @@ from esm.storage import check_id
 from esm.tasks import files, folders, hub
 from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
 from esm.tasks.labels import read_labels
-from esm.tasks.raw import LabelColumn, RawData, Values, is_missing, num_rows, to_id
+from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import Rows, row_keys, strata
 from esm.tasks.stored import split_places, stored_split
@@ -233,7 +233,7 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
             examples[split] = Examples(part.texts, part.pairs, labels.values[split])
     metrics = _METRICS[labels.problem]
     return Task(
-        id=f"{raw.id}/{to_id(name)}",
+        id=attribute_id(raw.id, name),
         problem=labels.problem,
         metric=known.metric if known.metric in metrics else metrics[0],
         label_names=labels.names,

@@ -18,6 +18,7 @@ from esm.storage import content_hash, read_json, write_json
 from esm.tasks.split import Membership, Rows, split_rows
 
 TEST_SHARE = 0.2
+SPLIT_ENDING = ".split.json"
 
 
 class _StoredSplit(Record):
@@ -69,11 +70,11 @@ def split_places(file: Path | None, name: str) -> tuple[Path, ...]:
         name: Id of the task, which names the split in the cache.
     """
     if file is None:
-        return (cache_folder() / "splits" / f"{name}.split.json",)
+        return (cache_folder() / "splits" / f"{name}{SPLIT_ENDING}",)
     where = content_hash(str(file.resolve()))[:16]
     return (
-        file.with_name(f"{file.name}.split.json"),
-        cache_folder() / "splits" / f"{name}-{where}.split.json",
+        file.with_name(f"{file.name}{SPLIT_ENDING}"),
+        cache_folder() / "splits" / f"{name}-{where}{SPLIT_ENDING}",
     )
 
 

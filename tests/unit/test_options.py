@@ -116,3 +116,10 @@ def test_the_published_preset():
     paper = FineTuneConfig.preset("paper")
     assert (paper.num_epochs, paper.batch_size, paper.learning_rate) == (3, 32, 2e-5)
     assert paper.max_examples == 10_000
+
+
+def test_stored_splits_that_a_pattern_matches_are_no_tasks(tmp_path):
+    for name in ("a.csv", "a.csv.split.json"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    specs = ReadingOptions().specs([str(path) for path in sorted(tmp_path.iterdir())])
+    assert [spec.path.name for spec in specs] == ["a.csv"]

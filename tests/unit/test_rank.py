@@ -129,6 +129,7 @@ def test_the_order_of_the_pool_and_a_cold_cache_change_nothing(world, monkeypatc
 
 def test_save_and_load(world, tmp_path):
     ranking = rank_sources(spec(world[1]), Pool.open(world[0]))
+    assert {row["target"] for row in ranking.records()} == {"posts/cat", "posts/dog"}
     ranking.save(tmp_path / "r.json")
     loaded = Ranking.load(tmp_path / "r.json")
     assert loaded.as_dict() == ranking.as_dict()

@@ -183,3 +183,11 @@ def test_unknown_kind_of_file_and_absent_file(tmp_path):
         read_table(write(tmp_path / "a.xlsx", "x"))
     with pytest.raises(TaskError, match="no file"):
         read_table(tmp_path / "absent.csv")
+
+
+def test_a_file_with_a_name_that_many_have_is_called_by_its_folder(tmp_path):
+    (tmp_path / "hotel-reviews").mkdir()
+    for name in ("train.csv", "first.csv"):
+        (tmp_path / "hotel-reviews" / name).write_text("text,label\na,1\n", encoding="utf-8")
+    assert read_data(tmp_path / "hotel-reviews" / "train.csv").id == "hotel-reviews"
+    assert read_data(tmp_path / "hotel-reviews" / "first.csv").id == "first"
