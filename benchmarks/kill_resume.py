@@ -35,8 +35,12 @@ from esm.storage import hash_file
 State = dict[str, Any]
 
 _SECONDS_BETWEEN_LOOKS = 0.01
-_FINE_TUNING = ("--epochs", "1", "--max-examples", "96", "--anchors-per-task", "40")
-_TRANSFER = ("--top", "1", "--controls", "none,random", "--seeds", "2", "--epochs", "1")
+_SOURCES = 3
+_FINE_TUNING = ("--epochs", "1", "--max-examples", "64", "--anchors-per-task", "30")
+_TRANSFER = (
+    *("--attribute", "endorsed", "--top", "1", "--random-sources", "1", "--seeds", "2"),
+    *("--epochs", "1", "--max-train", "48"),
+)
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -171,10 +175,10 @@ def main() -> None:
         tasks = write_demo_tasks(folder / "tasks")
         ranking = folder / "ranking.json"
         pool, out = folder / "pool", folder / "run"
-        sources = [str(path) for path in tasks.sources]
+        sources = [str(path) for path in tasks.sources[:_SOURCES]]
         train = ("train", *sources, "--pool", str(pool), *_FINE_TUNING)
         rank = ("rank", str(tasks.target), "--pool", str(pool), "--out", str(ranking))
-        validate = ("validate", str(ranking), "--out", str(out), "--max-train", "64", *_TRANSFER)
+        validate = ("validate", str(ranking), "--out", str(out), *_TRANSFER)
         for case in (
             Case("esm train", train, pool, pool_state),
             Case("esm validate", validate, out, ledger_state),
