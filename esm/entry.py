@@ -133,8 +133,10 @@ class EntryTrainer:
         # Not cached: nobody asks for the embeddings of this tuned encoder again.
         anchors = self.anchors.embed(EmbeddingCache(None), tuned.encoder).last
         own = self._own_texts(task, tuned)
+        published = MapForm.PUBLISHED in self.config.forms
+        training = self._training_texts(task, tuned) if published else None
         embedded = time.monotonic()
-        maps = self._fit(task, tuned, anchors)
+        maps = self._fit(task, anchors, training)
         fitted = time.monotonic()
         with atomic_folder(self.pool.source_folder(task.id)) as folder:
             records = {
@@ -186,22 +188,29 @@ class EntryTrainer:
         own = tuned.encoder.embed(rows.texts, rows.pairs)
         return _Pairs(base.last, self.lift.transform(base.wide), own.last)
 
-    def _fit(self, task: Task, tuned: FineTuned, anchors: Array) -> Mapping[MapForm, _Fit]:
+    def _training_texts(self, task: Task, tuned: FineTuned) -> tuple[Array, Array]:
+        """Embed the rows that fine-tuning used by the base and the tuned model."""
+        rows = _training_rows(task, self.config.fine_tune)
+        base = self.cache.embed(self.encoder, rows.texts, rows.pairs)
+        return base.last, tuned.encoder.embed(rows.texts, rows.pairs).last
+
+    def _fit(
+        self, task: Task, anchors: Array, training: tuple[Array, Array] | None
+    ) -> Mapping[MapForm, _Fit]:
         fits: dict[MapForm, _Fit] = {}
-        for form in self.config.forms:
-            if form is MapForm.ANCHORED:
-                fit = self.basis.fit(anchors, source=task.id, rank=self.config.rank)
-                fits[form] = _Fit(fit.map, fit.penalty, fit.r2_anchors)
-            else:
-                fits[form] = self._fit_published(task, tuned, anchors)
+        if MapForm.ANCHORED in self.config.forms:
+            fit = self.basis.fit(anchors, source=task.id, rank=self.config.rank)
+            fits[MapForm.ANCHORED] = _Fit(fit.map, fit.penalty, fit.r2_anchors)
+        if training is not None:
+            fits[MapForm.PUBLISHED] = self._fit_published(task, anchors, training)
         return fits
 
-    def _fit_published(self, task: Task, tuned: FineTuned, anchors: Array) -> _Fit:
+    def _fit_published(self, task: Task, anchors: Array, training: tuple[Array, Array]) -> _Fit:
         """Fit a dense map on the source's own training texts and judge it on others' anchors."""
-        rows = _training_rows(task, self.config.fine_tune)
+        base_rows, tuned_rows = training
         fit = fit_published(
-            self.cache.embed(self.encoder, rows.texts, rows.pairs).last,
-            tuned.encoder.embed(rows.texts, rows.pairs).last,
+            base_rows,
+            tuned_rows,
             method=self.config.published_method,
             seed=self.config.fine_tune.seed,
         )
