@@ -283,6 +283,7 @@ def test_quiet_and_debug_work_before_and_after_the_verb(monkeypatch, tmp_path):
     assert isinstance(outcome("show", tmp_path, "--debug").exception, StorageError)
 
 
+@pytest.mark.slow
 def test_json_on_stdout_is_not_disturbed_by_training(world, tiny_bert, tmp_path):
     result = esm_process(
         "train", world[3][0], "--pool", tmp_path / "pool", "--base", tiny_bert,
