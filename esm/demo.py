@@ -28,7 +28,8 @@ from esm.validate import validate_ranking
 
 FINE_TUNE = FineTuneConfig(learning_rate=2e-4)
 TRANSFER = TransferConfig(num_epochs=4)
-TRAIN_ROWS = 120
+TRAIN_ROWS = 96
+ANCHORS_PER_TASK = 100
 SEEDS = 2
 
 
@@ -94,7 +95,12 @@ def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo
     build = train_pool(
         [TaskSpec(location=str(source.resolve())) for source in tasks.sources],
         folder / "pool",
-        TrainConfig(encoder=EncoderConfig(model=base), fine_tune=FINE_TUNE),
+        TrainConfig(
+            encoder=EncoderConfig(model=base),
+            fine_tune=FINE_TUNE,
+            anchors_per_task=ANCHORS_PER_TASK,
+            keep_models=True,
+        ),
         device=device,
     )
     note("3/4 ranking the sources for every attribute of the target")
