@@ -167,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verb", choices=("train", "validate", "both"), default="both")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as name:
@@ -179,13 +180,14 @@ def main() -> None:
         train = ("train", *sources, "--pool", str(pool), *_FINE_TUNING)
         rank = ("rank", str(tasks.target), "--pool", str(pool), "--out", str(ranking))
         validate = ("validate", str(ranking), "--out", str(out), *_TRANSFER)
-        for case in (
-            Case("esm train", train, pool, pool_state),
-            Case("esm validate", validate, out, ledger_state),
-        ):
+        if options.verb == "validate":
+            run(train)
+        else:
+            _kill_and_report(Case("esm train", train, pool, pool_state), rng, options.trials)
+        if options.verb != "train":
+            run(rank)
+            case = Case("esm validate", validate, out, ledger_state)
             _kill_and_report(case, rng, options.trials)
-            if case.name == "esm train":
-                run(rank)
 
 
 if __name__ == "__main__":
