@@ -167,6 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", default="offline", help="a small model makes the trials short")
     parser.add_argument("--verb", choices=("train", "validate", "both"), default="both")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
@@ -177,7 +178,7 @@ def main() -> None:
         ranking = folder / "ranking.json"
         pool, out = folder / "pool", folder / "run"
         sources = [str(path) for path in tasks.sources[:_SOURCES]]
-        train = ("train", *sources, "--pool", str(pool), *_FINE_TUNING)
+        train = ("train", *sources, "--pool", str(pool), "--base", options.base, *_FINE_TUNING)
         rank = ("rank", str(tasks.target), "--pool", str(pool), "--out", str(ranking))
         validate = ("validate", str(ranking), "--out", str(out), *_TRANSFER)
         if options.verb == "validate":
