@@ -18,6 +18,8 @@ from esm.pool import Pool
 from esm.runtime import note, show_progress
 from tests.toy_folders import write_target, write_task
 
+pytestmark = pytest.mark.slow
+
 FINE_TUNING = ["--epochs", "1", "--learning-rate", "1e-3", "--anchors-per-task", "20"]
 MAPS = ["--lift-width", "24", "--rank", "4", "--max-length", "32"]
 
@@ -283,7 +285,6 @@ def test_quiet_and_debug_work_before_and_after_the_verb(monkeypatch, tmp_path):
     assert isinstance(outcome("show", tmp_path, "--debug").exception, StorageError)
 
 
-@pytest.mark.slow
 def test_json_on_stdout_is_not_disturbed_by_training(world, tiny_bert, tmp_path):
     result = esm_process(
         "train", world[3][0], "--pool", tmp_path / "pool", "--base", tiny_bert,

@@ -21,6 +21,8 @@ from esm.tasks.split import held_out
 from tests.tiny_models import save_tiny
 from tests.toy_folders import write_task
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("cat", "dog", "sun")
 
 

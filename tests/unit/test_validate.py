@@ -35,6 +35,8 @@ from esm.transfer.features import Features
 from esm.validate import dry_run, is_run, results_table, validate_ranking
 from tests.small_world import SOURCES, make_world
 
+pytestmark = pytest.mark.slow
+
 CHEAP = ValidationConfig(
     strategy="features", attributes=("harmful",), top=2, random_sources=1, seeds=2
 )
