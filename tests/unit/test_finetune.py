@@ -18,6 +18,8 @@ from esm.settings import FineTuneConfig
 from esm.tasks.task import Examples, Problem, SplitName
 from tests.toy_tasks import toy_task
 
+pytestmark = pytest.mark.slow
+
 QUICK = FineTuneConfig(num_epochs=1, batch_size=16, learning_rate=1e-3)
 LEARNS = FineTuneConfig(num_epochs=8, batch_size=16, learning_rate=5e-3)
 

@@ -22,6 +22,8 @@ from esm.tasks.spec import TaskSpec
 from tests.tiny_models import save_tiny
 from tests.toy_folders import write_target, write_task
 
+pytestmark = pytest.mark.slow
+
 
 def spec(path, **changes):
     return TaskSpec(location=str(path), **changes)

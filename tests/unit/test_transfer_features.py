@@ -14,6 +14,8 @@ from esm.tasks.task import Examples, Problem
 from esm.transfer.features import _RIDGE_PENALTIES, Features, _inverse_penalty
 from tests.toy_tasks import toy_task
 
+pytestmark = pytest.mark.slow
+
 
 def predict(encoder, task, rows=None, seed=0):
     rows = task.train if rows is None else rows

@@ -16,6 +16,8 @@ from esm.transfer.houlsby import Houlsby
 from tests.tiny_models import KINDS, LAYERS, save_tiny
 from tests.toy_tasks import toy_task
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TransferConfig(num_epochs=2, batch_size=16, adapter_size=4)
 
 

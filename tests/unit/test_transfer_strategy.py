@@ -12,6 +12,8 @@ from esm.tasks.task import Problem
 from esm.transfer.registry import STRATEGIES, strategy
 from tests.toy_tasks import toy_task
 
+pytestmark = pytest.mark.slow
+
 QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4)
 LEARNS = TransferConfig(num_epochs=8, batch_size=16, learning_rate=1e-2, adapter_size=16)
 
