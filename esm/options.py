@@ -136,7 +136,7 @@ class ReadingOptions:
 
     def spec(self, location: str, *, identifier: str | None = None) -> TaskSpec:
         """Return the specification of one location; paths become absolute."""
-        from esm.tasks.spec import TaskSpec
+        from esm.tasks.spec import SplitSpec, TaskSpec
 
         return TaskSpec(
             location=absolute(location),
@@ -151,7 +151,7 @@ class ReadingOptions:
             revision=self.revision,
             train_split=self.train_split,
             test_split=self.test_split,
-            split_seed=self.split_seed,
+            split=SplitSpec(seed=self.split_seed),
         )
 
 

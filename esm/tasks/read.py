@@ -118,7 +118,7 @@ def _open(spec: TaskSpec) -> _Opened:
             hint="name the text column with --text",
         )
     if not has_splits:
-        splits = _split(raw, splits[SplitName.TRAIN], texts, spec.split_seed)
+        splits = _split(raw, splits[SplitName.TRAIN], texts, spec.split.seed)
     return _Opened(raw, attributes, chosen, splits, num_empty)
 
 

@@ -2,30 +2,115 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
+from pydantic import Field
+
 from esm.records import Record
+
+
+class SplitMethod(StrEnum):
+    """How rows become training and test rows.
+
+    AUTO takes the splits that the data come with, else a stratified hold-out; STRATIFIED and
+    GROUPED make a hold-out, the latter with all rows of a group on one side; K_FOLD makes every
+    row a test row once per repetition (with a group column, group by group); COLUMN reads the
+    split of each row from a column.
+    """
+
+    AUTO = "auto"
+    STRATIFIED = "stratified"
+    GROUPED = "grouped"
+    K_FOLD = "k-fold"
+    COLUMN = "column"
+
+
+class RareClasses(StrEnum):
+    """What becomes of classes with fewer training rows than the minimum.
+
+    KEEP uses them as they are; LEAVE_OUT leaves their rows out; MERGE puts them together into one
+    class (an ordered scale: into the neighbour towards the middle); REFUSE refuses the attribute.
+    """
+
+    KEEP = "keep"
+    LEAVE_OUT = "leave-out"
+    MERGE = "merge"
+    REFUSE = "refuse"
+
+
+class SplitSpec(Record):
+    """How to split rows.
+
+    Attributes:
+        method: See :class:`SplitMethod`.
+        column: Column with the split of each row (train, validation or test), for ``column``.
+        group: Column whose equal values stay on one side: author, claim, source.
+        test_share: Share of the rows (of the groups) held out as test.
+        folds: Number of folds, for ``k-fold``.
+        repeats: How often the folds are drawn anew, for ``k-fold``.
+        seed: Seed of the split.
+    """
+
+    method: SplitMethod = SplitMethod.AUTO
+    column: str | None = None
+    group: str | None = None
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    folds: int = Field(default=5, ge=2)
+    repeats: int = Field(default=1, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class ColumnSpec(Record):
+    """How to read one label column; empty where nothing is said.
+
+    Attributes:
+        kind: ``"auto"``, or a :class:`~esm.tasks.task.Problem`.
+        metric: Primary metric, a :class:`~esm.tasks.task.Metric`; None for the kind's default.
+        order: Classes from lowest to highest, for ``ordinal``; for the others the order in which
+            they are listed.
+        separator: What separates the labels in a cell that holds several, for ``multi-label``.
+        min_per_class: Training rows that a class needs.
+        rare: What becomes of classes that have fewer.
+    """
+
+    kind: str = "auto"
+    metric: str | None = None
+    order: tuple[str, ...] = ()
+    separator: str | None = None
+    min_per_class: int = Field(default=1, ge=1)
+    rare: RareClasses = RareClasses.KEEP
 
 
 class TaskSpec(Record):
     """Location and reading of a task or a multi-attribute target.
 
     Attributes:
-        location: A task folder, a multi-attribute target folder, a file (.csv, .tsv, .jsonl,
-            .parquet), or a Hub dataset id such as ``owner/name``.
+        location: A task folder, a multi-attribute target folder, a file (.csv, .tsv, .txt, .xlsx,
+            .jsonl, .parquet), or a Hub dataset id such as ``owner/name``.
         id: Name to give it; by default the one in the folder's description, the file's stem or the
             Hub id with its configuration, ``/`` written ``--``.
         text: Text column.
         text_pair: Second text column of a pair task.
         attributes: Label columns; empty means all that the data offer.
+        columns: How to read single label columns, by name.
         reading: ``"as-is"``, or the name of a label reading in ``target.json`` (``"binary"``).
-        kind: ``"auto"``, or a :class:`~esm.tasks.task.Problem` that overrides the guess.
+        kind: ``"auto"``, or a :class:`~esm.tasks.task.Problem` that overrides the guess for all
+            columns of which ``columns`` says nothing.
         test: File with the test rows, read with the same columns.
+        encoding: Text encoding of a file; None finds it out.
+        delimiter: What separates the cells of a text table; None finds it out.
+        sheet: Sheet of a workbook; None takes the first.
+        attribute_column: Column that names the attribute, in a long file (a row per text and
+            attribute); None for a wide one (a column per attribute).
+        value_column: Column with the value, in a long file.
+        language: Language of the texts (ISO 639-1); None for what the data declare.
+        licence: Licence of the data; None for what the data declare.
         config: Hub configuration name.
         revision: Hub revision; a commit hash pins the data.
         train_split: Hub split to use for training.
         test_split: Hub split to use as test.
-        split_seed: Seed of the split made for data that come without one.
+        split: How to split rows.
     """
 
     location: str
@@ -33,14 +118,22 @@ class TaskSpec(Record):
     text: str | None = None
     text_pair: str | None = None
     attributes: tuple[str, ...] = ()
+    columns: dict[str, ColumnSpec] = Field(default_factory=dict)
     reading: str = "as-is"
     kind: str = "auto"
     test: str | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
+    attribute_column: str | None = None
+    value_column: str | None = None
+    language: str | None = None
+    licence: str | None = None
     config: str | None = None
     revision: str | None = None
     train_split: str | None = None
     test_split: str | None = None
-    split_seed: int = 0
+    split: SplitSpec = Field(default_factory=SplitSpec)
 
     @property
     def path(self) -> Path:
