@@ -29,6 +29,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from esm.class_weights import balanced_class_weights, positive_weights, weighs_classes
 from esm.encoder import Encoder
 from esm.errors import FitError
 from esm.metrics import performance
@@ -63,7 +64,8 @@ class FineTuned:
     Attributes:
         encoder: The tuned encoder; the base encoder is untouched.
         head: The head's ``weight`` (c, d) and ``bias`` (c,), and ``label_mean`` and
-            ``label_scale`` (1,), by which a regression's outputs return to the label's unit.
+            ``label_scale`` (1,), by which outputs of a regression or an ordinal task return to
+            the label's unit.
         quality: Metrics on at most 500 held-out rows that were not trained on.
         examples: How many examples were trained on.
         seconds: Wall-clock time of training and evaluation.
@@ -115,13 +117,14 @@ class HeadedEncoder(nn.Module):
     Args:
         encoder: Copied, never changed.
         task: Says what to output and which loss to minimise: cross-entropy, squared error of
-            standardised labels, or binary cross-entropy for each label.
+            standardised labels or ranks, or binary cross-entropy for each label.
     """
 
     def __init__(self, encoder: Encoder, task: Task) -> None:
         super().__init__()
         self.task_id = task.id
         self.problem = task.problem
+        self.metric = task.metric
         self.encoder = encoder.with_model(copy.deepcopy(encoder.model))
         self.backbone = self.encoder.model
         configuration = self.backbone.config
@@ -133,38 +136,57 @@ class HeadedEncoder(nn.Module):
         self.label_scale: Tensor
         self.register_buffer("label_mean", torch.zeros(1))
         self.register_buffer("label_scale", torch.ones(1))
+        # Decides the loss alone: no part of what is kept of a model.
+        self.class_weights: Tensor
+        ones = torch.ones(max(len(task.label_names), 1))
+        self.register_buffer("class_weights", ones, persistent=False)
         self.to(encoder.device)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return outputs (b, c): logits, or standardised values for regression."""
+        """Return outputs (b, c): logits, or standardised values or ranks."""
         outputs: Tensor = self.head(self.dropout(self.encoder.pooled(batch)))
         return outputs.float()
 
     def standardise(self, labels: npt.NDArray[Any]) -> None:
-        """Take the mean and spread of a regression's training labels, to be trained on z-scores.
+        """Take the mean and spread of the training amounts or ranks, to be trained on z-scores.
 
         One learning rate then suits ratings from 1 to 5 and prices in thousands alike.
         """
-        if self.problem is Problem.REGRESSION:
+        if self.problem in (Problem.REGRESSION, Problem.ORDINAL):
             self.label_mean.fill_(float(labels.mean()))
             self.label_scale.fill_(float(labels.std()) or 1.0)
 
+    def weigh_classes(self, labels: npt.NDArray[Any]) -> None:
+        """Take class weights from training labels: from here on rare classes count more."""
+        if self.problem is Problem.MULTILABEL:
+            weights = positive_weights(labels)
+        else:
+            weights = balanced_class_weights(labels, len(self.class_weights))
+        self.class_weights.copy_(torch.from_numpy(weights))
+
     def targets(self, labels: npt.NDArray[Any]) -> Tensor:
-        """Return labels as the loss wants them: classes, z-scores, or zeros and ones."""
-        if self.problem is Problem.CLASSIFICATION:
-            return torch.from_numpy(labels.astype(np.int64))
-        values = torch.from_numpy(labels.astype(np.float32))
-        if self.problem is Problem.REGRESSION:
-            values = (values - self.label_mean.cpu()) / self.label_scale.cpu()
-        return values
+        """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
+        is_class = self.problem in (Problem.CLASSIFICATION, Problem.ORDINAL)
+        return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss over a batch."""
+        """Return the mean over a batch of each row's loss times the weight of its class.
+
+        The weights are not made to average 1 within a batch: a batch with a rare class counts for
+        more, so that over an epoch every class has its weight.
+        """
+        functional = nn.functional
+        if self.problem is Problem.MULTILABEL:
+            return functional.binary_cross_entropy_with_logits(
+                outputs, targets, pos_weight=self.class_weights
+            )
         if self.problem is Problem.CLASSIFICATION:
-            return nn.functional.cross_entropy(outputs, targets)
-        if self.problem is Problem.REGRESSION:
-            return nn.functional.mse_loss(outputs[:, 0], targets)
-        return nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+            losses = functional.cross_entropy(outputs, targets, reduction="none")
+            return (self.class_weights[targets] * losses).mean()
+        errors = outputs[:, 0] - (targets - self.label_mean) / self.label_scale
+        if self.problem is Problem.ORDINAL:
+            return (self.class_weights[targets] * errors.square()).mean()
+        return errors.square().mean()
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
@@ -232,6 +254,8 @@ def train(model: HeadedEncoder, examples: Examples, config: FineTuneConfig) -> N
         FitError: The loss or a weight stopped being a finite number.
     """
     model.standardise(examples.labels)
+    if weighs_classes(config.class_weights, model.problem, model.metric):
+        model.weigh_classes(examples.labels)
     encodings = model.encoder.tokenize(examples.texts, examples.pairs)
     batches = LengthGroupedBatches(
         [_length(encoding) for encoding in encodings], config.batch_size, config.seed

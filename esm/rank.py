@@ -180,7 +180,7 @@ def _keys(examples: Examples) -> list[tuple[str, str | None]]:
 
 def is_balanced(task: Task, balance: Balance) -> bool:
     """Whether the score of an attribute weighs its classes equally."""
-    if task.problem is not Problem.CLASSIFICATION:
+    if task.problem not in (Problem.CLASSIFICATION, Problem.ORDINAL):
         return False
     return balance is Balance.ON or (balance is Balance.AUTO and task.metric is Metric.MACRO_F1)
 

@@ -74,6 +74,18 @@ class BaseIdentity(Record):
         return content_hash(self.model_dump(mode="json", exclude={"model"}))
 
 
+class ClassWeights(StrEnum):
+    """Whether rare classes count more in training.
+
+    BALANCED gives all classes the same total weight, AUTO does so where the task's metric is
+    macro-F1, NONE weighs all rows the same.
+    """
+
+    AUTO = "auto"
+    BALANCED = "balanced"
+    NONE = "none"
+
+
 class FineTuneConfig(Record):
     """Settings of one fine-tuning run: AdamW with a linear schedule, gradients clipped to norm 1.
 
@@ -84,6 +96,7 @@ class FineTuneConfig(Record):
         warmup_fraction: Share of the steps during which the learning rate rises from 0.
         weight_decay: Decoupled weight decay; biases and layer norms have none.
         max_examples: How many training examples of a source task to use at most.
+        class_weights: Whether rare classes count more; as published, they do not.
         seed: Seed of the sample, the head, the order of the examples and the dropout.
     """
 
@@ -93,6 +106,7 @@ class FineTuneConfig(Record):
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     max_examples: int = Field(default=2000, ge=1)
+    class_weights: ClassWeights = ClassWeights.NONE
     seed: int = Field(default=0, ge=0)
 
     @classmethod
@@ -132,12 +146,14 @@ class TransferConfig(Record):
         batch_size: Examples per step.
         learning_rate: Highest learning rate.
         adapter_size: Width of the bottlenecks, for ``houlsby``.
+        class_weights: Whether rare classes count more.
     """
 
     num_epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     adapter_size: int = Field(default=64, ge=1)
+    class_weights: ClassWeights = ClassWeights.AUTO
 
     def settings(self, default: FineTuneConfig, seed: int) -> FineTuneConfig:
         """Return a strategy's default with what is set here, and the seed, put in."""
