@@ -32,6 +32,7 @@ from transformers import (
 from esm.class_weights import balanced_class_weights, positive_weights, weighs_classes
 from esm.encoder import Encoder
 from esm.errors import FitError
+from esm.losses import training_loss
 from esm.metrics import performance
 from esm.runtime import Advance, Precision, progress, seeded
 from esm.settings import FineTuneConfig
@@ -170,23 +171,10 @@ class HeadedEncoder(nn.Module):
         return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean over a batch of each row's loss times the weight of its class.
-
-        The weights are not made to average 1 within a batch: a batch with a rare class counts for
-        more, so that over an epoch every class has its weight.
-        """
-        functional = nn.functional
-        if self.problem is Problem.MULTILABEL:
-            return functional.binary_cross_entropy_with_logits(
-                outputs, targets, pos_weight=self.class_weights
-            )
-        if self.problem is Problem.CLASSIFICATION:
-            losses = functional.cross_entropy(outputs, targets, reduction="none")
-            return (self.class_weights[targets] * losses).mean()
-        errors = outputs[:, 0] - (targets - self.label_mean) / self.label_scale
-        if self.problem is Problem.ORDINAL:
-            return (self.class_weights[targets] * errors.square()).mean()
-        return errors.square().mean()
+        """Return the mean loss over a batch, see :func:`~esm.losses.training_loss`."""
+        return training_loss(
+            self.problem, outputs, targets, self.class_weights, self.label_mean, self.label_scale
+        )
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None

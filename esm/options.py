@@ -105,7 +105,9 @@ class ReadingOptions:
     ] = "as-is"
     kind: Annotated[
         str,
-        typer.Option(help="What labels are: auto, classification, regression or multi-label."),
+        typer.Option(
+            help="What labels are: auto, classification, ordinal, regression or multi-label."
+        ),
     ] = "auto"
     test: Annotated[str | None, typer.Option(help="File with the test rows.", metavar="FILE")] = (
         None

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from esm.confusion import ClassResult, class_results
 from esm.errors import ValidationError
-from esm.ledger import RunRow
+from esm.ledger import Confusion, RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
 from esm.plan import Arm, Plan, Run, ValidationConfig
 from esm.pool import Skipped
@@ -44,6 +45,9 @@ class ArmResult(Record):
             such runs, and for ``none`` itself.
         gain_standard_error: Of the gain.
         metrics: Means of all metrics.
+        classes: Precision, recall and F1 of every class; empty for regression.
+        confusion: Test rows by true and predicted class, summed over the runs, as
+            :func:`~esm.confusion.confusion_matrix` counts them; None for regression.
         trained_share: Share of the model's weights that were trained on the attribute.
         seconds: Mean seconds per run, without the fine-tuning of the source.
     """
@@ -58,6 +62,8 @@ class ArmResult(Record):
     gain: float | None
     gain_standard_error: float | None
     metrics: dict[str, float]
+    classes: tuple[ClassResult, ...] = ()
+    confusion: Confusion | None = None
     trained_share: float
     seconds: float
 
@@ -67,6 +73,7 @@ class AttributeResult(Record):
 
     Attributes:
         metric: Primary metric.
+        label_names: The classes, in the order of the confusion matrices; empty for regression.
         num_train: Training rows used.
         num_test: Test rows.
         arms: Results in the order of execution; an arm without a finished run is absent.
@@ -76,11 +83,18 @@ class AttributeResult(Record):
     """
 
     metric: str
+    label_names: tuple[str, ...] = ()
     num_train: int
     num_test: int
     arms: tuple[ArmResult, ...]
     measured: tuple[str, ...]
     regret: dict[str, float | None]
+
+    @property
+    def best(self) -> ArmResult | None:
+        """The arm with the highest mean, of equals ``none``; None where nothing is finished."""
+        order = sorted(self.arms, key=lambda arm: (-arm.mean, arm.source != NO_TRANSFER))
+        return order[0] if order else None
 
 
 class Failure(Record):
@@ -242,7 +256,7 @@ def _attribute(
     }
     by_seed = {row.seed: row.value for row in results.get(NO_TRANSFER, [])}
     arms = [
-        _arm(runs[source][0].arm, ranked, found, by_seed)
+        _arm(runs[source][0].arm, ranked, found, by_seed, plan.label_names[name])
         for source, found in results.items()
         if found
     ]
@@ -253,6 +267,7 @@ def _attribute(
     }
     return AttributeResult(
         metric=ranked.metric,
+        label_names=plan.label_names[name],
         num_train=plan.num_train[name],
         num_test=plan.num_test[name],
         arms=tuple(arms),
@@ -262,7 +277,11 @@ def _attribute(
 
 
 def _arm(
-    arm: Arm, ranked: AttributeRanking, rows: list[RunRow], without: Mapping[int, float]
+    arm: Arm,
+    ranked: AttributeRanking,
+    rows: list[RunRow],
+    without: Mapping[int, float],
+    names: Sequence[str],
 ) -> ArmResult:
     line = next((line for line in ranked.ranking if line.source == rows[0].source), None)
     mean, standard_error = _mean([(row, row.value) for row in rows])
@@ -270,6 +289,7 @@ def _arm(
     paired = [(row, row.value - without[row.seed]) for row in rows if row.seed in without]
     if arm is not Arm.NONE and paired:
         gain, gain_error = _mean(paired)
+    counted = [row.confusion for row in rows if row.confusion is not None]
     return ArmResult(
         arm=arm,
         source=rows[0].source,
@@ -283,6 +303,8 @@ def _arm(
         metrics={
             name: float(np.mean([row.metrics[name] for row in rows])) for name in rows[0].metrics
         },
+        classes=class_results(counted, names) if counted else (),
+        confusion=np.sum(counted, axis=0).tolist() if counted else None,
         trained_share=rows[0].trained_parameters / rows[0].total_parameters,
         seconds=float(np.mean([row.seconds for row in rows])),
     )

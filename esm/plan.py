@@ -131,6 +131,7 @@ class Plan:
             and random sources, and the rest.
         num_train: Training rows used, by attribute.
         num_test: Test rows, by attribute.
+        label_names: Names of the classes, by attribute.
         skipped: Attributes without test rows (``target/attribute``) and sources that the pool
             cannot give any more, with the reason.
         pool: Folder of the pool.
@@ -143,6 +144,7 @@ class Plan:
     runs: tuple[Run, ...]
     num_train: Mapping[str, int]
     num_test: Mapping[str, int]
+    label_names: Mapping[str, tuple[str, ...]]
     skipped: tuple[Skipped, ...]
     pool: str
     base_model: str
@@ -202,6 +204,7 @@ def plan_validation(
         runs=tuple(runs),
         num_train={name: used_rows(len(task.train), config) for name, task in tasks.items()},
         num_test={name: len(task.test) for name, task in tasks.items()},
+        label_names={name: task.label_names for name, task in tasks.items()},
         skipped=(*untested, *skipped),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.measures import NO_TRANSFER
 from esm.report import MISSING, Table, duration, number, size
+from esm.tables_classes import left_out_notes
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from esm.ranking import AttributeRanking, Ranking
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
-_SECOND_METRICS = frozenset({"accuracy", "mae"})
+_SECOND_METRICS = frozenset({"accuracy", "kappa", "mae"})
 _NAMES = frozenset({"source", "target", "arm"})
 
 
@@ -376,7 +377,7 @@ def _details(attribute: Mapping[str, Any]) -> Table:
     for label in attribute["splits"]["train"]["labels"]:
         shares = [attribute["splits"][split]["labels"][label] for split in splits]
         rows.append((f"  {label}", *(_share(share) for share in shares)))
-    notes = [f"{count} rows left out: {reason}" for reason, count in attribute["dropped"].items()]
+    notes = left_out_notes(attribute)
     if attribute["shared_train_test"]:
         notes.append(
             f"{attribute['shared_train_test']} texts are in train and in test: results on test will"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.base import base_config, load_base
+from esm.confusion import confusion_matrix
 from esm.errors import (
     EncoderError,
     EsmError,
@@ -236,6 +237,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
     transferred = strategy(config.strategy).fit(encoder, task, rows, config.transfer, run.key.seed)
     outputs = transferred.model.predict(task.test.texts, task.test.pairs)
     metrics = performance(task, task.test.labels, outputs)
+    confusion = confusion_matrix(task, task.test.labels, outputs)
     return RunRow(
         key=run.key.content_hash(),
         target=run.key.target,
@@ -247,6 +249,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
         metric=task.metric,
         value=metrics[task.metric],
         metrics=metrics,
+        confusion=None if confusion is None else confusion.tolist(),
         trained_parameters=transferred.trained_parameters,
         total_parameters=transferred.total_parameters,
         num_train=len(rows),

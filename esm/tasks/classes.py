@@ -81,9 +81,7 @@ def choose_classes(
     return Classes(
         names=kept,
         codes={name: None if new is None else kept.index(new) for name, new in into.items()},
-        rare=tuple(
-            RareClass(name, counts[name], new) for name, new in into.items() if new != name
-        ),
+        rare=tuple(RareClass(name, counts[name], new) for name, new in into.items() if new != name),
     )
 
 
@@ -148,9 +146,7 @@ def _towards_the_middle(place: int, rows: list[int]) -> int:
     return place - 1 if rows[place - 1] <= rows[place + 1] else place + 1
 
 
-def _too_rare(
-    column: str, counts: Mapping[str, int], few: list[str], how: ColumnSpec
-) -> TaskError:
+def _too_rare(column: str, counts: Mapping[str, int], few: list[str], how: ColumnSpec) -> TaskError:
     listed = ", ".join(f"{name[:60]} {counts[name]}" for name in few[:10])
     further = f" and {len(few) - 10} others" if len(few) > 10 else ""
     return TaskError(

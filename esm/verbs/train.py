@@ -71,6 +71,9 @@ class FineTuneOptions:
     num_epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the rows.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
+    class_weights: Annotated[
+        str | None, typer.Option(help="none (default), balanced or auto (for macro-F1).")
+    ] = None
     max_examples: Annotated[int | None, typer.Option(help="Training rows used per source.")] = None
     seed: Annotated[int | None, typer.Option(help="Seed of fine-tuning and anchors.")] = None
 

@@ -50,6 +50,13 @@ def validate(
     batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
     adapter_size: Annotated[int, typer.Option(help="Width of the bottlenecks.")] = 64,
+    class_weights: Annotated[
+        str,
+        typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
+    ] = "auto",
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
+    ] = False,
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep the tuned encoders in the run.")
     ] = False,
@@ -69,6 +76,7 @@ def validate(
     from esm.ranking import Ranking
     from esm.settings import checked
     from esm.tables import plan_tables, validation_tables
+    from esm.tables_classes import class_tables
 
     loaded = Ranking.load(ranking)
     config = checked(
@@ -87,6 +95,7 @@ def validate(
                 "batch_size": batch_size,
                 "learning_rate": learning_rate,
                 "adapter_size": adapter_size,
+                "class_weights": class_weights,
             },
             "max_train": max_train,
         },
@@ -110,4 +119,5 @@ def validate(
         strict=strict,
         keep_models=keep_models,
     )
-    output.show(result.as_dict(), validation_tables(result))
+    further = class_tables(result) if classes else []
+    output.show(result.as_dict(), [*validation_tables(result), *further])

@@ -58,6 +58,14 @@ def test_rows_come_back_as_they_were(path):
         assert ledger.rows(strategy="full") == []
 
 
+@pytest.mark.parametrize("confusion", [[[3, 1], [0, 2]], [[[1, 2], [3, 4]]], None])
+def test_the_confusion_comes_back_as_it_was(path, confusion):
+    with Ledger(path) as ledger:
+        ledger.record(a_row(confusion=confusion))
+    with Ledger(path) as ledger:
+        assert ledger.get("k1").confusion == confusion
+
+
 def test_a_run_is_recorded_once(path):
     with Ledger(path) as ledger:
         ledger.record(a_row(value=0.5))
@@ -190,7 +198,7 @@ def test_another_format_and_other_databases_are_refused(path):
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(StorageError, match="has format 7; expected format 1"):
+    with pytest.raises(StorageError, match="has format 7; expected format 2"):
         Ledger(path)
     other = path.parent / "other.sqlite"
     with sqlite3.connect(other) as connection:
@@ -234,7 +242,7 @@ KEY = {
         {"transfer": {"num_epochs": 4}},
         {"max_train": 100},
         {"seed": 1},
-        {"format": 2},
+        {"format": 3},
     ],
 )
 def test_whatever_determines_a_run_changes_its_key(change):

@@ -60,6 +60,7 @@ def plan_and_rows(values, source_seeds=1, skipped=(), strategy="houlsby"):
         runs=tuple(runs),
         num_train={"harmful": 40},
         num_test={"harmful": 24},
+        label_names={"harmful": ("no", "yes")},
         skipped=tuple(skipped),
         pool="another pool",
         base_model="small",
