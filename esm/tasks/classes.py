@@ -81,7 +81,7 @@ def choose_classes(
     return Classes(
         names=kept,
         codes={name: None if new is None else kept.index(new) for name, new in into.items()},
-        rare=tuple(RareClass(name, counts[name], new) for name, new in into.items() if new != name),
+        rare=tuple(RareClass(name, counts[name], into[name]) for name in few if into[name] != name),
     )
 
 
