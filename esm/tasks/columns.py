@@ -33,7 +33,7 @@ def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
     pair = spec.text_pair or (TEXT_PAIR if TEXT_PAIR in table and text != TEXT_PAIR else None)
     for column in (text, pair):
         if column is not None:
-            _check_texts(column, raw.column(SplitName.TRAIN, column), raw.id)
+            check_texts(column, raw.column(SplitName.TRAIN, column), raw.id)
     return text, pair
 
 
@@ -103,7 +103,12 @@ def _has_few_values(values: Values) -> bool:
     return few and count <= _LARGEST_SHARE_OF_ROWS * len(filled)
 
 
-def _check_texts(column: str, values: Values, task: str) -> None:
+def check_texts(column: str, values: Values, task: str) -> None:
+    """Refuse a text column whose values are no strings.
+
+    Raises:
+        TaskError: They are numbers, or of another type than strings.
+    """
     filled = [value for value in values if not is_missing(value)]
     if filled and all(is_number(value) for value in filled):
         raise TaskError(

@@ -49,6 +49,7 @@ ORDER = [
     "demo",
     "report",
     "tables",
+    "outfile",
     "options",
     "verbs",
     "app",
