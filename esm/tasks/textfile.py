@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +23,8 @@ _MARKS = {
 }
 # What spreadsheets and older programs of Europe write; the first of equally good ones is taken.
 _CANDIDATES = ("cp1250", "cp1252", "iso8859_2", "cp1251")
-# Letters beyond a to z of the languages that are written in these encodings, and what all write.
-_ALPHABETS = (
+# Letters beyond a to z of languages that are written in these encodings.
+_LATIN = (
     "áäčďéíĺľňóôŕšťúýžěřů",  # Slovak, Czech
     "ąćęłńóśźż",  # Polish
     "áéíóöőúüű",  # Hungarian
@@ -31,9 +33,12 @@ _ALPHABETS = (
     "äöüßàâæçéèêëîïôœùûÿìíòóúñ",  # German, French, Italian, Spanish
     "áàâãçéêíóôõú",  # Portuguese
     "åäöæøé",  # Swedish, Danish, Norwegian, Finnish
-    "абвгдежзийклмнопрстуфхцчшщъыьэюяёєіїґўђѓјљњћќџ",  # Cyrillic
 )
-_MARKS_OF_ALL = frozenset("¿¡ªº„“”‚‘’«»–—…•·§°€×\u00a0")
+_CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюяёєіїґўђѓјљњћќџ"
+_OF_ALL = "„“”‚‘’«»–—…•·§°€©®™²³½±×¿¡ªº\u00a0"
+_TWO_SCRIPTS = re.compile(f"[a-z][{_CYRILLIC}]|[{_CYRILLIC}][a-z]")
+# A smaller share of letters that fit says that the file is in yet another encoding.
+_SMALLEST_FIT = 0.7
 _NAMED = "name the encoding, for instance --encoding cp1250"
 
 
@@ -61,10 +66,9 @@ def decode(path: Path, encoding: str | None = None) -> Decoded:
     """Read a text file in the encoding named, or in the one that it seems to be in.
 
     A byte order mark decides, then whether the file is UTF-8 as a whole. Any other file is taken
-    for one of the single-byte encodings cp1250, cp1252, iso8859_2 and cp1251: of those in which
-    charset-normalizer sees a text, the one whose letters fit the alphabet of one language best.
-    (It takes cp1250 for as good as the others where they differ in a few letters only, such as
-    š, ť and ž, or ã and å.)
+    for one of the single-byte encodings cp1250, cp1252, iso8859_2 and cp1251: the one in which
+    its letters fit the alphabet of one language best. (General detectors look at what is odd in a
+    text; they cannot tell cp1250 from iso8859_2, where š, ť and ž become other letters.)
 
     Raises:
         TaskError: The file is not in the encoding named, Python does not know that encoding, or
@@ -108,28 +112,26 @@ def _decode_as(path: Path, content: bytes, encoding: str) -> Decoded:
 
 
 def _decode_single_bytes(path: Path, content: bytes, error: UnicodeDecodeError) -> Decoded:
-    from charset_normalizer import from_bytes
-
     if _is_mostly_utf8(content):
         raise TaskError(
             f"{path} is UTF-8 with damage: {_place(content, error)}",
             expected="UTF-8 throughout",
             hint=f"mend the file, or {_NAMED}",
         ) from error
-    matches = from_bytes(content, cp_isolation=list(_CANDIDATES))
-    possible = {name for match in matches for name in match.could_be_from_charset}
-    if not possible:
+    fits: dict[str, float] = {}
+    for encoding in _CANDIDATES:
+        # An encoding that lacks one of the bytes is out of the question.
+        with contextlib.suppress(UnicodeDecodeError):
+            fits[encoding] = _fit_of_letters(content.decode(encoding))
+    best = max(fits, key=fits.__getitem__, default="")
+    if fits.get(best, 0.0) < _SMALLEST_FIT:
         raise TaskError(
-            f"{path} is neither UTF-8 ({_place(content, error)}) nor one of"
+            f"{path} is neither UTF-8 ({_place(content, error)}) nor, by its letters, one of"
             f" {', '.join(_CANDIDATES)}",
-            expected="text in a known encoding",
+            expected="text in one of these encodings",
             hint=_NAMED,
         ) from error
-    candidates = [name for name in _CANDIDATES if name in possible]
-    return max(
-        (_decode_as(path, content, name) for name in candidates),
-        key=lambda decoded: _fit_of_letters(decoded.text),
-    )
+    return _decode_as(path, content, best)
 
 
 def _is_mostly_utf8(content: bytes) -> bool:
@@ -142,9 +144,13 @@ def _is_mostly_utf8(content: bytes) -> bool:
 def _fit_of_letters(text: str) -> float:
     """Return the share of what is not ASCII that belongs to one language's writing."""
     counts = Counter(char for char in text.lower() if not char.isascii())
-    usual = sum(counts[char] for char in _MARKS_OF_ALL)
-    of_languages = [sum(counts[char] for char in alphabet) for alphabet in _ALPHABETS]
-    return (usual + max(of_languages)) / counts.total()
+
+    def count(chars: str) -> int:
+        return sum(counts[char] for char in chars)
+
+    # No word is written in two scripts: read as Cyrillic, a Latin text is full of such words.
+    cyrillic = count(_CYRILLIC) - len(_TWO_SCRIPTS.findall(text.lower()))
+    return (count(_OF_ALL) + max(cyrillic, *map(count, _LATIN))) / counts.total()
 
 
 def _place(content: bytes, error: UnicodeDecodeError) -> str:
