@@ -37,20 +37,25 @@ def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
     return text, pair
 
 
-def offered_attributes(raw: RawData, texts: tuple[str, str | None]) -> tuple[str, ...]:
+def offered_attributes(raw: RawData, others: tuple[str | None, ...]) -> tuple[str, ...]:
     """Return the columns that can be attributes, in the file's order.
 
     They are those that the data describe. Where nothing is described: a column called ``label``,
-    and every column with 2 to 30 distinct values, at most half as many as it has labelled rows,
-    so that neither texts nor ids are offered.
+    every column of which the specification says how to read it, and every column with 2 to 30
+    distinct values, at most half as many as it has labelled rows, so that neither texts nor ids
+    are offered.
+
+    Args:
+        raw: The data.
+        others: Columns that are something else: texts, groups, splits; None for those there are
+            not.
     """
-    if raw.described:
-        return tuple(raw.known)
+    columns = raw.known if raw.described else raw.train
     return tuple(
         column
-        for column, values in raw.train.items()
-        if column not in texts
-        and (column == LABEL or column in raw.known or _has_few_values(values))
+        for column in columns
+        if column not in others
+        and (column == LABEL or column in raw.known or _has_few_values(raw.train[column]))
     )
 
 

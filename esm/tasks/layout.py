@@ -41,7 +41,9 @@ def arrange(raw: RawData, spec: TaskSpec) -> RawData:
         if column.separator is not None
     }
     splits = {split: _with_lists(table, separators) for split, table in raw.splits.items()}
-    return dataclasses.replace(raw, splits=splits)
+    # A column of which it is said how to read it is an attribute, however many values it has.
+    named = {} if raw.described else dict.fromkeys(spec.columns, LabelColumn())
+    return dataclasses.replace(raw, splits=splits, known={**named, **raw.known})
 
 
 def _separator(column: str, separator: str) -> str:

@@ -102,7 +102,7 @@ class _Opened:
 def _open(spec: TaskSpec) -> _Opened:
     raw = _read(spec)
     texts = choose_texts(raw, spec)
-    offered = offered_attributes(raw, texts)
+    offered = offered_attributes(raw, (*texts, spec.split.group, spec.split.column))
     chosen = choose_attributes(raw, spec, offered)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
     has_splits = len(raw.splits) > 1

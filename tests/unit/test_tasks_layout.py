@@ -131,6 +131,15 @@ def test_cells_with_several_labels_become_lists():
     assert arrange(data, spec).train["emócie"] == [["a", "b"], [], None]
 
 
+def test_a_column_of_which_something_is_said_is_an_attribute(tmp_path):
+    rows = [f"Príspevok číslo {i};{i / 7:.4f};{i};{i % 2}" for i in range(50)]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["text;miera;id;postoj", *rows]), encoding="utf-8")
+    columns = {"miera": ColumnSpec(kind="regression")}
+    target = load_target(TaskSpec(location=str(path), columns=columns))
+    assert list(target.attributes) == ["miera", "postoj"]
+
+
 def test_a_column_that_is_not_there_and_an_empty_separator():
     data = raw(train={"text": ["t"], "emócie": ["a"]})
     with pytest.raises(TaskError, match="no column 'emocie' in the training rows of posts"):
