@@ -28,8 +28,10 @@ def find_delimiter(text: str) -> str:
 
 def _consistency(text: str, delimiter: str) -> tuple[float, int]:
     widths: list[int] = []
+    # All kinds of line ends count, that of old Macintosh programs too.
+    lines = io.StringIO(text, newline=None)
     try:
-        for row in islice(csv.reader(io.StringIO(text), delimiter=delimiter), _ROWS_LOOKED_AT):
+        for row in islice(csv.reader(lines, delimiter=delimiter), _ROWS_LOOKED_AT):
             widths += [len(row)] if row else []
     except csv.Error:
         # A cell of more than 128 KiB, such as after an unclosed quote: the rows before it count.

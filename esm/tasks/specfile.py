@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from esm.tasks.labels import label_name
 from esm.tasks.spec import ColumnSpec, SplitSpec, TaskSpec
 from esm.tasks.textfile import read_text
 
-SPEC_SUFFIX = ".toml"
 FILE = "file"
 
 _LOCATION = "location"
@@ -58,7 +57,7 @@ def read_spec(path: Path) -> TaskSpec:
     content[_LOCATION] = _place(folder, content.pop(FILE))
     if "test" in content:
         content["test"] = _place(folder, content["test"])
-    for column in _tables(content.get("columns")):
+    for column in _columns(content).values():
         if isinstance(column.get("order"), list):
             # Ratings are written as numbers; classes have names.
             column["order"] = [label_name(item) for item in column["order"]]
@@ -87,9 +86,11 @@ def _load(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _tables(columns: object) -> Sequence[dict[str, Any]]:
-    content = columns.values() if isinstance(columns, dict) else ()
-    return [column for column in content if isinstance(column, dict)]
+def _columns(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the tables of single columns; what is no table is refused with the types."""
+    columns = content.get("columns")
+    named = columns.items() if isinstance(columns, dict) else ()
+    return {name: column for name, column in named if isinstance(column, dict)}
 
 
 def _refuse_unknown(path: Path, content: dict[str, Any]) -> None:
@@ -97,14 +98,14 @@ def _refuse_unknown(path: Path, content: dict[str, Any]) -> None:
     _check_keys(path, "", content, known)
     if isinstance(content.get("split"), dict):
         _check_keys(path, "split", content["split"], list(SplitSpec.model_fields))
-    for column in _tables(content.get("columns")):
-        _check_keys(path, "columns.NAME", column, list(ColumnSpec.model_fields))
+    for name, column in _columns(content).items():
+        _check_keys(path, f"columns.{name}", column, list(ColumnSpec.model_fields))
 
 
 def _check_keys(path: Path, table: str, content: dict[str, Any], known: Sequence[str]) -> None:
     for key in content:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
+            near = [FILE] if key == _LOCATION else difflib.get_close_matches(key, known, n=1)
             raise TaskError(
                 f"{path} has an unknown key {key!r}" + (f" in [{table}]" if table else ""),
                 expected=f"one of {', '.join(known)}",

@@ -29,6 +29,8 @@ def test_the_delimiter_is_found_whatever_the_texts_hold(tmp_path, delimiter):
         ("text\tlabel\njeden|dva;tri, štyri\tx", "\t"),
         ('"a;b;c",d\n"x;y;z",e', ","),
         ("\n\ntext|label\nx|y", "|"),
+        ("text;label\rx;y\rx;y", ";"),
+        ("text;label\r\nx;y\r\nx, z;y", ";"),
         ("", ","),
     ],
 )

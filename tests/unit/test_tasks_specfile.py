@@ -1,5 +1,9 @@
-import pytest
+import json
 
+import pytest
+from typer.testing import CliRunner
+
+from esm.app import app
 from esm.errors import TaskError
 from esm.tasks.read import load_target
 from esm.tasks.spec import ColumnSpec, RareClasses, SplitMethod, SplitSpec, TaskSpec
@@ -81,10 +85,10 @@ def test_an_editor_may_have_put_a_byte_order_mark(tmp_path):
     [
         ("atributes = []", r"unknown key 'atributes'; expected one of file, id, text, .*"
          r"did you mean 'attributes'\?"),
-        ('location = "x"', r"unknown key 'location'"),
+        ('location = "x"', r"unknown key 'location'; .*did you mean 'file'\?"),
         ("xyzzy = 1", r"unknown key 'xyzzy'; .*try: leave it out"),
         ('[split]\ngroups = "a"', r"'groups' in \[split\]; expected one of .*mean 'group'\?"),
-        ("[columns.a]\nkinds = 1", r"'kinds' in \[columns.NAME\]; .*mean 'kind'\?"),
+        ("[columns.a]\nkinds = 1", r"'kinds' in \[columns\.a\]; .*mean 'kind'\?"),
         ('attributes = "a"', "attributes: Input should be a valid tuple"),
         ("[split]\ntest_share = 2", "split.test_share: Input should be less than 1"),
         ('[split]\nmethod = "random"', "split.method: Input should be 'auto', 'stratified'"),
@@ -117,3 +121,19 @@ def test_a_specification_in_place_of_data_says_how_to_read_it(tmp_path):
     path = write(tmp_path, 'file = "a.csv"')
     with pytest.raises(TaskError, match=r"is a \.toml file; .*specfile\.read_spec"):
         load_target(TaskSpec(location=str(path)))
+
+
+def test_a_verb_takes_a_specification_in_place_of_the_data(tmp_path):
+    rows = [f"Príspevok číslo {i};{'áno' if i % 2 else 'nie'};{i % 3}" for i in range(40)]
+    (tmp_path / "p.csv").write_bytes("\n".join(["text;postoj;miera", *rows]).encode("cp1250"))
+    path = write(tmp_path, 'file = "p.csv"\nattributes = ["postoj"]\nlicence = "CC0"')
+
+    def shown(*options):
+        result = CliRunner().invoke(app, ["tasks", "show", str(path), "--json", *options])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    attributes = shown()["attributes"]
+    assert list(attributes) == ["postoj"]
+    assert attributes["postoj"]["metadata"]["license"] == "CC0"
+    assert list(shown("--attribute", "miera,postoj")["attributes"]) == ["miera", "postoj"]
