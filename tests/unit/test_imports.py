@@ -53,6 +53,7 @@ ORDER = [
     "report",
     "tables_classes",
     "tables",
+    "outfile",
     "options",
     "verbs",
     "app",
