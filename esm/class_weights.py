@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.settings import ClassWeights
-from esm.tasks.task import Metric, Problem
+from esm.tasks.task import Metric, Problem, Task
 
 Float64 = npt.NDArray[np.float64]
 
@@ -16,32 +16,31 @@ Float64 = npt.NDArray[np.float64]
 _LARGEST_POSITIVE_WEIGHT = 10.0
 
 
-def weighs_classes(choice: ClassWeights, problem: Problem, metric: Metric) -> bool:
-    """Whether training weighs classes; AUTO does where macro-F1 is the metric."""
-    if problem is Problem.REGRESSION:
+def weighs_classes(choice: ClassWeights, task: Task) -> bool:
+    """Whether training on a task weighs classes; AUTO does where macro-F1 is its metric."""
+    if task.problem is Problem.REGRESSION:
         return False
     return choice is ClassWeights.BALANCED or (
-        choice is ClassWeights.AUTO and metric is Metric.MACRO_F1
+        choice is ClassWeights.AUTO and task.metric is Metric.MACRO_F1
     )
 
 
-def balanced_class_weights(labels: npt.NDArray[Any], num_classes: int) -> Float64:
-    """Return (num_classes,) weights under which all classes that occur weigh the same.
+def balanced_class_weights(labels: npt.NDArray[Any]) -> Float64:
+    """Return weights of the classes up to the last that occurs: all that do weigh the same.
 
     With n rows, c classes that occur and n_k rows of class k: ``n / (c n_k)``, which averages 1
     over the rows. A class that does not occur has weight 1; no loss ever uses it.
 
     Args:
         labels: (n,) class numbers.
-        num_classes: How many classes there are.
 
     Example:
-        >>> balanced_class_weights(np.array([0, 0, 0, 2]), 3).round(3).tolist()
+        >>> balanced_class_weights(np.array([0, 0, 0, 2])).round(3).tolist()
         [0.667, 1.0, 2.0]
     """
-    rows = np.bincount(labels, minlength=num_classes)
+    rows = np.bincount(labels)
     occurs = rows > 0
-    weights = np.ones(num_classes)
+    weights = np.ones(len(rows))
     weights[occurs] = len(labels) / (occurs.sum() * rows[occurs])
     return weights
 

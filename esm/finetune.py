@@ -99,7 +99,7 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
     unseen = sample(unseen, task.problem, _MOST_JUDGED, config.seed)
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
-        train(model, rows, config)
+        train(model, rows, config, weighs=weighs_classes(config.class_weights, task))
     return FineTuned(
         encoder=model.encoder,
         head=model.head_state(),
@@ -125,7 +125,6 @@ class HeadedEncoder(nn.Module):
         super().__init__()
         self.task_id = task.id
         self.problem = task.problem
-        self.metric = task.metric
         self.encoder = encoder.with_model(copy.deepcopy(encoder.model))
         self.backbone = self.encoder.model
         configuration = self.backbone.config
@@ -137,10 +136,9 @@ class HeadedEncoder(nn.Module):
         self.label_scale: Tensor
         self.register_buffer("label_mean", torch.zeros(1))
         self.register_buffer("label_scale", torch.ones(1))
-        # Decides the loss alone: no part of what is kept of a model.
-        self.class_weights: Tensor
-        ones = torch.ones(max(len(task.label_names), 1))
-        self.register_buffer("class_weights", ones, persistent=False)
+        # They decide the loss alone: no part of what is kept of a model.
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", None, persistent=False)
         self.to(encoder.device)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
@@ -159,11 +157,9 @@ class HeadedEncoder(nn.Module):
 
     def weigh_classes(self, labels: npt.NDArray[Any]) -> None:
         """Take class weights from training labels: from here on rare classes count more."""
-        if self.problem is Problem.MULTILABEL:
-            weights = positive_weights(labels)
-        else:
-            weights = balanced_class_weights(labels, len(self.class_weights))
-        self.class_weights.copy_(torch.from_numpy(weights))
+        is_set = self.problem is Problem.MULTILABEL
+        weights = positive_weights(labels) if is_set else balanced_class_weights(labels)
+        self.class_weights = torch.from_numpy(weights).to(self.label_mean)
 
     def targets(self, labels: npt.NDArray[Any]) -> Tensor:
         """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
@@ -231,10 +227,14 @@ def _autocast(encoder: Encoder) -> torch.autocast:
 # ---------------------------------------------------------------------------------- training
 
 
-def train(model: HeadedEncoder, examples: Examples, config: FineTuneConfig) -> None:
+def train(
+    model: HeadedEncoder, examples: Examples, config: FineTuneConfig, *, weighs: bool = False
+) -> None:
     """Train, in place, whichever of the model's parameters require a gradient.
 
-    All examples given are used. Global random states are restored afterwards.
+    All examples given are used, rare classes with more weight where ``weighs`` says so (what the
+    settings choose for a task: :func:`~esm.class_weights.weighs_classes`). Global random states
+    are restored afterwards.
 
     Cost: about three forward passes per example and epoch.
 
@@ -242,7 +242,7 @@ def train(model: HeadedEncoder, examples: Examples, config: FineTuneConfig) -> N
         FitError: The loss or a weight stopped being a finite number.
     """
     model.standardise(examples.labels)
-    if weighs_classes(config.class_weights, model.problem, model.metric):
+    if weighs:
         model.weigh_classes(examples.labels)
     encodings = model.encoder.tokenize(examples.texts, examples.pairs)
     batches = LengthGroupedBatches(

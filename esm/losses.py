@@ -12,7 +12,7 @@ def training_loss(
     problem: Problem,
     outputs: Tensor,
     targets: Tensor,
-    class_weights: Tensor,
+    class_weights: Tensor | None,
     mean: Tensor,
     scale: Tensor,
 ) -> Tensor:
@@ -26,7 +26,7 @@ def training_loss(
         outputs: (b, c) logits, or (b, 1) standardised amounts or ranks.
         targets: (b,) int64 classes or ranks, (b,) amounts, or (b, c) zeros and ones.
         class_weights: (c,) weights of the classes, of a multi-label task those of a label's
-            presence against its absence; not used for regression.
+            presence against its absence; None weighs all rows the same.
         mean: (1,), mean of the training amounts or ranks.
         scale: (1,), their standard deviation.
     """
@@ -36,5 +36,4 @@ def training_loss(
         losses = cross_entropy(outputs, targets, reduction="none")
     else:
         losses = (outputs[:, 0] - (targets - mean) / scale).square()
-    weighted = losses if problem is Problem.REGRESSION else class_weights[targets] * losses
-    return weighted.mean()
+    return (losses if class_weights is None else class_weights[targets] * losses).mean()

@@ -85,7 +85,7 @@ class Features:
         features = encoder.embed(rows.texts, rows.pairs).last.astype(np.float64)
         mean, scale = features.mean(axis=0), features.std(axis=0)
         scale[scale == 0] = 1.0
-        balanced = weighs_classes(config.class_weights, task.problem, task.metric)
+        balanced = weighs_classes(config.class_weights, task)
         weight, bias = _fit(task, (features - mean) / scale, rows.labels, seed, balanced=balanced)
         weight = weight / scale[:, None]
         trained = weight.size + bias.size

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esm.class_weights import weighs_classes
 from esm.encoder import Encoder, EncoderConfig
 from esm.errors import FitError
 from esm.finetune import HeadedEncoder, LengthGroupedBatches, _arguments, fine_tune, train
@@ -36,7 +37,8 @@ def same(first, second):
 def trained(encoder, task, config, rows=None):
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
-        train(model, task.train if rows is None else rows, config)
+        weighs = weighs_classes(config.class_weights, task)
+        train(model, task.train if rows is None else rows, config, weighs=weighs)
     return model
 
 
@@ -190,7 +192,7 @@ def test_weights_of_classes_are_no_part_of_a_model(tiny_encoder):
     model = HeadedEncoder(tiny_encoder, toy_task())
     before = set(model.state_dict())
     model.weigh_classes(np.array([0, 0, 0, 1]))
-    assert model.class_weights.tolist() == pytest.approx([2 / 3, 2, 1])
+    assert model.class_weights.tolist() == pytest.approx([2 / 3, 2])
     assert set(model.state_dict()) == before
     assert not any("class_weights" in name for name in before)
 
