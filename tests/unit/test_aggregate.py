@@ -15,9 +15,7 @@ def attribute(gains: dict[str, float]) -> AttributeRanking:
     """A ranking by gain."""
     order = sorted(gains, key=lambda source: -gains[source])
     found = ranked(order)
-    lines = tuple(
-        line.model_copy(update={"gain": gains[line.source]}) for line in found.ranking
-    )
+    lines = tuple(line.model_copy(update={"gain": gains[line.source]}) for line in found.ranking)
     return found.model_copy(update={"ranking": lines})
 
 
