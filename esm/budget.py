@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esm.errors import SettingError, ValidationError
@@ -138,6 +139,30 @@ def leave_out(plan: Plan, omitted: Sequence[Unit], costs: Costs, reason: str) ->
         num_test={name: n for name, n in plan.num_test.items() if name in attributes},
         left_out=(*plan.left_out, *named),
     )
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Says when the time is over, and what is then left out.
+
+    Attributes:
+        started: When it began to run, by ``time.monotonic``.
+        budget: Seconds; None for as long as it takes.
+        costs: What runs cost.
+    """
+
+    started: float
+    budget: float | None
+    costs: Costs
+
+    def is_over(self) -> bool:
+        """Whether no further arm may begin."""
+        return self.budget is not None and time.monotonic() - self.started >= self.budget
+
+    def rest(self, plan: Plan, waiting: Sequence[Unit]) -> Plan:
+        """Return the plan without the arms that wait, which it names."""
+        reason = f"the budget of {spelled(self.budget or 0)} was used up before"
+        return leave_out(plan, waiting, self.costs, reason)
 
 
 def _units(plan: Plan) -> tuple[list[Unit], list[Unit]]:

@@ -11,13 +11,12 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.base import base_config, load_base
-from esm.budget import Unit, arms, fit_plan, leave_out, spelled
+from esm.budget import Clock, Unit, arms, fit_plan, spelled
 from esm.errors import (
     EncoderError,
     EsmError,
@@ -113,13 +112,15 @@ def validate_ranking(
         costs = Costs(plan, pool, out)
         if budget is not None:
             plan = fit_plan(plan, costs, budget)
+            if plan.left_out:
+                note(f"{len(plan.left_out)} arms do not fit into the budget of {spelled(budget)}")
         book = _Book(plan, ranking, ledger, out)
         if book.pending:
             base = load_base(pool, device)
             strategy(config.strategy).check(base.model.config)
             vocabulary = getattr(base.model.config, "vocab_size", None)
             check_disk(costs.estimate(plan.runs, vocabulary=vocabulary), out)
-            clock = _Clock(started, budget, costs)
+            clock = Clock(started, budget, costs)
             tuned = TunedModels(pool, base, models)
             _run_all(book, target, tuned, config, clock, strict=strict)
         result = book.close()
@@ -128,29 +129,12 @@ def validate_ranking(
     return result
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """When the time is over, and what is then left out."""
-
-    started: float
-    budget: float | None
-    costs: Costs
-
-    def is_over(self) -> bool:
-        return self.budget is not None and time.monotonic() - self.started >= self.budget
-
-    def rest(self, plan: Plan, waiting: Sequence[Unit]) -> Plan:
-        """Return the plan without the arms that wait."""
-        reason = f"the budget of {spelled(self.budget or 0)} was used up before"
-        return leave_out(plan, waiting, self.costs, reason)
-
-
 def _run_all(
     book: _Book,
     target: Target,
     tuned: TunedModels,
     config: ValidationConfig,
-    clock: _Clock,
+    clock: Clock,
     *,
     strict: bool,
 ) -> None:
@@ -257,7 +241,7 @@ class _Book:
         self._note(f"{run.attribute} after {run.source}, seed {run.key.seed} failed: {error}")
         self._save()
 
-    def stop(self, clock: _Clock, waiting: Sequence[Unit]) -> None:
+    def stop(self, clock: Clock, waiting: Sequence[Unit]) -> None:
         """Leave out the arms that wait, for want of time.
 
         Raises:

@@ -412,8 +412,8 @@ def test_no_arm_is_begun_when_the_time_is_over(world, tmp_path, slow_clock):
 
 
 def test_a_budget_that_is_over_before_the_first_run_is_an_error(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(esm.validate._Clock, "is_over", lambda clock: True)
-    with pytest.raises(ValidationError, match="budget of 1h was used up before the first run; .*"):
+    monkeypatch.setattr(esm.validate.Clock, "is_over", lambda clock: True)
+    with pytest.raises(ValidationError, match="budget of 1h was used up before the first run"):
         validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu", budget=3600.0)
 
 
