@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from esm.ranking import AggregatedSource, AttributeRanking, RankedSource
 
 
-def aggregate(attributes: Mapping[str, AttributeRanking]) -> tuple[AggregatedSource, ...]:
+def aggregate_rankings(attributes: Mapping[str, AttributeRanking]) -> tuple[AggregatedSource, ...]:
     """Order the sources by their mean rank over the attributes.
 
     Ranks are averaged, not scores: the scores of two attributes have different scales, so one

@@ -97,7 +97,7 @@ class AttributeRanking(Record):
 
 
 class AggregatedSource(Record):
-    """One line of the ranking over all attributes; see :func:`esm.aggregate.aggregate`.
+    """One line of the ranking over all attributes; see :func:`esm.aggregate.aggregate_rankings`.
 
     Attributes:
         rank: 1 is best.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from esm.aggregate import aggregate
+from esm.aggregate import aggregate_rankings
 from esm.ranking import AttributeRanking
 from tests.small_world import ranked
 
@@ -20,7 +20,7 @@ def attribute(gains: dict[str, float]) -> AttributeRanking:
 
 
 def test_sources_are_ordered_by_their_mean_rank():
-    found = aggregate(
+    found = aggregate_rankings(
         {
             "harmful": attribute({"a": 0.9, "b": 0.2, "c": 0.1}),
             "topic": attribute({"b": 0.04, "c": 0.03, "a": 0.02}),
@@ -40,13 +40,13 @@ def test_sources_are_ordered_by_their_mean_rank():
 def test_equal_mean_ranks_go_by_mean_gain_then_by_id():
     one = attribute({"a": 0.3, "b": 0.2, "d": 0.1, "c": 0.0})
     other = attribute({"b": 0.5, "a": 0.1, "c": 0.0, "d": -0.1})
-    found = aggregate({"one": one, "other": other})
+    found = aggregate_rankings({"one": one, "other": other})
     # a and b: mean rank 1.5, mean gains 0.2 and 0.35; c and d: 3.5, gains 0 and 0.
     assert [line.source for line in found] == ["b", "a", "c", "d"]
 
 
 def test_a_source_that_is_missing_gets_the_last_place_and_is_marked():
-    found = aggregate(
+    found = aggregate_rankings(
         {
             "harmful": attribute({"a": 0.2, "b": 0.1, "c": 0.05}),
             "topic": attribute({"b": 0.2, "c": 0.1}),
@@ -65,7 +65,7 @@ def test_against_scipy_ranks():
     rng = np.random.default_rng(0)
     sources = [f"s{i}" for i in range(12)]
     gains = rng.normal(size=(5, 12))
-    found = aggregate(
+    found = aggregate_rankings(
         {
             str(i): attribute(dict(zip(sources, row.tolist(), strict=True)))
             for i, row in enumerate(gains)
@@ -77,5 +77,5 @@ def test_against_scipy_ranks():
 
 
 def test_one_attribute_is_its_own_aggregate():
-    found = aggregate({"topic": ranked(["c", "a", "b"])})
+    found = aggregate_rankings({"topic": ranked(["c", "a", "b"])})
     assert [line.source for line in found] == ["c", "a", "b"]

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from esm.aggregate import aggregate
+from esm.aggregate import aggregate_rankings
 from esm.errors import StorageError, ValidationError
 from esm.ledger import RunKey, RunRow
 from esm.outcome import RESULT_NAME, Validation, summarise
@@ -231,7 +231,7 @@ def test_rank_and_regret_are_those_of_the_aggregate_where_it_chose_the_picks():
     ranking = RANKING.model_copy(
         update={
             "attributes": attributes,
-            "aggregate": aggregate(attributes | {"more": ranked(["b", "c", "a"])}),
+            "aggregate": aggregate_rankings(attributes | {"more": ranked(["b", "c", "a"])}),
         }
     )
     plan, rows = plan_and_rows({"none": [0.4], "a": [0.8], "b": [0.6], "c": [0.5]})

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from esm.aggregate import aggregate
+from esm.aggregate import aggregate_rankings
 from esm.errors import EsmError, PoolError, TaskError, ValidationError
 from esm.plan import Arm, ValidationConfig, plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
@@ -222,7 +222,7 @@ def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
 def over_all(world, **orders):
     """The world's ranking with these orders, aggregated."""
     attributes = {name: ranked(order) for name, order in orders.items()}
-    update = {"attributes": attributes, "aggregate": aggregate(attributes)}
+    update = {"attributes": attributes, "aggregate": aggregate_rankings(attributes)}
     return world.ranking.model_copy(update=update)
 
 

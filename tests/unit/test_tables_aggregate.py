@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from esm.aggregate import aggregate
+from esm.aggregate import aggregate_rankings
 from esm.evaluate import ranking_table
 from esm.report import plain
 from esm.tables import ranking_tables
@@ -10,7 +10,7 @@ from tests.unit.test_tables import ranking
 
 ATTRIBUTES = {"harmful": ranked(["a", "b", "c"]), "topic": ranked(["b", "c"])}
 AGGREGATED = ranking().model_copy(
-    update={"attributes": ATTRIBUTES, "aggregate": aggregate(ATTRIBUTES)}
+    update={"attributes": ATTRIBUTES, "aggregate": aggregate_rankings(ATTRIBUTES)}
 )
 
 
