@@ -21,7 +21,9 @@ def sections():
 
 def help_of(name):
     arguments = [*name.split()[1:], "--help"]
-    return CliRunner().invoke(app, arguments, env={"COLUMNS": "300", "TERMINAL_WIDTH": "300"}).stdout
+    return (
+        CliRunner().invoke(app, arguments, env={"COLUMNS": "300", "TERMINAL_WIDTH": "300"}).stdout
+    )
 
 
 def test_the_page_is_up_to_date():
@@ -50,8 +52,9 @@ def test_every_option_of_the_help_is_on_the_page_with_the_same_words(sections, n
 
 def test_required_options_and_defaults_are_marked(sections):
     assert "| `--out DIR` | Folder of the run. Required. |" in sections["esm validate"]
-    assert "| `--top N` | Best-ranked sources to train with. Default: `3`. |" in (
-        sections["esm validate"]
+    assert (
+        "| `--top N` | Best-ranked sources to train with. Default: `3`. |"
+        in (sections["esm validate"])
     )
     assert "esm rank TARGET --pool DIR [options]" in sections["esm rank"]
     assert "--cache / --no-cache" in sections["esm rank"]
