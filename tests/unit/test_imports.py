@@ -53,6 +53,7 @@ ORDER = [
     "tables_aggregate",
     "tables_plan",
     "tables",
+    "outfile",
     "options",
     "verbs",
     "app",
