@@ -72,7 +72,7 @@ def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:
     )
 
 
-def left_out_notes(attribute: Mapping[str, Any]) -> list[str]:
+def row_notes(attribute: Mapping[str, Any]) -> list[str]:
     """Say, of an attribute's description, which rows and rare classes it does without."""
     notes = [f"{count} rows left out: {reason}" for reason, count in attribute["dropped"].items()]
     return notes + [
