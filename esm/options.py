@@ -135,10 +135,14 @@ class ReadingOptions:
         return [self.spec(place, identifier=identifier) for place in places]
 
     def spec(self, location: str, *, identifier: str | None = None) -> TaskSpec:
-        """Return the specification of one location; paths become absolute."""
+        """Return the specification of one location; paths become absolute.
+
+        What a registry entry says (``registry:NAME``) is overridden by what was given.
+        """
+        from esm.registry import PREFIX, find
         from esm.tasks.spec import SplitSpec, TaskSpec
 
-        return TaskSpec(
+        given = TaskSpec(
             location=absolute(location),
             id=identifier,
             text=self.text,
@@ -152,6 +156,17 @@ class ReadingOptions:
             train_split=self.train_split,
             test_split=self.test_split,
             split=SplitSpec(seed=self.split_seed),
+        )
+        if not location.startswith(PREFIX):
+            return given
+        chosen = {name: getattr(given, name) for name in type(given).model_fields}
+        default = TaskSpec(location=given.location)
+        return (
+            find(location)
+            .spec()
+            .model_copy(
+                update={k: value for k, value in chosen.items() if value != getattr(default, k)}
+            )
         )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esm.licences import marked
 from esm.measures import NO_TRANSFER
-from esm.report import MISSING, Table, duration, number, size
+from esm.report import MISSING, Table, duration, noted, number, size
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
 _SECOND_METRICS = frozenset({"accuracy", "mae"})
-_NAMES = frozenset({"source", "target", "arm"})
+_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
 
 
 # --------------------------------------------------------------------------------------- ranking
@@ -37,7 +38,7 @@ def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
     tables = [
         _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
     ]
-    return [*tables, *_unusable(ranking.unusable)]
+    return [*tables, *_unusable(ranking.unusable), *noted(ranking.warnings)]
 
 
 def _unusable(reasons: Mapping[str, str]) -> list[Table]:
@@ -61,7 +62,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
         notes += _truth_notes(ranking.truth, target)
     return Table(
         title=target,
-        columns=("rank", "source", "score", "predicted gain", "map R²", "source rows"),
+        columns=("rank", "source", "score", "predicted gain", "map R²", "source rows", "licence"),
         rows=[
             (
                 str(line.rank),
@@ -70,6 +71,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
                 number(line.gain, 4, sign=True),
                 number(line.r2, 2),
                 str(line.size),
+                marked(line.licence),
             )
             for line in shown
         ],
@@ -125,6 +127,7 @@ def pool_tables(
         (
             entry.id,
             entry.record.metadata.language or MISSING,
+            marked(entry.record.metadata.license),
             str(entry.record.num_used),
             f"{entry.record.metric} {number(entry.record.quality.get(entry.record.metric))}",
             form,
@@ -140,6 +143,7 @@ def pool_tables(
     columns = (
         "source",
         "language",
+        "licence",
         "rows",
         "held-out quality",
         "map",
@@ -155,9 +159,8 @@ def pool_tables(
         f" {pool.manifest.lift.width}",
         "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
     ]
-    left = frozenset({"source", "language", "held-out quality", "map"})
     title = f"{pool.folder}: {len(entries)} sources"
-    return [Table(title, columns, rows, [*notes, *skipped_notes(skipped)], left)]
+    return [Table(title, columns, rows, [*notes, *skipped_notes(skipped)], _NAMES)]
 
 
 # ------------------------------------------------------------------------------------ evaluation
@@ -344,7 +347,7 @@ def task_list(
         for attribute in described["attributes"].values()
     ]
     columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "licence")
-    left = frozenset({"task", "problem", "metric", "language", "licence"})
+    left = _NAMES | {"task", "problem", "metric"}
     unusable = {
         f"{described['id']}/{name}": reason
         for described in found
