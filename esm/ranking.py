@@ -142,7 +142,7 @@ class Ranking(Record):
     def records(self) -> list[dict[str, Any]]:
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores."""
         return [
-            {"target": attribute_id(self.target, name), **line.model_dump()}
+            {"target": attribute_id(self.target, name), **line.model_dump(mode="json")}
             for name, ranked in self.attributes.items()
             for line in ranked.ranking
         ]

@@ -43,11 +43,7 @@ def read_hub(spec: TaskSpec) -> RawData:
     }
     identifier = spec.location if spec.config is None else f"{spec.location}/{spec.config}"
     _check_registered(spec, splits[SplitName.TRAIN])
-    metadata = TaskMetadata(
-        language=spec.language or "",
-        license=spec.licence or "",
-        origin=f"https://huggingface.co/datasets/{spec.location}",
-    )
+    metadata = TaskMetadata(origin=f"https://huggingface.co/datasets/{spec.location}")
     return RawData(id=to_id(identifier), splits=splits, known=known, metadata=metadata)
 
 

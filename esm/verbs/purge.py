@@ -25,7 +25,7 @@ def purge(
         ),
     ] = False,
 ) -> None:
-    """Remove this tool's caches of embeddings; never pools, runs or data.
+    """Remove cached embeddings (never pools, runs or data).
 
     Splits that could not be stored beside their data lie in the cache folder too; they stay unless
     asked for, because test rows of earlier runs would become training rows.

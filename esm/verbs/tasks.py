@@ -18,7 +18,8 @@ app = typer.Typer(help="What the data are.", no_args_is_help=True)
 @grouped
 def list_tasks(
     locations: Annotated[
-        list[str] | None, typer.Argument(help="Task folders, folders of them, files or Hub ids.")
+        list[str] | None,
+        typer.Argument(help="Task folders, folders of them, files, Hub ids or registry:NAME."),
     ] = None,
     *,
     reading: ReadingOptions,

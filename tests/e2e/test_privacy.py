@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from esm.app import app
+from esm.runtime import show_progress
 from tests.toy_folders import WORDS, label_of, texts
 
 pytestmark = pytest.mark.slow
 
 CANARY = "zxqvkanarik"
 FINE_TUNING = ["--epochs", "1", "--learning-rate", "1e-3", "--anchors-per-task", "20"]
+VALIDATION = ["--top", "1", "--seeds", "1", "--strategy", "features"]
 MAPS = ["--lift-width", "24", "--rank", "4", "--max-length", "32"]
 
 
@@ -25,7 +26,7 @@ def write_table(path: Path, word: str, seed: int) -> Path:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["text", "label"])
-        for row, text in enumerate(texts(60, seed)):
+        for row, text in enumerate(texts(40, seed)):
             label = row % 2 if row < 2 else label_of(text, word)
             writer.writerow([f"{text} {CANARY} {WORDS[row % 7]}", ("no", "yes")[label]])
     return path
@@ -33,36 +34,30 @@ def write_table(path: Path, word: str, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tiny_bert, tmp_path_factory):
-    """Everything that train, rank, validate, show and tasks made and printed, in fresh folders."""
+    """Everything that tasks, train, rank, validate and show made and printed, in fresh folders."""
     home = tmp_path_factory.mktemp("privacy")
     data = home / "data"
     data.mkdir()
     sources = [write_table(data / f"{word}.csv", word, i) for i, word in enumerate(("cat", "dog"))]
     target = write_table(data / "posts.csv", "sun", 7)
-    environment = os.environ | {
-        "ESM_CACHE": str(home / "cache"),
-        "HF_HOME": str(home / "hf"),
-        "TMPDIR": str(home),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
     pool, ranking, run = home / "pool", home / "ranking.json", home / "run"
+    base = ["--base", tiny_bert, "--keep-models"]
     printed = ""
-    for verb in (
-        ["tasks", "show", target],
-        ["train", *sources, "--pool", pool, "--base", tiny_bert, *FINE_TUNING, *MAPS],
-        ["rank", target, "--pool", pool, "--out", ranking],
-        ["validate", ranking, "--top", "1", "--strategy", "features", "--out", run],
-        ["validate", ranking, "--dry-run", "--out", home / "other"],
-        ["show", run],
-        ["rank", target, "--pool", pool, "--text", "label"],  # an error about this file
-    ):
-        command = [sys.executable, "-m", "esm", *map(str, verb)]
-        result = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=environment, cwd=home
-        )
-        assert (result.returncode == 0) is ("--text" not in verb), result.stderr
-        assert "Traceback" not in result.stderr
-        printed += result.stdout + result.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ESM_CACHE", str(home / "cache"))
+        patch.setenv("TMPDIR", str(home))
+        for verb, code in (
+            (["tasks", "show", target], 0),
+            (["train", *sources, "--pool", pool, *base, *FINE_TUNING, *MAPS], 0),
+            (["rank", target, "--pool", pool, "--out", ranking], 0),
+            (["validate", ranking, *VALIDATION, "--out", run], 0),
+            (["show", run], 0),
+            (["rank", target, "--pool", pool, "--text", "label"], 1),  # an error about this file
+        ):
+            result = CliRunner().invoke(app, [*map(str, verb)])
+            assert result.exit_code == code, result.output
+            printed += result.output
+    show_progress(False)
     return home, data, printed
 
 

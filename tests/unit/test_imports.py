@@ -55,6 +55,7 @@ ORDER = [
     "report",
     "tables_data",
     "tables",
+    "outfile",
     "options",
     "verbs",
     "app",
