@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from pathlib import Path
 import datasets
 import pytest
 from datasets import Dataset, DatasetDict
+from typer.testing import CliRunner
 
+from esm.app import app
 from esm.errors import TaskError
 from esm.licences import Terms
 from esm.options import ReadingOptions
@@ -110,3 +113,19 @@ def test_the_registry_and_the_launcher_are_in_the_wheel(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"esm/data/registry.toml", "esm/py.typed", "esm/app.py", "esm_transfer.py"} <= names
     assert not any(name.startswith("esm/data/") and name.endswith(".csv") for name in names)
+
+
+def test_the_registry_is_listed_with_where_each_entry_was_checked():
+    result = CliRunner().invoke(app, ["--quiet", "tasks", "ls", "--registry", "--json"])
+    listed = {entry["name"]: entry for entry in json.loads(result.stdout)}
+    assert set(listed) == {entry.name for entry in registry()}
+    assert listed["slovak-films"]["terms"] == "non-commercial"
+    assert listed["slovak-films"]["checked"].startswith("https://")
+    table = CliRunner().invoke(app, ["--quiet", "tasks", "ls", "--registry"]).stdout
+    assert "CC BY-NC-SA 4.0 (non-commercial)" in table
+
+
+def test_to_list_nothing_is_an_error_that_names_the_registry():
+    result = CliRunner().invoke(app, ["tasks", "ls"])
+    assert result.exit_code == 2
+    assert "--registry" in result.output
