@@ -36,8 +36,11 @@ class EncoderConfig(Record):
         model: ``"offline"`` for the packaged encoder (all-MiniLM-L6-v2), a folder, or a Hub id.
         revision: Hub revision; a commit hash pins the weights.
         pooling: None takes what the model declares, else the default of its architecture.
-        max_length: Tokens kept of a text or text pair, special tokens included; cut further where
-            the model takes fewer.
+        max_length: Most tokens of one input of the model, special tokens included; fewer where the
+            model takes fewer.
+        max_chunks: A longer text is read in overlapping windows, at most so many; 1 keeps its
+            beginning alone. Costs a forward pass per window, in training too.
+        stride: Tokens that neighbouring windows share; half a window at most.
         precision: Number format of the forward pass; weights and embeddings stay float32.
     """
 
@@ -45,6 +48,8 @@ class EncoderConfig(Record):
     revision: str | None = None
     pooling: Pooling | None = None
     max_length: int = Field(default=256, ge=8)
+    max_chunks: int = Field(default=1, ge=1)
+    stride: int = Field(default=32, ge=0)
     precision: Precision = Precision.FLOAT32
 
 
@@ -55,7 +60,9 @@ class BaseIdentity(Record):
         model: As the user named it; two names of the same weights are the same encoder.
         weights: SHA-256 over names, shapes and bytes of the weights.
         pooling: How tokens become one vector.
-        max_length: Tokens kept of a text.
+        max_length: Most tokens of one input of the model.
+        max_chunks: Most windows in which a longer text is read.
+        stride: Tokens that neighbouring windows share.
         precision: Number format of the forward pass.
         width: d, the embedding width.
         num_layers: Layers of the encoder.
@@ -65,6 +72,8 @@ class BaseIdentity(Record):
     weights: str
     pooling: Pooling
     max_length: int
+    max_chunks: int = 1
+    stride: int = 32
     precision: Precision
     width: int
     num_layers: int

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "esm"
 ORDER = [
     "errors",
     "runtime",
+    "memory",
     "storage",
     "records",
     "tasks",
@@ -20,6 +21,8 @@ ORDER = [
     "settings",
     "pooling",
     "backbone",
+    "chunks",
+    "tokens",
     "encoder",
     "embeddings",
     "anchors",
