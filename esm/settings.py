@@ -92,6 +92,9 @@ class FineTuneConfig(Record):
         learning_rate: Highest learning rate, reached after the warm-up.
         warmup_fraction: Share of the steps during which the learning rate rises from 0.
         weight_decay: Decoupled weight decay; biases and layer norms have none.
+        bf16: Compute the passes of the training in bfloat16 on GPUs that have it; weights,
+            gradients and loss stay float32, and embeddings and predictions keep the encoder's own
+            precision. Without such a GPU all is float32.
         max_examples: How many training examples of a source task to use at most.
         seed: Seed of the sample, the head, the order of the examples and the dropout.
     """
@@ -101,6 +104,7 @@ class FineTuneConfig(Record):
     learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    bf16: bool = True
     max_examples: int = Field(default=2000, ge=1)
     seed: int = Field(default=0, ge=0)
 
@@ -141,12 +145,14 @@ class TransferConfig(Record):
         batch_size: Examples per step.
         learning_rate: Highest learning rate.
         adapter_size: Width of the bottlenecks, for ``houlsby``.
+        bf16: See :class:`FineTuneConfig`.
     """
 
     num_epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     adapter_size: int = Field(default=64, ge=1)
+    bf16: bool = True
 
     def settings(self, default: FineTuneConfig, seed: int) -> FineTuneConfig:
         """Return a strategy's default with what is set here, and the seed, put in."""

@@ -76,10 +76,8 @@ class TextReader:
             the embedding of each text.
         """
         batch = self.pad([chunk for text in texts for chunk in text.chunks], device)
-        if any(len(text.chunks) > 1 for text in texts):
-            batch[SHARES] = torch.block_diag(
-                *(torch.tensor(text.weights, dtype=torch.float32) for text in texts)
-            ).to(device)
+        if len(batch["input_ids"]) > len(texts):
+            batch[SHARES] = _shares(texts).to(device)
         return batch
 
     def pad(
@@ -175,6 +173,16 @@ class TextReader:
 def _valid(text: str) -> str:
     """Replace lone surrogates, which tokenizers refuse, by question marks."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _shares(texts: Sequence[Tokens]) -> Tensor:
+    shares = torch.zeros(len(texts), sum(len(text.chunks) for text in texts))
+    start = 0
+    for row, text in enumerate(texts):
+        stop = start + len(text.chunks)
+        shares[row, start:stop] = torch.tensor(text.weights)
+        start = stop
+    return shares
 
 
 def _content(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:

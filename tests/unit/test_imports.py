@@ -31,6 +31,7 @@ ORDER = [
     "moments",
     "scorers",
     "adapters",
+    "training",
     "finetune",
     "transfer",
     "pool",
