@@ -192,7 +192,7 @@ def plan_validation(
     entries, skipped = _entries(ranked, pool, strict=strict)
     runs: list[Run] = []
     for name in names:
-        plain = _plain_key(target, name, pool, config)
+        plain = _plain_key(target, name, ranking, pool, config)
         for arm, source in _arms(name, ranking.attributes[name], entries, config):
             runs += [Run(arm, key) for key in _keys(plain, entries.get(source), config)]
     tasks = {name: target.attributes[name] for name in names}
@@ -282,13 +282,16 @@ def _arms(
     return [(arm, source) for arm, source in arms if arm is Arm.NONE or source in entries]
 
 
-def _plain_key(target: Target, name: str, pool: Pool, config: ValidationConfig) -> RunKey:
+def _plain_key(
+    target: Target, name: str, ranking: Ranking, pool: Pool, config: ValidationConfig
+) -> RunKey:
     """Return the key of an attribute's first run without transfer."""
     return RunKey(
         target=target.id,
         attribute=name,
         target_hash=target.attributes[name].content_hash(),
         base=pool.manifest.base.content_hash(),
+        max_chunks=ranking.config.max_chunks or pool.manifest.base.max_chunks,
         source=NO_TRANSFER,
         source_hash=None,
         source_seed=None,

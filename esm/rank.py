@@ -64,7 +64,7 @@ def rank_sources(
     target = load_target(spec)
     entries, skipped = pool.entries(strict=config.strict)
     maps, unreadable = _load_maps(entries, config)
-    encoder = load_base(pool, device, model=base)
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     texts = _TargetTexts.embed(
         target, config, encoder, EmbeddingCache.default() if cache is None else cache, pool
     )
@@ -154,8 +154,8 @@ class _TargetTexts:
         )
         if embeddings.cut:
             note(
-                f"{embeddings.cut} of {len(place)} texts are longer than"
-                f" {encoder.max_length} tokens; only their beginning is read"
+                f"{embeddings.cut} of {len(place)} texts are longer than {encoder.identity.reading};"
+                " only their beginning is read (--max-chunks N reads more)"
             )
         lifted = None if embeddings.wide is None else pool.lift().transform(embeddings.wide)
         return cls(examples, positions, embeddings, lifted)

@@ -37,6 +37,8 @@ class RankConfig(Record):
             that each text is embedded once; where there are fewer, all.
         form: Which maps to score.
         balance: Class balance of the score.
+        max_chunks: Most windows in which a long text of the target is read, here and in a
+            validation; None for the pool's number.
         seed: Seed of the sample.
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
             leaving it out.
@@ -45,6 +47,7 @@ class RankConfig(Record):
     max_examples: int = Field(default=1000, ge=2)
     form: MapForm = MapForm.ANCHORED
     balance: Balance = Balance.AUTO
+    max_chunks: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     strict: bool = False
 
@@ -107,7 +110,7 @@ class Ranking(Record):
         config: Settings.
         attributes: One ranking per attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
-        cut: Texts longer than the encoder's maximum, of which only the beginning was read.
+        cut: Texts that were not read to their end, being longer than the encoder takes.
         seconds: Wall-clock seconds, model load included.
         truth: Evaluation against measured results, where they were given.
     """

@@ -78,6 +78,12 @@ class BaseIdentity(Record):
     width: int
     num_layers: int
 
+    @property
+    def reading(self) -> str:
+        """How much of a text is read, in words."""
+        chunks = "" if self.max_chunks == 1 else f"{self.max_chunks} chunks of "
+        return f"{chunks}{self.max_length} tokens"
+
     def content_hash(self) -> str:
         """Return a hash of everything but the name."""
         return content_hash(self.model_dump(mode="json", exclude={"model"}))

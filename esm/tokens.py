@@ -33,11 +33,6 @@ class TextReader:
     max_chunks: int = 1
     stride: int = 32
 
-    def __str__(self) -> str:
-        """Say how much of a text is read."""
-        chunks = "" if self.max_chunks == 1 else f"{self.max_chunks} chunks of "
-        return f"{chunks}{self.max_length} tokens"
-
     def read(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
         """Return the tokens of each text, or text pair.
 
