@@ -153,8 +153,9 @@ class _TargetTexts:
             wide=wide,
         )
         if embeddings.cut:
+            reading = encoder.identity.reading
             note(
-                f"{embeddings.cut} of {len(place)} texts are longer than {encoder.identity.reading};"
+                f"{embeddings.cut} of {len(place)} texts are longer than {reading};"
                 " only their beginning is read (--max-chunks N reads more)"
             )
         lifted = None if embeddings.wide is None else pool.lift().transform(embeddings.wide)
