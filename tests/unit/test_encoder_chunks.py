@@ -10,6 +10,7 @@ from transformers import AutoModel, AutoTokenizer
 from esm.embeddings import EmbeddingCache
 from esm.encoder import Encoder
 from esm.settings import EncoderConfig, Pooling
+from esm.verbs.train import EncoderOptions
 from tests.tiny_models import save_tiny
 
 WORDS = ("the", "film", "was", "really", "very", "good", "and", "food", "not", "bad", "people")
@@ -158,3 +159,9 @@ def test_chunks_are_part_of_the_identity_and_of_the_caches_key(folders, tmp_path
     assert np.abs(cut.last - whole.last).max() > 1e-2
     assert (cut.cut, whole.cut) == (3, 2)
     np.testing.assert_array_equal(cache.embed(chunked, TEXTS).last, whole.last)
+
+
+def test_the_command_line_asks_for_chunks():
+    config = EncoderOptions(max_length=64, max_chunks=4, stride=8).config()
+    assert (config.max_length, config.max_chunks, config.stride) == (64, 4, 8)
+    assert EncoderOptions(max_chunks=1).config().model_dump(exclude_unset=True) == {"max_chunks": 1}

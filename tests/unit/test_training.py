@@ -16,9 +16,10 @@ from esm.encoder import Encoder
 from esm.errors import FitError
 from esm.finetune import HeadedEncoder, fine_tune
 from esm.runtime import has_bfloat16, seeded, show_progress
-from esm.settings import EncoderConfig, FineTuneConfig
+from esm.settings import EncoderConfig, FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 from esm.training import Training, _arguments, _Collator, _parts, _Trainer
+from esm.verbs.train import FineTuneOptions
 from tests.toy_tasks import toy_task
 
 ONE_EPOCH = FineTuneConfig(num_epochs=1, batch_size=8, learning_rate=1e-3)
@@ -160,6 +161,7 @@ def run_out_of_memory(monkeypatch, model, most, after=0):
     return passes
 
 
+@pytest.mark.slow
 def test_training_begins_again_smaller_when_memory_runs_out(
     tiny_encoder, monkeypatch, shown, capsys
 ):
@@ -178,6 +180,7 @@ def test_training_begins_again_smaller_when_memory_runs_out(
     assert line == f"out of memory: training on {task.id} again, 2 texts at a time"
 
 
+@pytest.mark.slow
 def test_one_text_that_does_not_fit_is_an_error_with_advice(tiny_encoder, monkeypatch):
     task = toy_task(num_train=8)
     model = headed(tiny_encoder, task)
@@ -245,6 +248,13 @@ def test_training_is_in_bfloat16_where_the_device_has_it(
     monkeypatch.setattr("esm.training.has_bfloat16", lambda device: has_it)
     config = FineTuneConfig(bf16=wanted)
     assert _arguments(tiny_encoder, config, 1, str(tmp_path)).bf16 is (has_it and wanted)
+
+
+def test_bfloat16_can_be_turned_off_for_sources_and_targets():
+    assert FineTuneOptions().config().bf16
+    assert not FineTuneOptions(bf16=False).config().bf16
+    assert TransferConfig().settings(ONE_EPOCH, 0).bf16
+    assert not TransferConfig(bf16=False).settings(ONE_EPOCH, 0).bf16
 
 
 def test_a_training_in_bfloat16_leaves_float32_weights_and_embeddings(tiny_encoder, monkeypatch):
