@@ -53,6 +53,7 @@ ORDER = [
     "demo",
     "report",
     "tables",
+    "outfile",
     "options",
     "verbs",
     "app",
