@@ -90,6 +90,15 @@ class TextReader:
         return batch
 
     @property
+    def between(self) -> str:
+        """What is put before the second text of a pair.
+
+        GPT-2 and its kind put nothing between the two; a line break does.
+        """
+        extra = self.tokenizer.num_special_tokens_to_add
+        return "\n" if extra(pair=True) == extra(pair=False) else ""
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The names of what the model takes."""
         return tuple(self._padding)
@@ -152,10 +161,7 @@ class TextReader:
             raise ShapeError(
                 f"{len(texts)} texts and {len(pairs)} second texts", expected="as many of each"
             )
-        extra = self.tokenizer.num_special_tokens_to_add
-        # GPT-2 and its kind put nothing between the two texts of a pair; a line break does.
-        apart = "\n" if extra(pair=True) == extra(pair=False) else ""
-        return [[_valid(text) for text in texts], [apart + _valid(text) for text in pairs]]
+        return [[_valid(text) for text in texts], [self.between + _valid(text) for text in pairs]]
 
     def _no_tokens(self) -> Encoding:
         """Stand for an empty text, of which some tokenizers leave no token at all."""
