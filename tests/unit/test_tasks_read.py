@@ -51,7 +51,10 @@ def test_the_split_is_the_same_whichever_attribute_is_chosen_first(two_attribute
 def test_loading_again_gives_the_same_and_another_seed_another_split(two_attributes):
     first = load_target(spec_of(two_attributes))
     assert load_target(spec_of(two_attributes)).content_hash() == first.content_hash()
-    assert load_target(spec_of(two_attributes, split=SplitSpec(seed=1))).content_hash() != first.content_hash()
+    assert (
+        load_target(spec_of(two_attributes, split=SplitSpec(seed=1))).content_hash()
+        != first.content_hash()
+    )
 
 
 def test_a_test_file_replaces_the_split(tmp_path):
@@ -119,7 +122,7 @@ def test_a_source_with_one_attribute_has_the_id_of_its_data(tmp_path):
 
 def test_a_source_with_several_attributes_needs_one_named(two_attributes):
     assert load_task(spec_of(two_attributes, attributes=("second",))).id == "data/second"
-    with pytest.raises(TaskError, match="data has 2 attributes: first, second; expected one"):
+    with pytest.raises(TaskError, match="data has 2 attributes: first, second; expected the att"):
         load_task(spec_of(two_attributes))
 
 
