@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOME = {
     "TaskSpec": "esm.tasks.spec",
     "load_target": "esm.tasks.read",
+    "load_targets": "esm.tasks.read",
     "load_task": "esm.tasks.read",
     "EncoderConfig": "esm.settings",
     "FineTuneConfig": "esm.settings",

@@ -31,7 +31,7 @@ def world(tmp_path):
 
 def plan_of(world, **settings):
     config = ValidationConfig(**(SETTINGS | settings))
-    return plan_validation(world.ranking, world.pool, world.target, config)
+    return plan_validation(world.ranking, world.pool, [world.target], config)
 
 
 def test_time_from_the_pools_fine_tuning(world, tmp_path):

@@ -28,7 +28,7 @@ def world(tmp_path_factory):
 
 
 def plan_of(world, **settings):
-    return plan_validation(world.ranking, world.pool, world.target, ValidationConfig(**settings))
+    return plan_validation(world.ranking, world.pool, [world.target], ValidationConfig(**settings))
 
 
 def arms_of(plan, attribute="harmful"):
@@ -122,7 +122,7 @@ def test_an_unknown_attribute_is_named(world):
 def test_a_target_that_has_changed_is_refused(world):
     target = replace(world.target, attributes={"topic": world.target.attributes["topic"]})
     with pytest.raises(ValidationError, match=r"rows of posts have changed .*esm rank again"):
-        plan_validation(world.ranking, world.pool, target, ValidationConfig())
+        plan_validation(world.ranking, world.pool, [target], ValidationConfig())
 
 
 def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
@@ -132,7 +132,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
     assert [skip.source for skip in plan.skipped] == ["reviews"]
     assert "reviews" not in {run.source for run in plan.runs}
     with pytest.raises(PoolError, match=r"source\.json"):
-        plan_validation(world.ranking, world.pool, world.target, ValidationConfig(), strict=True)
+        plan_validation(world.ranking, world.pool, [world.target], ValidationConfig(), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +155,13 @@ def test_named_sources_are_trained_with_whatever_their_rank(world):
     config = ValidationConfig(
         attributes=("topic",), top=1, sources=(order[-1],), controls=("none", "all"), seeds=1
     )
-    plan = plan_validation(world.ranking, world.pool, world.target, config)
+    plan = plan_validation(world.ranking, world.pool, [world.target], config)
     arms = [(run.arm, run.source) for run in plan.runs]
     assert arms[:3] == [(Arm.NONE, "none"), (Arm.PICK, order[0]), (Arm.NAMED, order[-1])]
     assert [source for arm, source in arms if arm is Arm.ALL] == order[1:-1]
     with pytest.raises(ValidationError, match="source moon is not in the ranking"):
         unknown = config.model_copy(update={"sources": ("moon",)})
-        plan_validation(world.ranking, world.pool, world.target, unknown)
+        plan_validation(world.ranking, world.pool, [world.target], unknown)
 
 
 # ------------------------------------------------------------------ attributes without test rows
@@ -179,7 +179,7 @@ def without_test_rows(world, *names):
 
 def test_an_attribute_without_test_rows_is_left_out_and_named(world):
     target, ranking = without_test_rows(world, "harmful")
-    plan = plan_validation(ranking, world.pool, target, ValidationConfig())
+    plan = plan_validation(ranking, world.pool, [target], ValidationConfig())
     assert list(plan.num_train) == list(plan.num_test) == ["topic"]
     assert {run.attribute for run in plan.runs} == {"topic"}
     (skip,) = plan.skipped
@@ -202,7 +202,7 @@ def test_but_not_if_it_was_named_or_none_is_left(world, names, settings):
     strict = settings.pop("strict", False)
     message = rf"attribute {', '.join(names)} has no test rows; .*--test FILE.*--test-split"
     with pytest.raises(TaskError, match=message):
-        plan_validation(ranking, world.pool, target, ValidationConfig(**settings), strict=strict)
+        plan_validation(ranking, world.pool, [target], ValidationConfig(**settings), strict=strict)
 
 
 # ------------------------------------------------------------------------------- another pool
@@ -210,6 +210,6 @@ def test_but_not_if_it_was_named_or_none_is_left(world, names, settings):
 
 def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
     other = make_world(tmp_path, IDENTITY.model_copy(update={"model": "other"})).pool
-    plan = plan_validation(world.ranking, other, world.target, ValidationConfig())
+    plan = plan_validation(world.ranking, other, [world.target], ValidationConfig())
     assert (plan.pool, plan.base_model) == (str(other.folder), "other")
     assert plan.source_seconds == dict.fromkeys(SOURCES, 7.2)

@@ -22,6 +22,7 @@ def test_a_classification_attribute_by_hand():
     assert describe(target) == {
         "id": "t",
         "skipped": {"y": "one class"},
+        "split": None,
         "attributes": {
             "x": {
                 "id": "t/x",
