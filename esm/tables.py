@@ -235,7 +235,7 @@ def validation_tables(validation: Validation) -> list[Table]:
     """Return one table per attribute: performance of every arm, gain over no transfer, regret."""
     tables = [_validated(validation, name, found) for name, found in validation.attributes.items()]
     notes = [
-        f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm{' and fold' * bool(validation.folds)};"
+        f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm;"
         f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
         f"± standard error {validation.standard_error}",
         "predicted: the gain that the ranking predicted, nats per example; gain: mean difference to"

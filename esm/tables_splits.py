@@ -48,7 +48,7 @@ def fold_notes(folds: int, found: OutOfFold | None) -> list[str]:
     """Return what the folds of one validated attribute say; nothing for a fixed split."""
     if not folds:
         return []
-    notes = [f"means over {folds} folds, rows per fold rounded"]
+    notes = [f"means over {folds} folds, every arm with every seed on each; rows are of one fold"]
     if found is not None:
         error = found.standard_error
         spread = "" if error is None else f" ± {100 * error:.1f}"

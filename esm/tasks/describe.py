@@ -16,12 +16,12 @@ def describe(target: Target) -> dict[str, Any]:
 
     Returns:
         ``id``; ``skipped`` (reason by attribute); ``split`` (the fields of
-        :class:`~esm.tasks.task.SplitOrigin`, null where they are not known); ``attributes``: by name ``id``, ``problem``,
-        ``metric``, ``metadata``, ``is_pair``, ``label_names``, ``dropped`` (rows left out, by
-        reason), ``shared_train_test`` (distinct texts on both sides, null without test rows) and
-        ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
-        ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
-        class, or minimum, median and maximum of the amounts.
+        :class:`~esm.tasks.task.SplitOrigin`, null where they are not known); ``attributes``: by
+        name ``id``, ``problem``, ``metric``, ``metadata``, ``is_pair``, ``label_names``,
+        ``dropped`` (rows left out, by reason), ``shared_train_test`` (distinct texts on both
+        sides, null without test rows) and ``splits``: by name ``rows``, ``words`` (per row, both
+        texts of a pair together), ``duplicates`` (rows whose text came before), and ``labels``:
+        rows and share of each class, or minimum, median and maximum of the amounts.
     """
     return {
         "id": target.id,

@@ -7,7 +7,10 @@ import pytest
 from esm.errors import EsmError, PoolError, TaskError, ValidationError
 from esm.plan import Arm, ValidationConfig, plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
-from esm.tasks.task import SplitName
+from esm.storage import read_json, write_json
+from esm.tasks.read import load_targets, load_task
+from esm.tasks.spec import SplitSpec, TaskSpec
+from esm.tasks.task import SplitName, joint_hash
 from esm.transfer.registry import strategy
 from tests.small_world import FINE_TUNE, SOURCES, make_world
 
@@ -213,3 +216,58 @@ def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
     plan = plan_validation(world.ranking, other, [world.target], ValidationConfig())
     assert (plan.pool, plan.base_model) == (str(other.folder), "other")
     assert plan.source_seconds == dict.fromkeys(SOURCES, 7.2)
+
+
+# --------------------------------------------------------------------------------------- folds
+
+
+def in_folds(tmp_path, **split):
+    """The world, its target in folds, and a ranking of it."""
+    world = make_world(tmp_path, IDENTITY)
+    spec = world.ranking.target_spec.model_copy(
+        update={"split": SplitSpec(method="k-fold", **split)}
+    )
+    targets = load_targets(spec)
+    update = {"target_spec": spec, "target_hash": joint_hash(targets)}
+    return world.ranking.model_copy(update=update), world.pool, targets
+
+
+def test_every_arm_runs_with_every_seed_on_every_fold(tmp_path):
+    ranking, pool, targets = in_folds(tmp_path, folds=4, repeats=2)
+    plan = plan_validation(
+        ranking, pool, targets, ValidationConfig(top=1, seeds=2, controls=("none",))
+    )
+    assert plan.folds == 8
+    picks = [run.key for run in plan.runs if run.arm is Arm.PICK and run.attribute == "topic"]
+    assert [(key.seed, key.fold) for key in picks] == [(s, f) for s in (0, 1) for f in range(8)]
+    assert plan.runs[0].as_dict()["fold"] == 0
+    # 64 rows of the file and its test file together, in four folds.
+    assert (plan.num_train["topic"], plan.num_test["topic"]) == (48, 16)
+    assert plan.test_to_train["topic"] == pytest.approx(1 / 3, abs=0.01)
+    assert len({run.key.content_hash() for run in plan.runs}) == len(plan.runs) == 2 * 2 * 16
+    assert len({run.key.config_hash() for run in plan.runs}) == 2
+
+
+def test_a_target_whose_folds_have_changed_is_refused(tmp_path):
+    ranking, pool, _ = in_folds(tmp_path, folds=4)
+    other = load_targets(
+        ranking.target_spec.model_copy(update={"split": SplitSpec(method="k-fold", seed=1)})
+    )
+    with pytest.raises(ValidationError, match="have changed since it was ranked"):
+        plan_validation(ranking, pool, other, ValidationConfig())
+
+
+def test_a_sibling_that_has_seen_test_texts_since_the_ranking_is_left_out(tmp_path):
+    world = make_world(tmp_path, IDENTITY)
+    path = world.pool.source_folder("reviews") / "source.json"
+    record = read_json(path)
+    record["task"]["location"] = world.ranking.target_spec.test
+    record["task"]["attributes"] = ["topic"]
+    record["task"]["split"]["method"] = "k-fold"
+    spec = TaskSpec.model_validate(record["task"])
+    write_json(path, record | {"task_hash": load_task(spec).content_hash()})
+    plan = plan_of(world, attributes=("harmful",), top=2)
+    assert "reviews" not in {run.source for run in plan.runs}
+    (skip,) = plan.skipped
+    assert skip.source == "reviews"
+    assert skip.reason == "harmful: its training rows hold 24 test texts of the target"
