@@ -266,7 +266,7 @@ def _no_test_rows(names: Sequence[str]) -> TaskError:
     return TaskError(
         f"attribute {', '.join(names)} has no test rows",
         expected="rows to judge by",
-        hint="esm rank again with --test FILE, or with --test-split NAME for Hub data",
+        hint="esm rank again with --test FILE, --test-split NAME for Hub data, or --split k-fold",
     )
 
 

@@ -200,6 +200,13 @@ class Divider:
             named = rows_by_column(whole.parts or [], self.split_column, self.task)
             return {name: whole.take(part) for name, part in named.items()}
         part = self._draw(whole, test_share=self.how.test_share)
+        if self.group_column is not None and not part.any():
+            raise TaskError(
+                f"{len(set(whole.joined))} groups by column {self.group_column!r} in {self.task}"
+                " leave no test rows",
+                expected="several groups, some of them smaller than the share of test rows",
+                hint="another --group, or --split k-fold",
+            )
         return {
             name: whole.take(np.flatnonzero(part == number))
             for number, name in enumerate((SplitName.TRAIN, SplitName.TEST))
@@ -252,20 +259,21 @@ class Divider:
         repeat: int = 0,
     ) -> Rows:
         """Return the part of each row, as it is stored or newly drawn."""
+        drawing = Drawing(
+            columns=self.columns,
+            group=self.how.group,
+            files=self.files,
+            test_share=test_share,
+            folds=folds,
+            repeat=repeat,
+            seed=self.how.seed,
+        )
         drawn = stored_division(
             split_places(self.file, self.task),
             rows.keys,
             rows.joined,
-            rows.strata(),
-            Drawing(
-                columns=self.columns,
-                group=self.how.group,
-                files=self.files,
-                test_share=test_share,
-                folds=folds,
-                repeat=repeat,
-                seed=self.how.seed,
-            ),
+            rows.strata(min(drawing.shares)),
+            drawing,
         )
         if drawn.new:
             where = "training rows" if folds is None else "spread over the folds"

@@ -53,9 +53,21 @@ class TextRows:
         """A key per row, the same for rows that have to stay together."""
         return self.keys if self.groups is None else joined_keys(self.keys, self.groups)
 
-    def strata(self) -> Membership:
-        """Return the (n, s) labels of all columns side by side."""
-        return np.hstack([strata(values) for values in self.columns.values()])
+    def strata(self, smallest: float) -> Membership:
+        """Return the (n, s) labels of all columns side by side.
+
+        A column most of whose classes have not one row for the smallest part is left out, unless
+        all are such: it holds authors or sources rather than labels, and dealing them out one by
+        one would cost the others their proportions.
+
+        Args:
+            smallest: Share of the smallest part.
+        """
+        labels = [strata(values) for values in self.columns.values()]
+        large = [
+            one for one in labels if one.shape[1] > 0 and smallest * np.median(one.sum(axis=0)) >= 1
+        ]
+        return np.hstack(large or labels)
 
 
 def take(values: Values, rows: Iterable[int]) -> Values:

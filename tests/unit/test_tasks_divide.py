@@ -46,6 +46,17 @@ def test_the_share_of_test_rows_is_the_one_asked_for(posts):
     assert Counter(task.test.labels.tolist()) == {0: 10, 1: 20}
 
 
+def test_columns_of_many_small_groups_do_not_spoil_the_proportions(posts):
+    """There are three posts by each author, which is offered as an attribute too."""
+    target = load_target(spec_of(posts))
+    assert "autor" in target.attributes
+    task = target.attributes["škodlivý"]
+    assert (len(task.train), len(task.test)) == (48, 12)
+    assert Counter(task.test.labels.tolist()) == {0: 4, 1: 8}
+    for fold in load_targets(spec_of(posts, method="k-fold", folds=4)):
+        assert Counter(fold.attributes["škodlivý"].test.labels.tolist()) == {0: 5, 1: 10}
+
+
 @pytest.mark.parametrize("method", ["grouped", "auto", "stratified"])
 def test_an_author_is_on_one_side_whatever_draws_the_rows(posts, method):
     target = load_target(spec_of(posts, method=method, group="autor"))
@@ -65,6 +76,13 @@ def test_rows_are_joined_by_text_or_group_directly_or_through_others():
     assert sorted(map(sorted, names.values())) == [[0, 1, 2], [3], [4, 5]]
     turned = joined_keys(["t4", "t4", "t3", "t2", "t2", "t1"], [None, None, "c", "b", "a", "a"])
     assert turned == keys[::-1]
+
+
+def test_too_few_groups_leave_no_test_rows(tmp_path):
+    rows = [f"text {i},{'ab'[i % 2]},{'ba'[i // 15]}" for i in range(30)]
+    path = write(tmp_path / "data.csv", rows, "text,label,source")
+    with pytest.raises(TaskError, match="2 groups by column 'source' in data leave no test rows"):
+        load_target(spec_of(path, group="source"))
 
 
 def test_a_group_column_that_is_missing_or_not_named(posts):
