@@ -57,7 +57,7 @@ def method_of(raw: RawData, split: SplitSpec) -> SplitMethod:
         raise TaskError(
             "a split by column without the column's name",
             expected="the column that says train, validation or test",
-            hint='column = "NAME" under [split] in the spec file',
+            hint="--split-column NAME",
         )
     if method is SplitMethod.GROUPED and split.group is None:
         raise TaskError(
@@ -167,11 +167,6 @@ class Divider:
     def draws(self) -> bool:
         """Whether parts are drawn, and neither given with the rows nor named by a column."""
         return self.method not in (SplitMethod.AUTO, SplitMethod.COLUMN)
-
-    @property
-    def named_columns(self) -> tuple[str, ...]:
-        """The columns that the split is said to hang on: they are no attributes."""
-        return tuple(name for name in (self.how.group, self.how.column) if name is not None)
 
     @property
     def group_column(self) -> str | None:

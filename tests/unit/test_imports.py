@@ -52,6 +52,7 @@ ORDER = [
     "report",
     "tables_splits",
     "tables",
+    "outfile",
     "options",
     "verbs",
     "app",
