@@ -244,6 +244,36 @@ def test_too_few_rows_or_groups_for_the_folds(posts, tmp_path):
         load_targets(spec_of(path, ("rare",), method="k-fold", folds=10))
 
 
+def test_no_attribute_with_enough_rows(tmp_path):
+    rows = [
+        f"text {i},{'ab'[i % 2] if i < 4 else ''},{'xy'[i % 2] if i < 6 else ''}" for i in range(30)
+    ]
+    path = write(tmp_path / "rare.csv", rows, "text,one,two")
+    message = r"no attribute of rare has enough rows for folds; one: 4 rows of rare/one are too few"
+    with pytest.raises(TaskError, match=message):
+        load_targets(spec_of(path, method="k-fold", folds=10))
+
+
+def test_outside_a_fold_two_labels_are_needed(tmp_path):
+    rows = [f"text {i},{'b' if i == 7 else 'a'}" for i in range(30)]
+    path = write(tmp_path / "data.csv", rows, "text,label")
+    with pytest.raises(TaskError, match="one has all rows of all labels but one; expected labels"):
+        load_targets(spec_of(path, method="k-fold", folds=3))
+
+
+def test_new_rows_are_counted_and_what_becomes_of_them_is_said(posts, capsys):
+    load_target(spec_of(posts))
+    with posts.open("a", encoding="utf-8") as file:
+        file.write("celkom nový príspevok,autor 3,áno,vážny\n")
+    show_progress(True)
+    load_target(spec_of(posts))
+    show_progress(False)
+    told = capsys.readouterr().err
+    assert "1 rows are new since" in told
+    assert "else they are training rows" in told
+    assert "celkom" not in told
+
+
 def test_a_fold_that_holds_all_of_a_class(tmp_path):
     rows = [f"text {i},{'rare' if i == 7 else 'ab'[i % 2]}" for i in range(30)]
     targets = load_targets(
