@@ -14,11 +14,12 @@ from esm.errors import EsmError, TaskError, ValidationError
 from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry, Skipped
-from esm.ranking import AttributeRanking, Ranking
+from esm.ranking import Ranking
 from esm.records import Record
 from esm.settings import TransferConfig
 from esm.siblings import Siblings
 from esm.storage import content_hash
+from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, joint_hash
 from esm.transfer.registry import STRATEGIES, strategy
 
@@ -122,6 +123,27 @@ class Run:
         }
 
 
+class LeftOut(Record):
+    """Runs of one arm that are not made for want of time.
+
+    Attributes:
+        attribute: Name of the attribute.
+        arm: Why they would have been run.
+        source: Id of the source task, or ``none``.
+        runs: How many; finished ones are not among them.
+        seconds: About how long they would take, the source's fine-tuning included where no other
+            run needs it.
+        reason: What they did not fit into.
+    """
+
+    attribute: str
+    arm: Arm
+    source: str
+    runs: int
+    seconds: float
+    reason: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """All runs of a validation.
@@ -140,6 +162,7 @@ class Plan:
         source_seconds: Seconds that fine-tuning on each source took for the pool.
         folds: How often the target is split; 0 for one fixed split.
         test_to_train: Test rows per training row of the split, by attribute; of folds the mean.
+        left_out: What is not run for want of time; see :mod:`esm.budget`.
     """
 
     target: str
@@ -153,6 +176,7 @@ class Plan:
     source_seconds: Mapping[str, float]
     folds: int = 0
     test_to_train: Mapping[str, float] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -172,6 +196,8 @@ def plan_validation(
     strict: bool = False,
 ) -> Plan:
     """Plan the runs that show what a ranking is worth. No model is loaded.
+
+    The picks are the best of the aggregate where the ranking has one, the same for every attribute.
 
     Args:
         ranking: The ranking to prove.
@@ -206,10 +232,10 @@ def plan_validation(
     runs: list[Run] = []
     for name in names:
         plain = _plain_keys(targets, name, pool, config)
-        ranked_here = ranking.attributes[name]
-        usable, refused = _usable(name, ranked_here, entries, siblings)
+        places = ranking.places(name)
+        usable, refused = siblings.sift(name, {s: e for s, e in entries.items() if s in places})
         skipped += refused
-        for arm, source in _arms(name, ranked_here, usable, config):
+        for arm, source in _arms(name, places, usable, config):
             runs += [Run(arm, key) for key in _keys(plain, usable.get(source), config)]
     tasks = {name: [fold.attributes[name] for fold in targets] for name in names}
     return Plan(
@@ -224,7 +250,7 @@ def plan_validation(
             name: round(np.mean([len(fold.test) for fold in folds]))
             for name, folds in tasks.items()
         },
-        skipped=(*untested, *skipped),
+        skipped=(*untested, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,
         source_seconds={
@@ -286,13 +312,27 @@ def _entries(
     return entries, skipped
 
 
+def _unfit_picks(ranking: Ranking, names: Iterable[str], config: ValidationConfig) -> list[Skipped]:
+    """Return the best of the aggregate that are missing for an attribute, with the reason."""
+    return [
+        Skipped(
+            attribute_id(ranking.target, name),
+            f"{line.source}, place {line.rank} over all attributes, is not ranked for this one",
+        )
+        for name in names
+        for line in ranking.aggregate[: config.top]
+        if name in line.missing
+    ]
+
+
 def _arms(
-    name: str, ranked: AttributeRanking, entries: Mapping[str, PoolEntry], config: ValidationConfig
+    name: str, places: Mapping[str, int], entries: Mapping[str, PoolEntry], config: ValidationConfig
 ) -> list[tuple[Arm, str]]:
     """Return the arms of an attribute in the order of execution; no source comes twice."""
-    picks = ranked.order[: config.top]
-    named = [source for source in ranked.order[config.top :] if source in config.sources]
-    others = [source for source in ranked.order[config.top :] if source not in named]
+    picks = [source for source, place in places.items() if place <= config.top]
+    rest = [source for source in places if source not in picks]
+    named = [source for source in rest if source in config.sources]
+    others = [source for source in rest if source not in named]
     arms = [(Arm.NONE, NO_TRANSFER)] if Arm.NONE in config.controls else []
     arms += [(Arm.PICK, source) for source in picks]
     arms += [(Arm.NAMED, source) for source in named]
@@ -307,21 +347,6 @@ def _arms(
     if Arm.ALL in config.controls:
         arms += [(Arm.ALL, source) for source in others if source not in drawn]
     return [(arm, source) for arm, source in arms if arm is Arm.NONE or source in entries]
-
-
-def _usable(
-    name: str, ranked: AttributeRanking, entries: Mapping[str, PoolEntry], siblings: Siblings
-) -> tuple[dict[str, PoolEntry], list[Skipped]]:
-    """Leave out siblings that have seen test texts: the pool may differ from the one ranked."""
-    reasons = {
-        source: siblings.refusal(entries[source], name)
-        for source in sorted(ranked.order)
-        if source in entries
-    }
-    return (
-        {source: entries[source] for source, reason in reasons.items() if reason is None},
-        [Skipped(source, f"{name}: {reason}") for source, reason in reasons.items() if reason],
-    )
 
 
 def _plain_keys(

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from esm.aggregate import aggregate_rankings
 from esm.base import load_base
 from esm.errors import EsmError, FitError, RankingError, TaskError
+from esm.licences import terms
 from esm.maps import EmbeddingSpaceMap, MapForm
 from esm.moments import Moments, balance_weights, label_columns
 from esm.pool import Pool, PoolEntry, Skipped
@@ -25,6 +27,7 @@ from esm.runtime import note, progress
 from esm.scorers.base import Evidence, Scorer
 from esm.scorers.logme import LogME
 from esm.siblings import Siblings
+from esm.suitability import allowed_sources, language_warnings
 from esm.tasks.read import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import sample_together
@@ -69,6 +72,7 @@ def rank_sources(
     target = targets[0]
     siblings = Siblings(spec, targets)
     entries, skipped = pool.entries(strict=config.strict)
+    entries, refused = allowed_sources(entries, config.licences)
     maps, unreadable = _load_maps(entries, config)
     encoder = load_base(pool, device, model=base)
     texts = _TargetTexts.embed(
@@ -81,7 +85,14 @@ def rank_sources(
         for name in target.attributes:
             try:
                 attributes[name] = _rank_attribute(
-                    name, targets, texts, maps, [*skipped, *unreadable], siblings, config, scorer
+                    name,
+                    targets,
+                    texts,
+                    maps,
+                    [*skipped, *refused, *unreadable],
+                    siblings,
+                    config,
+                    scorer,
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -102,7 +113,9 @@ def rank_sources(
         scorer=scorer.name,
         config=config,
         attributes=attributes,
+        aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
+        warnings=language_warnings(target, entries, encoder),
         cut=texts[0].embeddings.cut,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -244,6 +257,8 @@ def _rank_attribute(
             r2=entry.record.maps[config.form].r2_anchors,
             size=entry.record.num_used,
             sibling=siblings.includes(entry),
+            licence=entry.record.metadata.license,
+            terms=terms(entry.record.metadata.license),
         )
         for rank, (entry, scores) in enumerate(scored, start=1)
     )

@@ -7,10 +7,10 @@ target would flatter every result. So such sources are read again and compared t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from esm.errors import EsmError
-from esm.pool import PoolEntry
+from esm.pool import PoolEntry, Skipped
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import text_keys
@@ -59,6 +59,16 @@ class Siblings:
             return trained
         seen = len(trained & self._tested[attribute])
         return f"its training rows hold {seen} test texts of the target" if seen else None
+
+    def sift(
+        self, attribute: str, entries: Mapping[str, PoolEntry]
+    ) -> tuple[dict[str, PoolEntry], list[Skipped]]:
+        """Return the entries that may be used for an attribute, and the others with the reason."""
+        reasons = {source: self.refusal(entry, attribute) for source, entry in entries.items()}
+        return (
+            {source: entry for source, entry in entries.items() if reasons[source] is None},
+            [Skipped(source, f"{attribute}: {why}") for source, why in reasons.items() if why],
+        )
 
 
 def _training_texts(entry: PoolEntry) -> frozenset[str] | str:
