@@ -68,6 +68,8 @@ class RankedSource(Record):
         gain: Score minus that of the untouched base embeddings, nats per example.
         r2: R² of the source's map on anchors of other tasks.
         size: Training rows that the source's fine-tuning used.
+        sibling: Whether it was made of the target's own data, another attribute of it for
+            instance; none of its training texts is a test text of the target.
         licence: Licence of the source's data, as they state it; empty where they do not.
         terms: What it says of commercial use.
     """
@@ -78,12 +80,16 @@ class RankedSource(Record):
     gain: float
     r2: float
     size: int
+    sibling: bool = False
     licence: str = ""
     terms: Terms = Terms.UNKNOWN
 
 
 class AttributeRanking(Record):
     """The ranking for one attribute.
+
+    Where the target is split into folds, each fold's training rows are scored by themselves, and
+    scores, gains and numbers of rows are means over the folds.
 
     Attributes:
         metric: The attribute's primary metric.
@@ -92,6 +98,8 @@ class AttributeRanking(Record):
         base_score: Score of the untouched base embeddings, nats per example.
         ranking: Sources, best first; equal scores are ordered by id.
         skipped: Sources left out, with the reason.
+        by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
+            a fixed split.
     """
 
     metric: Metric
@@ -100,6 +108,7 @@ class AttributeRanking(Record):
     base_score: float
     ranking: tuple[RankedSource, ...]
     skipped: tuple[Skipped, ...]
+    by_fold: tuple[tuple[str, ...], ...] = ()
 
     @property
     def order(self) -> list[str]:
@@ -135,7 +144,7 @@ class Ranking(Record):
     Attributes:
         target: The target's id.
         target_spec: How to read it again.
-        target_hash: Hash of its rows, so that validation notices a change.
+        target_hash: Hash of its rows in all folds, so that validation notices a change.
         pool: Folder of the pool.
         base_model: The pool's base model.
         scorer: Name of the estimator.
