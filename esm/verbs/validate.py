@@ -57,6 +57,9 @@ def validate(
     classes: Annotated[
         bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
     ] = False,
+    bf16: Annotated[
+        bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it.")
+    ] = True,
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep the tuned encoders in the run.")
     ] = False,
@@ -107,6 +110,7 @@ def validate(
                 "learning_rate": learning_rate,
                 "adapter_size": adapter_size,
                 "class_weights": class_weights,
+                "bf16": bf16,
             },
             "max_train": max_train,
         },

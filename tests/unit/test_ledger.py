@@ -242,7 +242,8 @@ KEY = {
         {"transfer": {"num_epochs": 4}},
         {"max_train": 100},
         {"seed": 1},
-        {"format": 3},
+        {"fold": 0},
+        {"format": 99},
     ],
 )
 def test_whatever_determines_a_run_changes_its_key(change):
@@ -250,6 +251,8 @@ def test_whatever_determines_a_run_changes_its_key(change):
 
 
 def test_runs_that_differ_in_source_and_seed_share_their_configuration():
-    other = RunKey(**(KEY | {"source": "cola", "source_hash": "z", "source_seed": 5, "seed": 9}))
+    other = RunKey(
+        **(KEY | {"source": "cola", "source_hash": "z", "source_seed": 5, "seed": 9, "fold": 2})
+    )
     assert other.config_hash() == RunKey(**KEY).config_hash()
     assert RunKey(**(KEY | {"max_train": 10})).config_hash() != other.config_hash()

@@ -25,6 +25,7 @@ def test_a_classification_attribute_by_hand():
     assert described == {
         "id": "t",
         "skipped": {"y": "one class"},
+        "split": None,
         "attributes": {
             "x": {
                 "id": "t/x",
