@@ -167,7 +167,7 @@ def _reopen(
         )
     given = {} if config.encoder is None else config.encoder.model_dump(exclude_unset=True)
     encoder = _load(base_config(pool).model_copy(update=given), device)
-    check_base(pool, encoder)
+    check_base(pool, encoder, reading=True)
     return EntryTrainer(pool, encoder, cache, config, [task for _, task in tasks])
 
 

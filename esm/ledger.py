@@ -80,6 +80,7 @@ class RunKey(Record):
         attribute: Name of the attribute.
         target_hash: Hash of the attribute's texts, labels and splits, in all folds.
         base: Hash of the base model's identity.
+        max_chunks: Most windows in which a long text of the target is read.
         source: Id of the source task, or ``none``.
         source_hash: Hash of the source's rows and fine-tuning settings; None for ``none``.
         source_seed: Seed of the source's fine-tuning; None for ``none``.
@@ -95,6 +96,7 @@ class RunKey(Record):
     attribute: str
     target_hash: str
     base: str
+    max_chunks: int = 1
     source: str
     source_hash: str | None
     source_seed: int | None

@@ -231,7 +231,7 @@ def plan_validation(
     siblings = Siblings(ranking.target_spec, targets)
     runs: list[Run] = []
     for name in names:
-        plain = _plain_keys(targets, name, pool, config)
+        plain = _plain_keys(targets, name, ranking, pool, config)
         places = ranking.places(name)
         usable, refused = siblings.sift(name, {s: e for s, e in entries.items() if s in places})
         skipped += refused
@@ -350,7 +350,7 @@ def _arms(
 
 
 def _plain_keys(
-    targets: Sequence[Target], name: str, pool: Pool, config: ValidationConfig
+    targets: Sequence[Target], name: str, ranking: Ranking, pool: Pool, config: ValidationConfig
 ) -> list[RunKey]:
     """Return the keys of an attribute's runs without transfer: every fold with every seed."""
     first = RunKey(
@@ -358,6 +358,7 @@ def _plain_keys(
         attribute=name,
         target_hash=joint_hash([fold.attributes[name] for fold in targets]),
         base=pool.manifest.base.content_hash(),
+        max_chunks=ranking.config.max_chunks or pool.manifest.base.max_chunks,
         source=NO_TRANSFER,
         source_hash=None,
         source_seed=None,

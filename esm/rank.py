@@ -74,7 +74,7 @@ def rank_sources(
     entries, skipped = pool.entries(strict=config.strict)
     entries, refused = allowed_sources(entries, config.licences)
     maps, unreadable = _load_maps(entries, config)
-    encoder = load_base(pool, device, model=base)
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     texts = _TargetTexts.embed(
         targets, config, encoder, EmbeddingCache.default() if cache is None else cache, pool
     )
@@ -174,9 +174,10 @@ class _TargetTexts:
             wide=wide,
         )
         if embeddings.cut:
+            reading = encoder.identity.reading
             note(
-                f"{embeddings.cut} of {len(place)} texts are longer than"
-                f" {encoder.max_length} tokens; only their beginning is read"
+                f"{embeddings.cut} of {len(place)} texts are longer than {reading};"
+                " only their beginning is read (--max-chunks N reads more)"
             )
         lifted = None if embeddings.wide is None else pool.lift().transform(embeddings.wide)
         return [

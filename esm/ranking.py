@@ -38,6 +38,8 @@ class RankConfig(Record):
             that each text is embedded once; where there are fewer, all.
         form: Which maps to score.
         balance: Class balance of the score.
+        max_chunks: Most windows in which a long text of the target is read, here and in a
+            validation; None for the pool's number.
         seed: Seed of the sample.
         licences: Terms that a source's licence must meet, any of them: ``commercial``, ``stated``
             or a part of the licence's name (see :func:`esm.licences.fits`); empty takes all.
@@ -49,6 +51,7 @@ class RankConfig(Record):
     max_examples: int = Field(default=1000, ge=2)
     form: MapForm = MapForm.ANCHORED
     balance: Balance = Balance.AUTO
+    max_chunks: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     licences: tuple[str, ...] = ()
     strict: bool = False
@@ -151,7 +154,7 @@ class Ranking(Record):
             its picks for every attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
         warnings: What does not fit the target's language: the pool's sources, the base model.
-        cut: Texts longer than the encoder's maximum, of which only the beginning was read.
+        cut: Texts that were not read to their end, being longer than the encoder takes.
         seconds: Wall-clock seconds, model load included.
         truth: Evaluation against measured results, where they were given.
     """

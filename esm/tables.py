@@ -155,7 +155,7 @@ def pool_tables(
         "time",
     )
     notes = [
-        f"base model {base.model}, {base.pooling} pooling, {base.max_length} tokens, width"
+        f"base model {base.model}, {base.pooling} pooling, {base.reading}, width"
         f" {base.width}; {pool.manifest.anchors.count} anchor texts, lift of width"
         f" {pool.manifest.lift.width}",
         "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
