@@ -63,7 +63,8 @@ def rank_sources(
     config = config or RankConfig()
     target = load_target(spec)
     entries, skipped = pool.entries(strict=config.strict)
-    maps, unreadable = _load_maps(entries, config)
+    config = config.model_copy(update={"form": config.form or _form(entries)})
+    maps, unreadable = _load_maps(entries, config, spec)
     encoder = load_base(pool, device, model=base)
     texts = _TargetTexts.embed(
         target, config, encoder, EmbeddingCache.default() if cache is None else cache, pool
@@ -103,20 +104,61 @@ def rank_sources(
     )
 
 
+def _form(entries: list[PoolEntry]) -> MapForm:
+    """Return the form to score: the anchored one, unless the pool has published maps only."""
+    forms = {form for entry in entries for form in entry.record.maps}
+    return MapForm.PUBLISHED if forms == {MapForm.PUBLISHED} else MapForm.ANCHORED
+
+
+@dataclass(frozen=True)
+class _StoredMap:
+    """A map that was read and found whole.
+
+    Dense maps are read again for each score: a pool of 1,500 of them would take 3.5 GB.
+    """
+
+    entry: PoolEntry
+    form: MapForm
+    kept: EmbeddingSpaceMap | None
+
+    @classmethod
+    def of(cls, entry: PoolEntry, form: MapForm) -> _StoredMap:
+        loaded = entry.load_map(form)
+        return cls(entry, form, None if form is MapForm.PUBLISHED else loaded)
+
+    def load(self) -> EmbeddingSpaceMap:
+        return self.kept or self.entry.load_map(self.form)
+
+
 def _load_maps(
-    entries: list[PoolEntry], config: RankConfig
-) -> tuple[list[tuple[PoolEntry, EmbeddingSpaceMap]], list[Skipped]]:
-    """Read the maps; a damaged one is left out with its reason."""
-    maps: list[tuple[PoolEntry, EmbeddingSpaceMap]] = []
+    entries: list[PoolEntry], config: RankConfig, target: TaskSpec
+) -> tuple[list[_StoredMap], list[Skipped]]:
+    """Read the maps; a damaged one is left out with its reason.
+
+    So is one that its publisher trained on the target's dataset: on which of its rows, cannot be
+    checked.
+    """
+    form = config.form or _form(entries)
+    maps: list[_StoredMap] = []
     skipped: list[Skipped] = []
     for entry in entries:
+        if entry.record.published is not None and _same_data(entry.record.task, target):
+            skipped.append(Skipped(entry.id, "was trained on the target's dataset"))
+            continue
         try:
-            maps.append((entry, entry.load_map(config.form)))
+            maps.append(_StoredMap.of(entry, form))
         except EsmError as error:
             if config.strict:
                 raise
             skipped.append(Skipped(entry.id, str(error)))
     return maps, skipped
+
+
+def _same_data(source: TaskSpec | None, target: TaskSpec) -> bool:
+    return source is not None and (source.location, source.config) == (
+        target.location,
+        target.config,
+    )
 
 
 @dataclass(frozen=True)
@@ -188,22 +230,23 @@ def is_balanced(task: Task, balance: Balance) -> bool:
 def _rank_attribute(
     task: Task,
     moments: Moments,
-    maps: list[tuple[PoolEntry, EmbeddingSpaceMap]],
+    maps: list[_StoredMap],
     skipped: list[Skipped],
     config: RankConfig,
     scorer: Scorer,
 ) -> AttributeRanking:
     base_score = scorer.score(Evidence(moments, None))
     left_out = list(skipped)
-    scored: list[tuple[float, PoolEntry]] = []
+    scored: list[tuple[float, _StoredMap]] = []
     own = task.content_hash()
-    for entry, source_map in maps:
+    for source in maps:
+        entry = source.entry
         if entry.record.task_hash == own:
             left_out.append(Skipped(entry.id, "is the target itself"))
             continue
-        score = scorer.score(Evidence(moments, source_map))
+        score = scorer.score(Evidence(moments, source.load()))
         if np.isfinite(score):
-            scored.append((score, entry))
+            scored.append((score, source))
         else:
             left_out.append(Skipped(entry.id, f"its score is {score}"))
     if not scored:
@@ -213,17 +256,17 @@ def _rank_attribute(
             expected="at least one source with a usable map",
             hint="esm train TASKS --pool DIR",
         )
-    scored.sort(key=lambda pair: (-pair[0], pair[1].id))
+    scored.sort(key=lambda pair: (-pair[0], pair[1].entry.id))
     lines = tuple(
         RankedSource(
             rank=rank,
-            source=entry.id,
+            source=source.entry.id,
             score=score,
             gain=score - base_score,
-            r2=entry.record.maps[config.form].r2_anchors,
-            size=entry.record.num_used,
+            r2=source.entry.record.maps[source.form].r2_anchors,
+            size=source.entry.record.num_used,
         )
-        for rank, (score, entry) in enumerate(scored, start=1)
+        for rank, (score, source) in enumerate(scored, start=1)
     )
     return AttributeRanking(
         metric=task.metric,

@@ -35,7 +35,8 @@ class RankConfig(Record):
     Attributes:
         max_examples: Training texts that are used, one stratified sample for all attributes, so
             that each text is embedded once; where there are fewer, all.
-        form: Which maps to score.
+        form: Which maps to score; None takes the anchored ones where the pool has any, else the
+            published ones. A ranking holds which were taken.
         balance: Class balance of the score.
         seed: Seed of the sample.
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
@@ -43,7 +44,7 @@ class RankConfig(Record):
     """
 
     max_examples: int = Field(default=1000, ge=2)
-    form: MapForm = MapForm.ANCHORED
+    form: MapForm | None = None
     balance: Balance = Balance.AUTO
     seed: int = Field(default=0, ge=0)
     strict: bool = False
@@ -57,16 +58,16 @@ class RankedSource(Record):
         source: Id of the source task.
         score: LogME of the target under the source's map, nats per example.
         gain: Score minus that of the untouched base embeddings, nats per example.
-        r2: R² of the source's map on anchors of other tasks.
-        size: Training rows that the source's fine-tuning used.
+        r2: R² of the source's map on anchors of other tasks; None where it is not known.
+        size: Training rows that the source's fine-tuning used; None where it is not known.
     """
 
     rank: int
     source: str
     score: float
     gain: float
-    r2: float
-    size: int
+    r2: float | None
+    size: int | None
 
 
 class AttributeRanking(Record):

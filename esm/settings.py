@@ -53,7 +53,8 @@ class BaseIdentity(Record):
 
     Attributes:
         model: As the user named it; two names of the same weights are the same encoder.
-        weights: SHA-256 over names, shapes and bytes of the weights.
+        weights: SHA-256 over names, shapes and bytes of the weights; None where maps were made
+            elsewhere, for a model that is known by its name only.
         pooling: How tokens become one vector.
         max_length: Tokens kept of a text.
         precision: Number format of the forward pass.
@@ -62,7 +63,7 @@ class BaseIdentity(Record):
     """
 
     model: str
-    weights: str
+    weights: str | None
     pooling: Pooling
     max_length: int
     precision: Precision

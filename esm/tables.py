@@ -10,13 +10,12 @@ from esm.report import MISSING, Table, duration, number, size
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
-    from esm.build import BuildReport
     from esm.demo import Verdict
     from esm.estimate import Estimate
     from esm.evaluate import Evaluation
     from esm.outcome import AttributeResult, Validation
     from esm.plan import Plan
-    from esm.pool import Pool, PoolEntry, Skipped
+    from esm.pool import Skipped
     from esm.ranking import AttributeRanking, Ranking
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
@@ -69,7 +68,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
                 number(line.score, 4),
                 number(line.gain, 4, sign=True),
                 number(line.r2, 2),
-                str(line.size),
+                MISSING if line.size is None else str(line.size),
             )
             for line in shown
         ],
@@ -95,69 +94,6 @@ def skipped_notes(skipped: Sequence[Skipped]) -> list[str]:
     if not skipped:
         return []
     return [f"{len(skipped)} skipped:", *(f"  {skip.source}: {skip.reason}" for skip in skipped)]
-
-
-# ------------------------------------------------------------------------------------------ pool
-
-
-def build_report(report: BuildReport) -> list[Table]:
-    """Return what became of the tasks of one training run."""
-    rows = [(source, "trained") for source in report.trained]
-    rows += [(source, "was there") for source in report.present]
-    return [
-        Table(
-            title=f"{report.folder}: {len(report.trained)} trained, {len(report.present)} were"
-            f" there, {len(report.skipped)} skipped, {duration(report.seconds)}",
-            columns=("source", "now"),
-            rows=rows,
-            notes=skipped_notes(report.skipped),
-            left=frozenset({"source", "now"}),
-        )
-    ]
-
-
-def pool_tables(
-    pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped]
-) -> list[Table]:
-    """Return a pool's sources: rows, quality of the tuned model, fit and size of the maps."""
-    base = pool.manifest.base
-    rows = [
-        (
-            entry.id,
-            entry.record.metadata.language or MISSING,
-            str(entry.record.num_used),
-            f"{entry.record.metric} {number(entry.record.quality.get(entry.record.metric))}",
-            form,
-            str(fit.rank),
-            number(fit.r2_source, 2),
-            number(fit.r2_anchors, 2),
-            size(fit.bytes),
-            duration(sum(entry.record.seconds.values())),
-        )
-        for entry in entries
-        for form, fit in sorted(entry.record.maps.items())
-    ]
-    columns = (
-        "source",
-        "language",
-        "rows",
-        "held-out quality",
-        "map",
-        "rank",
-        "R² own",
-        "R² others",
-        "size",
-        "time",
-    )
-    notes = [
-        f"base model {base.model}, {base.pooling} pooling, {base.max_length} tokens, width"
-        f" {base.width}; {pool.manifest.anchors.count} anchor texts, lift of width"
-        f" {pool.manifest.lift.width}",
-        "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
-    ]
-    left = frozenset({"source", "language", "held-out quality", "map"})
-    title = f"{pool.folder}: {len(entries)} sources"
-    return [Table(title, columns, rows, [*notes, *skipped_notes(skipped)], left)]
 
 
 # ------------------------------------------------------------------------------------ evaluation
