@@ -179,7 +179,9 @@ def test_numbers_that_are_not_finite_are_refused(hub, pull):
     assert "bias holds 1 numbers that are not finite" in reasons(pull())["some/ESM_nan"]
 
 
-@pytest.mark.parametrize("name", ["../ESM_up", "some/../ESM_up", "some/ESM..up", "some/a/b", "", "/a"])
+@pytest.mark.parametrize(
+    "name", ["../ESM_up", "some/../ESM_up", "some/ESM..up", "some/a/b", "", "/a"]
+)
 def test_names_that_climb_make_no_folder(hub, pull, tmp_path, name):
     publish(hub, name, config(4))
     publish(hub, "some/ESM_good", config(4))

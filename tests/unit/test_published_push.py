@@ -1,4 +1,4 @@
-"""What is published can be read back, by this tool and by the keys and names that its peer reads."""
+"""What is published can be read back, by this tool and by the keys its peer reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from esm.maps import DenseMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, PoolManifest, SourceRecord
 from esm.published.hub import Hub
 from esm.published.pull import pull_pool
-from esm.published.push import push_maps
+from esm.published.push import export_map, push_maps
 from esm.runtime import Precision
 from esm.settings import BaseIdentity, FineTuneConfig, Pooling
 from esm.storage import write_json
@@ -82,7 +82,11 @@ def pool(tmp_path, tiny_bert):
         identity(tiny_bert),
         [
             ("nli", HUB_TASK, "cc-by-nc-4.0"),
-            ("posts", TaskSpec(location=str(file), text="text", attributes=("label",)), "CC BY 4.0"),
+            (
+                "posts",
+                TaskSpec(location=str(file), text="text", attributes=("label",)),
+                "CC BY 4.0",
+            ),
         ],
     )
 
@@ -207,12 +211,9 @@ def test_what_was_fetched_is_not_published_again(pool, tmp_path):
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
         hub.models["me/ESM_nli"] = Repo(files, front_matter(folder)["tags"])
         pull_pool(BASE, tmp_path / "again", hub=Hub(hub.endpoint))
-    again = Pool.open(tmp_path / "again")
+    entry = Pool.open(tmp_path / "again").entry("me/ESM_nli")
     with pytest.raises(PoolError, match="was fetched from the Hub"):
-        again.entry("me/ESM_nli")
-        from esm.published.push import export_map
-
-        export_map(again.entry("me/ESM_nli"), tmp_path / "x", repo="a/b", base=BASE)
+        export_map(entry, tmp_path / "x", repo="a/b", base=BASE)
 
 
 def test_another_pooling_than_the_peers_is_refused(tmp_path, tiny_bert):
