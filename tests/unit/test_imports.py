@@ -51,6 +51,7 @@ ORDER = [
     "report",
     "tables",
     "tables_pool",
+    "outfile",
     "options",
     "verbs",
     "app",
