@@ -107,9 +107,9 @@ def _to_tune(
 
 
 def _tuning_seconds(record: SourceRecord, seconds_per_text: float) -> float:
-    """Return the seconds that fine-tuning took, or would take where that is not known."""
-    if (recorded := record.seconds.get("fine_tune")) is not None:
-        return recorded
+    """Return the seconds that fine-tuning took; for a fetched map those that it would take."""
+    if record.published is None:
+        return record.seconds.get("fine_tune", 0.0)
     rows = record.num_used or record.fine_tune.max_examples
     return _PASSES_PER_STEP * record.fine_tune.num_epochs * rows * seconds_per_text
 
