@@ -130,7 +130,7 @@ class SourceRecord(Record):
         problem: Kind of output; None where no rows were seen.
         metric: Primary metric; None where no rows were seen.
         label_names: Names of the classes.
-        metadata: Language, domain, licence and so on.
+        metadata: Language (as declared, else as detected), domain, licence and so on.
         is_pair: Whether each example is two texts.
         num_train: Training rows that the task has; None where no rows were seen.
         num_used: Training rows that fine-tuning used; None where it is not known.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
+    from esm.pool import Skipped
+
 MISSING = "-"
 
 
@@ -30,6 +32,11 @@ class Table:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     left: frozenset[str] = field(default_factory=frozenset)
+
+
+def noted(lines: Sequence[str]) -> list[Table]:
+    """Return lines to print below tables; nothing where there are none."""
+    return [Table("", (), (), list(lines))] if lines else []
 
 
 def print_tables(tables: Iterable[Table]) -> None:
@@ -108,3 +115,10 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def skipped_notes(skipped: Sequence[Skipped]) -> list[str]:
+    """Name what was left out and why, one line each."""
+    if not skipped:
+        return []
+    return [f"{len(skipped)} skipped:", *(f"  {skip.source}: {skip.reason}" for skip in skipped)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from esm.report import MISSING, Table, duration, number, size
-from esm.tables import skipped_notes
+from esm.licences import marked
+from esm.report import MISSING, Table, duration, number, size, skipped_notes
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
@@ -40,7 +40,7 @@ def pool_tables(
         (
             entry.id,
             entry.record.metadata.language or MISSING,
-            entry.record.metadata.license or MISSING,
+            marked(entry.record.metadata.license),
             MISSING if entry.record.num_used is None else str(entry.record.num_used),
             _quality(entry.record),
             form,

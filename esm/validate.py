@@ -10,11 +10,13 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.base import base_config, load_base
+from esm.budget import Clock, Unit, arms, fit_plan, spelled
 from esm.errors import (
     EncoderError,
     EsmError,
@@ -26,7 +28,7 @@ from esm.errors import (
     TaskError,
     ValidationError,
 )
-from esm.estimate import Estimate, estimate
+from esm.estimate import Costs, Estimate, check_disk
 from esm.intermediate import MODELS_NAME, TunedModels
 from esm.ledger import LEDGER_NAME, Ledger, RunRow
 from esm.metrics import performance
@@ -70,6 +72,7 @@ def validate_ranking(
     device: str = "auto",
     strict: bool = False,
     keep_models: bool = False,
+    budget: float | None = None,
 ) -> Validation:
     """Train with the picks of a ranking and with controls, and measure the gain.
 
@@ -86,6 +89,8 @@ def validate_ranking(
         strict: Raise for the first arm that fails instead of leaving it out.
         keep_models: Keep the tuned encoders when all is done; without it, a command that has
             something to run removes them, those of earlier commands included.
+        budget: Seconds for this command; None for as long as it takes. What does not fit by the
+            estimate is left out (see :mod:`esm.budget`), and no arm is begun when the time is over.
 
     Raises:
         ValidationError: The ranking does not fit the target or the pool any more, or every run
@@ -93,8 +98,10 @@ def validate_ranking(
         EncoderError: The base model cannot be loaded, or the strategy cannot train it.
         PoolError: The base model is not the one the pool was built with.
         BusyError: Another process is writing to the folder.
-        StorageError: The folder cannot be written; finished runs are kept.
+        StorageError: The folder cannot be written, finished runs being kept; or the disk has no
+            room for the tuned encoders.
     """
+    started = time.monotonic()
     pool = pool or Pool.open(Path(ranking.pool))
     target = load_target(ranking.target_spec)
     plan = plan_validation(ranking, pool, target, config, strict=strict)
@@ -102,11 +109,20 @@ def validate_ranking(
     with folder_lock(out), Ledger(out / LEDGER_NAME) as ledger:
         sweep(out)
         sweep(models)
+        costs = Costs(plan, pool, out)
+        if budget is not None:
+            plan = fit_plan(plan, costs, budget)
+            if plan.left_out:
+                note(f"{len(plan.left_out)} arms do not fit into the budget of {spelled(budget)}")
         book = _Book(plan, ranking, ledger, out)
         if book.pending:
             base = load_base(pool, device)
             strategy(config.strategy).check(base.model.config)
-            _run_all(book, target, TunedModels(pool, base, models), config, strict=strict)
+            vocabulary = getattr(base.model.config, "vocab_size", None)
+            check_disk(costs.estimate(plan.runs, vocabulary=vocabulary), out)
+            clock = Clock(started, budget, costs)
+            tuned = TunedModels(pool, base, models)
+            _run_all(book, target, tuned, config, clock, strict=strict)
         result = book.close()
         if book.pending and not keep_models:
             shutil.rmtree(models, ignore_errors=True)
@@ -114,21 +130,38 @@ def validate_ranking(
 
 
 def _run_all(
-    book: _Book, target: Target, tuned: TunedModels, config: ValidationConfig, *, strict: bool
+    book: _Book,
+    target: Target,
+    tuned: TunedModels,
+    config: ValidationConfig,
+    clock: Clock,
+    *,
+    strict: bool,
 ) -> None:
-    for run in book.pending:
-        try:
-            row = _measure(run, target.attributes[run.attribute], tuned, config)
-        except _ARM_ERRORS as error:
-            if strict:
-                raise
-            book.fail(run, error)
-        else:
-            book.finish(row)
+    waiting = arms(book.pending)
+    while waiting:
+        if clock.is_over():
+            book.stop(clock, waiting)
+            return
+        for run in waiting.pop(0):
+            try:
+                row = _measure(run, target.attributes[run.attribute], tuned, config)
+            except _ARM_ERRORS as error:
+                if strict:
+                    raise
+                book.fail(run, error)
+            else:
+                book.finish(row)
 
 
 def dry_run(
-    ranking: Ranking, config: ValidationConfig, out: Path, *, pool: Pool | None = None
+    ranking: Ranking,
+    config: ValidationConfig,
+    out: Path,
+    *,
+    pool: Pool | None = None,
+    keep_models: bool = False,
+    budget: float | None = None,
 ) -> tuple[Plan, Estimate]:
     """Return what :func:`validate_ranking` would do and cost; nothing is written.
 
@@ -142,7 +175,10 @@ def dry_run(
     if architecture is not None:
         strategy(config.strategy).check(architecture)
     vocabulary = getattr(architecture, "vocab_size", None)
-    return plan, estimate(plan, pool, out, vocabulary=vocabulary)
+    costs = Costs(plan, pool, out)
+    if budget is not None:
+        plan = fit_plan(plan, costs, budget)
+    return plan, costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
 
 
 def _architecture(pool: Pool) -> PreTrainedConfig | None:
@@ -203,6 +239,22 @@ class _Book:
         """Remember that a run failed."""
         self._failed.append((run, str(error)))
         self._note(f"{run.attribute} after {run.source}, seed {run.key.seed} failed: {error}")
+        self._save()
+
+    def stop(self, clock: Clock, waiting: Sequence[Unit]) -> None:
+        """Leave out the arms that wait, for want of time.
+
+        Raises:
+            ValidationError: Nothing was run or tried before.
+        """
+        if not self._rows and not self._failed:
+            raise ValidationError(
+                f"the budget of {spelled(clock.budget or 0)} was used up before the first run",
+                expected="time to load the data and the base model, and for a run",
+                hint="a longer --budget",
+            )
+        self._plan = clock.rest(self._plan, waiting)
+        note(f"the time is over; {len(waiting)} arms are left out")
         self._save()
 
     def close(self) -> Validation:

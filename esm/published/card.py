@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from esm.licences import NOT_STATED, Terms, is_stated, marked, terms
 from esm.maps import MapConfig
 from esm.maps.peer import PeerConfig
 from esm.pool import MapRecord, SourceRecord
 from esm.published.hub import ESM_TAG, is_repo
-
-NOT_STATED = "not stated"
 
 # The Hub takes these names for the field "license"; anything else has to be "other".
 _HUB_LICENCES = frozenset(
@@ -23,7 +22,6 @@ _HUB_LICENCES = frozenset(
         *("cc-by-nc-sa-4.0", "odc-by", "odbl", "pddl", "cdla-permissive-2.0", "eupl-1.1"),
     }
 )
-_NON_COMMERCIAL = re.compile(r"(?i)\bnc\b|non-?commercial|research (use|purposes?)")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
 
@@ -63,8 +61,8 @@ def _front_matter(facts: CardFacts) -> str:
         tags=[ESM_TAG, f"BaseLM:{base}"],
         datasets=[dataset] if is_repo(dataset) else None,
         language=[code for code in languages if _LANGUAGE.fullmatch(code)] or None,
-        license=known or ("other" if licence else None),
-        license_name=None if known or not licence else _slug(licence),
+        license=known or ("other" if is_stated(licence) else None),
+        license_name=None if known or not is_stated(licence) else _slug(licence),
     )
     return str(data.to_yaml())
 
@@ -88,7 +86,7 @@ def _body(facts: CardFacts) -> str:
         ("Label column", peer.label_column or NOT_STATED),
         ("Training rows", str(record.num_used or NOT_STATED)),
         ("Language", record.metadata.language or NOT_STATED),
-        ("Licence of the data", _licence(record.metadata.license)),
+        ("Licence of the data", marked(record.metadata.license)),
         ("Fine-tuning", _fine_tuning(record)),
         *((f"Held-out {name}", f"{value:.3f}") for name, value in sorted(record.quality.items())),
         ("R² on held-out texts of the source", _share(facts.fit.r2_source)),
@@ -123,24 +121,25 @@ def _share(value: float | None) -> str:
     return NOT_STATED if value is None else f"{value:.2f}"
 
 
-def _licence(text: str) -> str:
-    if not text:
-        return NOT_STATED
-    return f"{text} (**non-commercial**)" if _NON_COMMERCIAL.search(text) else text
-
-
 def _terms(text: str) -> str:
-    if not text:
+    if not is_stated(text):
         return (
             "The data do not state a licence. Ask their owners before you use this map for more"
             " than research."
         )
-    if _NON_COMMERCIAL.search(text):
-        return (
-            f"The data are licensed for **non-commercial use only** ({text}). This map was made"
-            " from a model trained on them: use it on the same terms."
-        )
-    return f"The data are licensed under {text}; the map is published on the same terms."
+    match terms(text):
+        case Terms.NON_COMMERCIAL:
+            return (
+                f"The data are licensed for **non-commercial use only** ({text}). This map was"
+                " made from a model trained on them: use it on the same terms."
+            )
+        case Terms.UNKNOWN:
+            return (
+                f"The data are licensed as: {text}. Whether this allows commercial use is not"
+                " clear; the map is published on the same terms."
+            )
+        case Terms.COMMERCIAL:
+            return f"The data are licensed under {text}; the map is published on the same terms."
 
 
 _TEMPLATE = """\

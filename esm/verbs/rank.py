@@ -15,6 +15,7 @@ from esm.options import (
     ReadingOptions,
     Strict,
     base_model,
+    commas,
     grouped,
     write_out,
 )
@@ -43,6 +44,13 @@ def rank(
         int, typer.Option(help="Training texts to use at most, the same for all attributes.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the sample of rows.")] = 0,
+    aggregate: Annotated[
+        bool,
+        typer.Option(
+            "--aggregate",
+            help="Also rank over all attributes, by mean rank: one source for all of them.",
+        ),
+    ] = False,
     base: Annotated[
         str | None, typer.Option(help="Base model; another one than the pool's is refused.")
     ] = None,
@@ -51,6 +59,13 @@ def rank(
         typer.Option(
             help="Results table (target,source,performance) or validate run: print regret.",
             metavar="TABLE",
+        ),
+    ] = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only sources whose licence is any of: commercial (allows commercial use), stated,"
+            " or has this in its name; commas or repetition."
         ),
     ] = None,
     top: Annotated[
@@ -75,7 +90,9 @@ def rank(
             "form": form,
             "balance": balance,
             "seed": seed,
+            "licences": commas(licence),
             "strict": strict,
+            "aggregate": aggregate,
         },
     )
     ranking = rank_sources(

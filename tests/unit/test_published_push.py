@@ -162,7 +162,7 @@ def test_the_card_says_what_the_map_is_and_on_whose_terms(pool, tmp_path):
     card = (folders["nli"] / "README.md").read_text()
     for said in (
         "| Source task | owner/data part (classification) |",
-        "| Licence of the data | cc-by-nc-4.0 (**non-commercial**) |",
+        "| Licence of the data | cc-by-nc-4.0 (non-commercial) |",
         "| R² on texts of other tasks | 0.42 |",
         "| Held-out macro_f1 | 0.812 |",
         "**non-commercial use only**",
