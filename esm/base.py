@@ -14,13 +14,24 @@ if TYPE_CHECKING:
     from esm.encoder import Encoder
 
 
-def load_base(pool: Pool, device: str = "auto", *, model: str | None = None) -> Encoder:
+_SAME_WEIGHTS = ("weights", "pooling", "max_length", "precision", "width", "num_layers")
+_SAME_READING = (*_SAME_WEIGHTS, "max_chunks", "stride")
+
+
+def load_base(
+    pool: Pool,
+    device: str = "auto",
+    *,
+    model: str | None = None,
+    max_chunks: int | None = None,
+) -> Encoder:
     """Load a pool's base model as the pool's manifest describes it.
 
     Args:
         pool: The pool.
         device: Device to compute on.
         model: Name or folder to load it from; None for the manifest's.
+        max_chunks: Most windows in which it reads a long text; None for the manifest's.
 
     Raises:
         EncoderError: It cannot be loaded.
@@ -32,6 +43,8 @@ def load_base(pool: Pool, device: str = "auto", *, model: str | None = None) -> 
     if model is not None and model != config.model:
         _check_named(pool, model)
         config = config.model_copy(update={"model": model, "revision": None})
+    if max_chunks is not None:
+        config = config.model_copy(update={"max_chunks": max_chunks})
     encoder = Encoder.load(config, device)
     check_base(pool, encoder)
     return encoder
@@ -45,6 +58,8 @@ def base_config(pool: Pool) -> EncoderConfig:
         revision=pool.manifest.revision,
         pooling=identity.pooling,
         max_length=identity.max_length,
+        max_chunks=identity.max_chunks,
+        stride=identity.stride,
         precision=identity.precision,
     )
 
@@ -61,20 +76,26 @@ def _check_named(pool: Pool, model: str) -> None:
         )
 
 
-def check_base(pool: Pool, encoder: Encoder) -> None:
+def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
     """Refuse a base model other than the pool's.
 
+    In how many chunks long texts are read does not matter to who uses a map: maps are affine, so
+    the mean over chunks that are mapped is the map of the mean. New entries are made as the others.
     Maps that were made elsewhere only name their base model: its weights cannot be compared, and
     a note says so.
 
+    Args:
+        pool: The pool.
+        encoder: The base model.
+        reading: Also refuse one that reads long texts in another way than the pool's.
+
     Raises:
-        PoolError: Weights, pooling, length or precision differ.
+        PoolError: Weights, pooling, length or precision differ, or the reading of long texts.
     """
     ours, theirs = encoder.identity, pool.manifest.base
-    compared = ["pooling", "max_length", "precision", "width", "num_layers"]
-    if theirs.weights is not None:
-        compared.insert(0, "weights")
-    else:
+    compared: tuple[str, ...] = _SAME_READING if reading else _SAME_WEIGHTS
+    if theirs.weights is None:
+        compared = tuple(name for name in compared if name != "weights")
         note(
             f"the maps of {pool.folder} only name their base model {theirs.model!r}; that the"
             f" weights of {ours.model!r} are the same cannot be checked"
@@ -85,9 +106,10 @@ def check_base(pool: Pool, encoder: Encoder) -> None:
         if getattr(ours, name) != getattr(theirs, name)
     ]
     if differing:
+        options = "--base, --max-chunks and --stride" if reading else "--base"
         raise PoolError(
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",
             expected=f"{theirs.model!r} as the pool's manifest describes it",
-            hint="leave out --base, or train another pool",
+            hint=f"leave out {options}, or train another pool",
         )
