@@ -27,7 +27,7 @@ from esm.scorers import logme
 from esm.settings import EncoderConfig, FineTuneConfig, Pooling
 from esm.storage import read_json, write_json
 from esm.tables_pool import pool_tables
-from esm.tasks.read import load_target, load_task
+from esm.tasks.read import load_target, load_targets, load_task
 from esm.tasks.spec import TaskSpec
 from esm.validate import dry_run, validate_ranking
 from tests.hub_stand_in import hub_stand_in
@@ -144,7 +144,7 @@ def test_a_source_is_made_again_as_its_publisher_says_or_its_arm_fails(
 ):
     pool = Pool.open(world[0])
     settings = ValidationConfig(strategy="features", top=4, controls=("none",), seeds=1)
-    plan = plan_validation(ranking, pool, load_target(world[1]), settings)
+    plan = plan_validation(ranking, pool, load_targets(world[1]), settings)
     assert len({run.key.source_hash for run in plan.runs}) == 5
     _, estimate = dry_run(ranking, settings, tmp_path / "run", pool=pool)
     assert estimate.fine_tunings == 4
