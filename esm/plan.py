@@ -395,4 +395,4 @@ def _keys(
 
 def _source_hash(entry: PoolEntry) -> str:
     settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
-    return content_hash(entry.record.task_hash, settings)
+    return content_hash(entry.record.task_hash or entry.record.config_hash, settings)

@@ -58,7 +58,8 @@ class BaseIdentity(Record):
 
     Attributes:
         model: As the user named it; two names of the same weights are the same encoder.
-        weights: SHA-256 over names, shapes and bytes of the weights.
+        weights: SHA-256 over names, shapes and bytes of the weights; None where maps were made
+            elsewhere, for a model that is known by its name only.
         pooling: How tokens become one vector.
         max_length: Most tokens of one input of the model.
         max_chunks: Most windows in which a longer text is read.
@@ -69,7 +70,7 @@ class BaseIdentity(Record):
     """
 
     model: str
-    weights: str
+    weights: str | None
     pooling: Pooling
     max_length: int
     max_chunks: int = 1

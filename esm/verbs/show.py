@@ -58,7 +58,7 @@ class _Shown:
 
 def _pool(path: Path) -> _Shown:
     from esm.pool import Pool
-    from esm.tables import pool_tables
+    from esm.tables_pool import pool_tables
 
     pool = Pool.open(path)
     entries, skipped = pool.entries()

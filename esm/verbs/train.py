@@ -158,7 +158,7 @@ def train(
     from esm.build import train_pool
     from esm.entry import TrainConfig
     from esm.settings import checked
-    from esm.tables import build_report
+    from esm.tables_pool import build_report
 
     specs = reading.specs(tasks, identifier=identifier)
     settings = fine_tune.config()
