@@ -30,6 +30,9 @@ _HOME = {
     "ValidationConfig": "esm.plan",
     "Validation": "esm.outcome",
     "validate_ranking": "esm.validate",
+    "predict_file": "esm.predict",
+    "Predictions": "esm.predictions",
+    "export_run": "esm.export",
     "EsmError": "esm.errors",
 }
 

@@ -17,6 +17,8 @@ from esm.options import Debug, Quiet
 from esm.runtime import show_progress
 from esm.verbs.demo import demo
 from esm.verbs.evaluate import evaluate
+from esm.verbs.export import export
+from esm.verbs.predict import predict
 from esm.verbs.rank import rank
 from esm.verbs.show import show
 from esm.verbs.tasks import app as tasks
@@ -86,6 +88,8 @@ app.add_typer(tasks, name="tasks")
 app.command()(train)
 app.command()(rank)
 app.command()(validate)
+app.command()(predict)
+app.command()(export)
 app.command()(evaluate)
 app.command()(show)
 

@@ -205,10 +205,16 @@ class Encoder:
             raise ShapeError(
                 f"{len(texts)} texts and {len(pairs)} second texts", expected="as many of each"
             )
+        return [[_valid(text) for text in texts], [self.between + _valid(text) for text in pairs]]
+
+    @property
+    def between(self) -> str:
+        """What is put before the second text of a pair.
+
+        GPT-2 and its kind put nothing between the two; a line break does.
+        """
         extra = self.tokenizer.num_special_tokens_to_add
-        # GPT-2 and its kind put nothing between the two texts of a pair; a line break does.
-        apart = "\n" if extra(pair=True) == extra(pair=False) else ""
-        return [[_valid(text) for text in texts], [apart + _valid(text) for text in pairs]]
+        return "\n" if extra(pair=True) == extra(pair=False) else ""
 
     def _no_tokens(self) -> Encoding:
         """Stand for an empty text, of which some tokenizers leave no token at all."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ class Validation(Record):
         failures: Runs that failed in the last command, by arm.
         skipped: Attributes and sources of the ranking that were left out.
         attributes: Results by attribute.
+        winners: Source with the highest mean, by attribute, ``none`` where no source is better;
+            only arms with all their runs count.
         seconds: Of all finished runs, without the fine-tuning of sources.
         source_seconds: Of fine-tuning the sources of these runs, once per training seed, as long
             as it took for the pool.
@@ -133,6 +136,7 @@ class Validation(Record):
     failures: tuple[Failure, ...]
     skipped: tuple[Skipped, ...]
     attributes: dict[str, AttributeResult]
+    winners: dict[str, str]
     seconds: float
     source_seconds: float = 0.0  # absent in results of earlier versions
     keys: tuple[str, ...]
@@ -180,6 +184,9 @@ def summarise(
     """
     config = plan.config
     finished = [key for run in plan.runs if (key := run.key.content_hash()) in rows]
+    attributes = {
+        name: _attribute(name, plan, ranking.attributes[name], rows) for name in plan.num_train
+    }
     return Validation(
         target=plan.target,
         pool=plan.pool,
@@ -194,9 +201,8 @@ def summarise(
         finished=len(finished),
         failures=_by_arm(failed),
         skipped=plan.skipped,
-        attributes={
-            name: _attribute(name, plan, ranking.attributes[name], rows) for name in plan.num_train
-        },
+        attributes=attributes,
+        winners=_winners(plan, attributes),
         seconds=sum(rows[key].seconds for key in finished),
         source_seconds=_source_seconds(plan, finished),
         keys=tuple(finished),
@@ -207,6 +213,18 @@ def _standard_error(config: ValidationConfig) -> str:
     """Say which variance the standard errors hold."""
     sentence = _SOURCE_SEED_FIXED if config.source_seeds == 1 else _SOURCE_SEED_VARIED
     return sentence.format(varies=strategy(config.strategy).seed_varies)
+
+
+def _winners(plan: Plan, attributes: Mapping[str, AttributeResult]) -> dict[str, str]:
+    """Return the best complete arm of each attribute; of equals ``none``, then the first run."""
+    planned = Counter((run.attribute, run.source) for run in plan.runs)
+    winners = {}
+    for name, found in attributes.items():
+        complete = [arm for arm in found.arms if arm.runs == planned[name, arm.source]]
+        if complete:
+            best = max(complete, key=lambda arm: (arm.mean, arm.source == NO_TRANSFER))
+            winners[name] = best.source
+    return winners
 
 
 def _source_seconds(plan: Plan, finished: Collection[str]) -> float:

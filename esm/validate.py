@@ -7,9 +7,10 @@ ledger in the output folder, so the same command goes on where a killed one stop
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +28,8 @@ from esm.errors import (
     ValidationError,
 )
 from esm.estimate import Estimate, estimate
-from esm.intermediate import MODELS_NAME, TunedModels
-from esm.ledger import LEDGER_NAME, Ledger, RunRow
+from esm.intermediate import MODELS_NAME, TunedModels, keep_only
+from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
 from esm.metrics import performance
 from esm.outcome import RESULT_NAME, Validation, summarise
 from esm.plan import Plan, Run, ValidationConfig, plan_validation, used_rows
@@ -39,6 +40,7 @@ from esm.storage import folder_lock, sweep
 from esm.tasks.read import load_target
 from esm.tasks.split import sample
 from esm.tasks.task import Examples, Target, Task
+from esm.trained import TrainedStore
 from esm.transfer.registry import strategy
 
 if TYPE_CHECKING:
@@ -80,12 +82,14 @@ def validate_ranking(
         ranking: The ranking to prove.
         config: Settings.
         out: Folder for the ledger (``ledger.sqlite``), the result (``validation.json``) and,
-            during the run, the tuned encoders (``models/``).
+            what the winners need to label new texts: what was trained on the target
+            (``trained/``) and the tuned encoders it started from (``models/``).
         pool: The pool; None for the one that the ranking names.
         device: Device to compute on.
         strict: Raise for the first arm that fails instead of leaving it out.
-        keep_models: Keep the tuned encoders when all is done; without it, a command that has
-            something to run removes them, those of earlier commands included.
+        keep_models: Keep the models of all arms; without it, a command that has something to run
+            keeps those of the winner of each attribute and removes all others, those of earlier
+            commands included.
 
     Raises:
         ValidationError: The ranking does not fit the target or the pool any more, or every run
@@ -102,23 +106,38 @@ def validate_ranking(
     with folder_lock(out), Ledger(out / LEDGER_NAME) as ledger:
         sweep(out)
         sweep(models)
-        book = _Book(plan, ranking, ledger, out)
-        if book.pending:
+        store = TrainedStore(out)
+        sweep(store.folder)
+        book = _Book(plan, ranking, ledger, out, store, keep_models=keep_models)
+        something_to_do = bool(book.pending or book.missing())
+        if something_to_do:
             base = load_base(pool, device)
             strategy(config.strategy).check(base.model.config)
-            _run_all(book, target, TunedModels(pool, base, models), config, strict=strict)
+            lab = _Lab(target, TunedModels(pool, base, models), store, config)
+            _run_all(book.pending, book, lab, strict=strict)
+            _run_all(book.missing(), book, lab, strict=strict)
         result = book.close()
-        if book.pending and not keep_models:
-            shutil.rmtree(models, ignore_errors=True)
+        if something_to_do and not keep_models:
+            winning = book.winning()
+            store.remove_all_but(winning)
+            keep_only(models, winning)
     return result
 
 
-def _run_all(
-    book: _Book, target: Target, tuned: TunedModels, config: ValidationConfig, *, strict: bool
-) -> None:
-    for run in book.pending:
+@dataclass(frozen=True)
+class _Lab:
+    """What runs are made from, and where their models go."""
+
+    target: Target
+    tuned: TunedModels
+    store: TrainedStore
+    config: ValidationConfig
+
+
+def _run_all(runs: Sequence[Run], book: _Book, lab: _Lab, *, strict: bool) -> None:
+    for run in runs:
         try:
-            row = _measure(run, target.attributes[run.attribute], tuned, config)
+            row = _measure(run, lab.target.attributes[run.attribute], lab)
         except _ARM_ERRORS as error:
             if strict:
                 raise
@@ -179,7 +198,18 @@ def results_table(path: Path) -> pd.DataFrame | Path:
 class _Book:
     """What is done and what failed so far; the result on disk follows every run."""
 
-    def __init__(self, plan: Plan, ranking: Ranking, ledger: Ledger, out: Path) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        ranking: Ranking,
+        ledger: Ledger,
+        out: Path,
+        store: TrainedStore,
+        *,
+        keep_models: bool,
+    ) -> None:
+        self._store = store
+        self._keep_models = keep_models
         self._plan = plan
         self._ranking = ranking
         self._ledger = ledger
@@ -190,7 +220,17 @@ class _Book:
         self.pending = [run for run in plan.runs if run.key.content_hash() not in self._rows]
         if self._rows:
             note(f"{len(self._rows)} of {len(plan.runs)} runs are in {ledger.path} already")
-        self._save()
+        self._result = self._save()
+
+    def winning(self) -> list[RunKey]:
+        """Return the runs of the arms that are ahead."""
+        winners = self._result.winners
+        return [run.key for run in self._plan.runs if winners.get(run.attribute) == run.source]
+
+    def missing(self) -> list[Run]:
+        """Return the finished runs of the arms that are ahead whose models are not there."""
+        lost = {key.content_hash() for key in self.winning() if not self._store.has(key)}
+        return [run for run in self._plan.runs if run.key.content_hash() in lost]
 
     def finish(self, row: RunRow) -> None:
         """Put a finished run into the ledger and the result."""
@@ -198,6 +238,17 @@ class _Book:
         self._rows[row.key] = row
         self._note(f"{row.attribute} after {row.source}, seed {row.seed}: {row.value:.3f}")
         self._save()
+        if not self._keep_models:
+            self._remove_losers(row.attribute)
+
+    def _remove_losers(self, attribute: str) -> None:
+        """Remove the models of complete arms that are behind, so that few lie on disk at once."""
+        winning = {key.content_hash() for key in self.winning()}
+        runs = [run for run in self._plan.runs if run.attribute == attribute]
+        incomplete = {run.source for run in runs if run.key.content_hash() not in self._rows}
+        for run in runs:
+            if run.source not in incomplete and run.key.content_hash() not in winning:
+                self._store.remove(run.key)
 
     def fail(self, run: Run, error: EsmError) -> None:
         """Remember that a run failed."""
@@ -223,19 +274,30 @@ class _Book:
         note(f"[{done}/{len(self._plan.runs)}] {message}")
 
     def _save(self) -> Validation:
-        result = summarise(self._plan, self._ranking, self._rows, self._failed)
-        result.save(self._out)
-        return result
+        self._result = summarise(self._plan, self._ranking, self._rows, self._failed)
+        self._result.save(self._out)
+        return self._result
 
 
-def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig) -> RunRow:
-    """Train on an attribute from the run's encoder, and judge by its test rows."""
-    encoder = tuned.encoder(run.key)
+def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
+    """Train on an attribute from the run's encoder, judge by its test rows, keep the model."""
+    config = lab.config
+    encoder = lab.tuned.encoder(run.key)
     rows = _training_rows(task, config)
     started = time.monotonic()
     transferred = strategy(config.strategy).fit(encoder, task, rows, config.transfer, run.key.seed)
     outputs = transferred.model.predict(task.test.texts, task.test.pairs)
     metrics = performance(task, task.test.labels, outputs)
+    seconds = time.monotonic() - started
+    lab.store.keep(
+        run.key,
+        task,
+        transferred.model,
+        encoder,
+        lab.tuned.base.config,
+        size=len(rows),
+        seed=_SAMPLE_SEED,
+    )
     return RunRow(
         key=run.key.content_hash(),
         target=run.key.target,
@@ -251,7 +313,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
         total_parameters=transferred.total_parameters,
         num_train=len(rows),
         num_test=len(task.test),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         config_hash=run.key.config_hash(),
         versions=_versions(),
     )

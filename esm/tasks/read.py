@@ -85,10 +85,12 @@ class _Texts:
 class _Opened:
     """Data after the choice of columns and the split, before labels are read.
 
-    `chosen` are the attributes to load, `attributes` all that there are.
+    `chosen` are the attributes to load, `attributes` all that there are, `texts` the columns of
+    the texts.
     """
 
     raw: RawData
+    texts: tuple[str, ...]
     attributes: tuple[str, ...]
     chosen: tuple[str, ...]
     splits: Mapping[SplitName, _Texts]
@@ -119,7 +121,8 @@ def _open(spec: TaskSpec) -> _Opened:
         )
     if not has_splits:
         splits = _split(raw, splits[SplitName.TRAIN], texts, spec.split.seed)
-    return _Opened(raw, attributes, chosen, splits, num_empty)
+    columns = tuple(name for name in texts if name is not None)
+    return _Opened(raw, columns, attributes, chosen, splits, num_empty)
 
 
 def _read(spec: TaskSpec) -> RawData:
@@ -240,4 +243,5 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         splits=examples,
         metadata=raw.metadata,
         dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
+        text_columns=opened.texts,
     )

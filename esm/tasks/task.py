@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,25 @@ class TaskMetadata:
     citation: str = ""
 
 
+class Outputs(Protocol):
+    """What a model needs to know of a task: a :class:`Task`, or what is kept of one."""
+
+    @property
+    def id(self) -> str:
+        """Id of the task."""
+        ...
+
+    @property
+    def problem(self) -> Problem:
+        """Kind of output."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the output."""
+        ...
+
+
 @dataclass(frozen=True)
 class Task:
     """One attribute to predict: the unit that is trained on, ranked for and validated.
@@ -105,6 +124,8 @@ class Task:
         splits: Train is always there; validation and test where the data have them.
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.
+        text_columns: Name of the column with the texts and, of a pair task, of the second texts;
+            empty where they are not known.
     """
 
     id: str
@@ -114,6 +135,7 @@ class Task:
     splits: Mapping[SplitName, Examples]
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    text_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if SplitName.TRAIN not in self.splits or len(self.train) == 0:

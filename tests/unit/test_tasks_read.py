@@ -51,7 +51,10 @@ def test_the_split_is_the_same_whichever_attribute_is_chosen_first(two_attribute
 def test_loading_again_gives_the_same_and_another_seed_another_split(two_attributes):
     first = load_target(spec_of(two_attributes))
     assert load_target(spec_of(two_attributes)).content_hash() == first.content_hash()
-    assert load_target(spec_of(two_attributes, split=SplitSpec(seed=1))).content_hash() != first.content_hash()
+    assert (
+        load_target(spec_of(two_attributes, split=SplitSpec(seed=1))).content_hash()
+        != first.content_hash()
+    )
 
 
 def test_a_test_file_replaces_the_split(tmp_path):
