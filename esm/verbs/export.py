@@ -19,7 +19,7 @@ def export(
     output: OutputOptions,
     attribute: Annotated[
         list[str] | None,
-        typer.Option(help="Attributes to export; by commas, one in a name as '\\,'. Default: all."),
+        typer.Option(help="Attributes; by commas, one in a name as '\\,'. Default: all."),
     ] = None,
 ) -> None:
     """Write the winners of a validate run as models that need no esm.

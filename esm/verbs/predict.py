@@ -35,9 +35,7 @@ def predict(
     output: OutputOptions,
     attribute: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Attributes to predict; by commas, one in a name as '\\,'. Default: all."
-        ),
+        typer.Option(help="Attributes; by commas, one in a name as '\\,'. Default: all."),
     ] = None,
     text: Annotated[
         str | None, typer.Option(help="Text column. Default: the one that the target had.")

@@ -51,7 +51,7 @@ def validate(
     learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
     adapter_size: Annotated[int, typer.Option(help="Width of the bottlenecks.")] = 64,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the run.")
+        bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
