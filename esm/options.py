@@ -5,28 +5,29 @@ A verb takes such a dataclass as one parameter; :func:`grouped` spreads its fiel
 
 from __future__ import annotations
 
-import csv
 import functools
 import inspect
-import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from esm.outfile import OutFile as OutFile
+from esm.outfile import write_out as write_out
 from esm.runtime import show_progress
-from esm.storage import to_json, write_atomic
+from esm.storage import to_json
 
 if TYPE_CHECKING:
     from esm.embeddings import EmbeddingCache
     from esm.report import Table
     from esm.tasks.spec import TaskSpec
 
-_FORMATS = (".json", ".csv", ".parquet")
+# A shell hands a tab on as two characters at best.
+_DELIMITERS = {"tab": "\t", "\\t": "\t"}
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,7 +88,10 @@ def commas(values: Iterable[str] | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How to read tasks and targets; see :class:`esm.tasks.spec.TaskSpec`."""
+    """How to read tasks and targets; see :class:`esm.tasks.spec.TaskSpec`.
+
+    None where nothing was given, so that a specification in TOML speaks.
+    """
 
     text: Annotated[str | None, typer.Option(help="Text column.")] = None
     text_pair: Annotated[str | None, typer.Option(help="Second text column of a pair task.")] = None
@@ -101,58 +105,159 @@ class ReadingOptions:
         ),
     ] = None
     reading: Annotated[
-        str, typer.Option(help="Label reading named in target.json, such as 'binary'.")
-    ] = "as-is"
+        str | None,
+        typer.Option(help="Label reading named in target.json, such as 'binary'. Default: as-is."),
+    ] = None
     kind: Annotated[
-        str,
-        typer.Option(help="What labels are: auto, classification, regression or multi-label."),
-    ] = "auto"
+        str | None,
+        typer.Option(
+            help="What labels are: auto (default), classification, ordinal, regression or"
+            " multi-label."
+        ),
+    ] = None
     test: Annotated[str | None, typer.Option(help="File with the test rows.", metavar="FILE")] = (
         None
     )
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a text file, such as cp1250. Default: found.")
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="Between the cells of a text table; 'tab' for a tab. Default: found."),
+    ] = None
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first.")] = (
+        None
+    )
+    language: Annotated[
+        str | None, typer.Option(help="Language of the texts, such as sk. Default: as declared.")
+    ] = None
     hub_config: Annotated[str | None, typer.Option("--config", help="Hub configuration.")] = None
     revision: Annotated[str | None, typer.Option(help="Hub revision; a commit pins the data.")] = (
         None
     )
     train_split: Annotated[str | None, typer.Option(help="Hub split to train on.")] = None
     test_split: Annotated[str | None, typer.Option(help="Hub split to test on.")] = None
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="How rows are split: auto (default), stratified, grouped, k-fold or column."
+        ),
+    ] = None
+    split_column: Annotated[
+        str | None,
+        typer.Option(help="Column that says train, validation or test; implies --split column."),
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Column whose equal values stay on one side (author, claim, source); implies"
+            " --split grouped."
+        ),
+    ] = None
+    test_share: Annotated[
+        float | None, typer.Option(help="Share of the rows held out as test. Default: 0.2.")
+    ] = None
+    folds: Annotated[
+        int | None, typer.Option(help="Number of folds; implies --split k-fold. Default: 5.")
+    ] = None
+    repeats: Annotated[
+        int | None, typer.Option(help="How often folds are drawn anew. Default: 1.")
+    ] = None
     split_seed: Annotated[
-        int, typer.Option(help="Seed of the split of data that come without one.")
-    ] = 0
+        int | None,
+        typer.Option(help="Seed of the split of data that come without one. Default: 0."),
+    ] = None
 
     def specs(self, locations: Sequence[str], *, identifier: str | None = None) -> list[TaskSpec]:
         """Return one specification per task; a folder of task folders stands for these.
 
+        A data file is left out where a specification of it is given too, as when both match a
+        pattern.
+
         Raises:
             typer.BadParameter: What describes a single task was given for several.
+            TaskError: A specification in TOML cannot be read.
         """
         places = [place for location in locations for place in _task_folders(location)]
+        found = [self.spec(place, identifier=identifier) for place in places]
+        described = {
+            spec.location for place, spec in zip(places, found, strict=True) if _is_spec(place)
+        }
+        specs = [
+            spec
+            for place, spec in zip(places, found, strict=True)
+            if _is_spec(place) or spec.location not in described
+        ]
         for option, value in (("--id", identifier), ("--test", self.test)):
-            if value and len(places) > 1:
+            if value and len(specs) > 1:
                 raise typer.BadParameter(
-                    f"goes with one task only, not with {len(places)}", param_hint=option
+                    f"goes with one task only, not with {len(specs)}", param_hint=option
                 )
-        return [self.spec(place, identifier=identifier) for place in places]
+        return specs
 
     def spec(self, location: str, *, identifier: str | None = None) -> TaskSpec:
-        """Return the specification of one location; paths become absolute."""
-        from esm.tasks.spec import SplitSpec, TaskSpec
+        """Return the specification of one location; paths become absolute.
 
-        return TaskSpec(
-            location=absolute(location),
-            id=identifier,
-            text=self.text,
-            text_pair=self.text_pair,
-            attributes=commas(self.attribute),
-            reading=self.reading,
-            kind=self.kind,
-            test=None if self.test is None else absolute(self.test),
-            config=self.hub_config,
-            revision=self.revision,
-            train_split=self.train_split,
-            test_split=self.test_split,
-            split=SplitSpec(seed=self.split_seed),
+        Where the location is a specification in TOML, what the options say comes first.
+
+        Raises:
+            TaskError: The specification in TOML cannot be read.
+            SettingError: An option has a value that it cannot have.
+        """
+        from esm.settings import checked
+        from esm.tasks.spec import SplitSpec, TaskSpec
+        from esm.tasks.specfile import read_spec
+
+        base = (
+            read_spec(Path(location))
+            if _is_spec(location)
+            else TaskSpec(location=absolute(location))
         )
+        given = {
+            "id": identifier,
+            "text": self.text,
+            "text_pair": self.text_pair,
+            "attributes": commas(self.attribute) or None,
+            "reading": self.reading,
+            "kind": self.kind,
+            "test": None if self.test is None else absolute(self.test),
+            "encoding": self.encoding,
+            "delimiter": _DELIMITERS.get(self.delimiter or "", self.delimiter),
+            "sheet": self.sheet,
+            "language": self.language,
+            "config": self.hub_config,
+            "revision": self.revision,
+            "train_split": self.train_split,
+            "test_split": self.test_split,
+        }
+        split = checked(SplitSpec, base.split.model_dump() | self._split(base.split.method))
+        named = {name: value for name, value in given.items() if value is not None}
+        return checked(TaskSpec, base.model_dump() | named | {"split": split})
+
+    def _split(self, method: str) -> dict[str, Any]:
+        """Return what the options say of the split; some of them imply its method."""
+        if self.split is not None:
+            method = self.split
+        elif self.split_column is not None:
+            method = "column"
+        elif self.folds is not None or self.repeats is not None:
+            method = "k-fold"
+        elif self.group is not None and method in ("auto", "stratified"):
+            method = "grouped"
+        given = {
+            "column": self.split_column,
+            "group": self.group,
+            "test_share": self.test_share,
+            "folds": self.folds,
+            "repeats": self.repeats,
+            "seed": self.split_seed,
+        }
+        named = {name: value for name, value in given.items() if value is not None}
+        return named | {"method": method}
+
+
+def _is_spec(location: str) -> bool:
+    return location.lower().endswith(".toml")
 
 
 def _task_folders(location: str) -> list[str]:
@@ -236,58 +341,7 @@ class OutputOptions:
             print_tables(tables)
 
 
-def write_out(path: Path | None, content: Any, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write a result to a file that a program can read, and say so on stderr.
-
-    Args:
-        path: None writes nothing; ``.csv`` and ``.parquet`` get the records, ``.json`` the content.
-        content: The JSON form.
-        records: Rows at full precision; a key that a row does not have is an empty cell.
-    """
-    if path is None:
-        return
-    if path.suffix == ".csv":
-        written = _as_csv(records)
-    elif path.suffix == ".parquet":
-        written = _as_parquet(records)
-    else:
-        written = to_json(content).encode()
-    write_atomic(path, written, private=True)
-    typer.echo(f"written to {path}", err=True)
-
-
-def _as_csv(records: Sequence[Mapping[str, Any]]) -> bytes:
-    columns = dict.fromkeys(key for record in records for key in record)
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return stream.getvalue().encode()
-
-
-def _as_parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
-    import pandas as pd
-
-    return pd.DataFrame(list(records)).to_parquet(index=False)
-
-
-def _known_format(path: Path | None) -> Path | None:
-    """Refuse a file that could not be written before hours are spent on what goes into it."""
-    if path is not None and path.suffix not in _FORMATS:
-        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
-    return path
-
-
 PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder of the pool.", metavar="DIR")]
-OutFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        help="Write the result to a .json, .csv or .parquet file.",
-        metavar="FILE",
-        callback=_known_format,
-    ),
-]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at the first bad entry instead of skipping it.")
 ]

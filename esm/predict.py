@@ -39,11 +39,9 @@ Array = npt.NDArray[Any]
 
 def predict_file(
     run: Path,
-    file: Path,
+    file: Path | TaskSpec,
     *,
     attributes: Collection[str] = (),
-    text: str | None = None,
-    text_pair: str | None = None,
     abstain: float | None = None,
     device: str = "auto",
 ) -> Predictions:
@@ -53,10 +51,10 @@ def predict_file(
 
     Args:
         run: Folder of the validation.
-        file: Texts to label; labels are not needed, other columns are carried through.
+        file: Texts to label; labels are not needed, other columns are carried through. A
+            specification also says how to read the file, and which columns hold the texts; else
+            they are the target's, else the one that looks so.
         attributes: Attributes to predict; none means all that have a winner.
-        text: Column of the texts; None for the one the target had, else the one that looks so.
-        text_pair: Column of the second texts, likewise.
         abstain: Leave the label empty where the confidence is below this; values have none.
         device: Device to compute on.
 
@@ -71,8 +69,9 @@ def predict_file(
         raise SettingError(f"abstain = {abstain:g}", expected="a probability in [0, 1]")
     validation = Validation.load(run)
     chosen = winners(run, validation, attributes)
-    table = read_table(file)
-    columns = _text_columns(file, table, chosen[0].record, text, text_pair)
+    spec = file if isinstance(file, TaskSpec) else TaskSpec(location=str(file))
+    table = read_table(spec.path.expanduser(), spec)
+    columns = _text_columns(table, chosen[0].record, spec)
     filled, texts, pairs = _texts(table, columns)
     encoders = StartEncoders(run, validation, device)
     rows = len(next(iter(table.values())))
@@ -90,26 +89,22 @@ def predict_file(
 # ----------------------------------------------------------------------------------------- texts
 
 
-def _text_columns(
-    file: Path, table: Table, record: TrainedRecord, text: str | None, text_pair: str | None
-) -> list[str]:
+def _text_columns(table: Table, record: TrainedRecord, spec: TaskSpec) -> list[str]:
     """Return the column of the texts and, for a model of pairs, that of the second texts."""
     first, second = (*record.text_columns, None, None)[:2]
-    spec = TaskSpec(
-        location=str(file),
-        text=text or (first if first in table else None),
-        text_pair=text_pair or (second if second in table else None),
-    )
-    guessed = text is None and first is not None and first not in table
-    raw = RawData(id=to_id(file.stem), splits={SplitName.TRAIN: table}, file=file)
-    found, pair = choose_texts(raw, spec)
-    if guessed:
-        note(f"{file.name} has no column {first!r}: the texts are taken from {found!r}")
+    known = {
+        "text": spec.text or (first if first in table else None),
+        "text_pair": spec.text_pair or (second if second in table else None),
+    }
+    raw = RawData(id=to_id(spec.path.stem), splits={SplitName.TRAIN: table}, file=spec.path)
+    found, pair = choose_texts(raw, spec.model_copy(update=known))
+    if spec.text is None and first not in (None, found):
+        note(f"{raw.id} has no column {first!r}: the texts are taken from {found!r}")
     if not record.is_pair:
         return [found]
     if pair is None:
         raise TaskError(
-            f"{file} has one column of texts, {found!r}; the models compare two texts",
+            f"{spec.path} has one column of texts, {found!r}; the models compare two texts",
             expected=f"a second one among {', '.join(map(repr, table))}",
             hint="--text-pair NAME",
         )

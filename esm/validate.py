@@ -235,7 +235,7 @@ class _Book:
     def finish(self, row: RunRow) -> None:
         """Put a finished run into the ledger and the result."""
         self._ledger.record(row)
-        self._rows[row.key] = row
+        self._rows.setdefault(row.key, row)  # a model that was lost leaves its row as it was
         self._note(f"{row.attribute} after {row.source}, seed {row.seed}: {row.value:.3f}")
         self._save()
         if not self._keep_models:

@@ -18,6 +18,7 @@ from esm.storage import content_hash, hash_texts
 from esm.tasks.files import SUFFIXES, read_table
 from esm.tasks.raw import is_missing, missing_column
 from esm.tasks.task import Task
+from esm.tasks.textfile import read_text
 
 if TYPE_CHECKING:
     from esm.embeddings import EmbeddingCache
@@ -124,8 +125,8 @@ def corpus_anchors(path: Path, count: int = 5000, seed: int = 0) -> Anchors:
     """Draw anchors from an unlabelled corpus; each is a group of its own.
 
     Args:
-        path: ``.txt`` with one text a line, or a table (.csv, .tsv, .jsonl, .parquet) with a
-            column ``text``.
+        path: ``.txt`` with one text a line, or a table of any kind that tasks are read from, with
+            a column ``text``.
         count: How many to draw; a smaller corpus gives all its texts.
         seed: Seed of the draw.
 
@@ -227,7 +228,7 @@ def _read_corpus(path: Path) -> list[str]:
     if path.suffix.lower() not in SUFFIXES:
         raise TaskError(
             f"corpus {path} is a {path.suffix or 'suffixless'} file",
-            expected=f"one of .txt, {', '.join(SUFFIXES)}",
+            expected=f"one of {', '.join(SUFFIXES)}",
             hint="convert the file",
         )
     table = read_table(path)
@@ -240,13 +241,6 @@ def _read_corpus(path: Path) -> list[str]:
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError as error:
-        raise TaskError(f"no file {path}", expected="an existing file") from error
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            f"{path} is not UTF-8 (byte {error.start})",
-            expected="a UTF-8 file",
-            hint="convert it, for instance with iconv",
-        ) from error
+    if not path.is_file():
+        raise TaskError(f"no file {path}", expected="an existing file")
+    return read_text(path).split("\n")

@@ -33,24 +33,29 @@ def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
     pair = spec.text_pair or (TEXT_PAIR if TEXT_PAIR in table and text != TEXT_PAIR else None)
     for column in (text, pair):
         if column is not None:
-            _check_texts(column, raw.column(SplitName.TRAIN, column), raw.id)
+            check_texts(column, raw.column(SplitName.TRAIN, column), raw.id)
     return text, pair
 
 
-def offered_attributes(raw: RawData, texts: tuple[str, str | None]) -> tuple[str, ...]:
+def offered_attributes(raw: RawData, others: tuple[str | None, ...]) -> tuple[str, ...]:
     """Return the columns that can be attributes, in the file's order.
 
     They are those that the data describe. Where nothing is described: a column called ``label``,
-    and every column with 2 to 30 distinct values, at most half as many as it has labelled rows,
-    so that neither texts nor ids are offered.
+    every column of which the specification says how to read it, and every column with 2 to 30
+    distinct values, at most half as many as it has labelled rows, so that neither texts nor ids
+    are offered.
+
+    Args:
+        raw: The data.
+        others: Columns that are something else: texts, groups, splits; None for those there are
+            not.
     """
-    if raw.described:
-        return tuple(raw.known)
+    columns = raw.known if raw.described else raw.train
     return tuple(
         column
-        for column, values in raw.train.items()
-        if column not in texts
-        and (column == LABEL or column in raw.known or _has_few_values(values))
+        for column in columns
+        if column not in others
+        and (column == LABEL or column in raw.known or _has_few_values(raw.train[column]))
     )
 
 
@@ -103,7 +108,12 @@ def _has_few_values(values: Values) -> bool:
     return few and count <= _LARGEST_SHARE_OF_ROWS * len(filled)
 
 
-def _check_texts(column: str, values: Values, task: str) -> None:
+def check_texts(column: str, values: Values, task: str) -> None:
+    """Refuse a text column whose values are no strings.
+
+    Raises:
+        TaskError: They are numbers, or of another type than strings.
+    """
     filled = [value for value in values if not is_missing(value)]
     if filled and all(is_number(value) for value in filled):
         raise TaskError(

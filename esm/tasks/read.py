@@ -15,6 +15,7 @@ from esm.storage import check_id
 from esm.tasks import files, folders, hub
 from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
 from esm.tasks.labels import read_labels
+from esm.tasks.layout import arrange
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import Rows, row_keys, strata
@@ -103,7 +104,7 @@ class _Opened:
 def _open(spec: TaskSpec) -> _Opened:
     raw = _read(spec)
     texts = choose_texts(raw, spec)
-    offered = offered_attributes(raw, texts)
+    offered = offered_attributes(raw, (*texts, spec.split.group, spec.split.column))
     chosen = choose_attributes(raw, spec, offered)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
     has_splits = len(raw.splits) > 1
@@ -130,20 +131,26 @@ def _read(spec: TaskSpec) -> RawData:
     if path.is_dir():
         raw = folders.read_folder(path)
     elif path.is_file():
-        raw = files.read_data(path)
+        raw = files.read_data(path, spec)
     elif hub.is_hub_id(spec.location) and not _looks_local(path):
         raw = hub.read_hub(spec)
     else:
         raise TaskError(
             f"nothing at {spec.location!r}",
-            expected="a task folder, a target folder, a .csv, .tsv, .jsonl or .parquet file, or a"
+            expected=f"a task folder, a target folder, a file ({', '.join(files.SUFFIXES)}), or a"
             " Hub dataset id owner/name",
             hint="check the path",
         )
     if spec.test is not None:
-        test = files.read_table(Path(spec.test).expanduser())
+        test = files.read_table(Path(spec.test).expanduser(), spec)
         raw = dataclasses.replace(raw, splits={**raw.splits, SplitName.TEST: test})
-    return dataclasses.replace(raw, id=check_id(spec.id or raw.id))
+    metadata = dataclasses.replace(
+        raw.metadata,
+        language=spec.language or raw.metadata.language,
+        license=spec.licence or raw.metadata.license,
+    )
+    raw = dataclasses.replace(raw, id=check_id(spec.id or raw.id), metadata=metadata)
+    return arrange(raw, spec)
 
 
 def _looks_local(path: Path) -> bool:

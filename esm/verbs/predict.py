@@ -43,6 +43,15 @@ def predict(
     text_pair: Annotated[str | None, typer.Option(help="Second text column of a pair task.")] = (
         None
     ),
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the file. Default: found out.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What separates its cells. Default: found out.")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first.")] = (
+        None
+    ),
     abstain: Annotated[
         float | None,
         typer.Option(
@@ -63,13 +72,20 @@ def predict(
     """
     from esm.predict import predict_file
     from esm.tables_predict import prediction_tables
+    from esm.tasks.spec import TaskSpec
 
-    found = predict_file(
-        run,
-        file,
-        attributes=commas(attribute),
+    spec = TaskSpec(
+        location=str(file),
         text=text,
         text_pair=text_pair,
+        encoding=encoding,
+        delimiter=delimiter,
+        sheet=sheet,
+    )
+    found = predict_file(
+        run,
+        spec,
+        attributes=commas(attribute),
         abstain=abstain,
         device=device,
     )

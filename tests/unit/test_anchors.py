@@ -197,8 +197,8 @@ def test_a_table_gives_its_text_column(tmp_path, suffix):
     ("name", "content", "message"),
     [
         ("c.txt", b"\n \n", "holds no text; expected at least one"),
-        ("c.txt", b"caf\xe9\n", r"c\.txt is not UTF-8 \(byte 3\)"),
-        ("c.pdf", b"%PDF", r"is a \.pdf file; expected one of \.txt, \.csv"),
+        ("c.txt", b"caf\x98\x81\n", r"c\.txt is neither UTF-8 \(byte 0x98 in line 1\) nor"),
+        ("c.pdf", b"%PDF", r"is a \.pdf file; expected one of \.csv, \.tsv"),
         (
             "c.csv",
             b"body,year\nhello,1\n",

@@ -56,6 +56,7 @@ ORDER = [
     "report",
     "tables",
     "tables_predict",
+    "outfile",
     "options",
     "verbs",
     "app",

@@ -15,6 +15,7 @@ from esm.predict import predict_file
 from esm.predictions import Predictions
 from esm.tables_predict import prediction_tables
 from esm.tasks.files import read_table
+from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem
 from esm.trained import TrainedStore
 from tests.toy_tasks import toy_task
@@ -156,9 +157,7 @@ def test_labels_are_written_beside_the_columns_of_the_file(run, posts, tmp_path,
     assert table["téma"] == list(found.attributes["téma"].labels)
     assert table["téma_confidence"][1] is None
     assert table["rating"][0] == pytest.approx(found.attributes["rating"].labels[0])
-    labels = table["labels"][0]
-    read = json.loads(labels) if suffix == ".csv" else labels
-    assert tuple(read) == found.attributes["labels"].labels[0]
+    assert tuple(table["labels"][0]) == found.attributes["labels"].labels[0]
 
 
 def test_another_kind_of_file(run, posts, tmp_path):
@@ -185,9 +184,23 @@ def write(path, **columns):
 
 def test_another_column_of_texts(run, tmp_path):
     path = write(tmp_path / "new.csv", obsah=texts(), note=["", "", ""])
-    expected = predict_file(run.folder, path, text="obsah", device="cpu").attributes["téma"].labels
+    expected = (
+        predict_file(run.folder, TaskSpec(location=str(path), text="obsah"), device="cpu")
+        .attributes["téma"]
+        .labels
+    )
     assert predict_file(run.folder, path, device="cpu").attributes["téma"].labels == expected
     assert None not in expected
+
+
+def test_a_file_in_another_encoding_with_other_delimiters(run, posts, tmp_path):
+    expected = predict_file(run.folder, posts, device="cpu").attributes["téma"].labels
+    path = tmp_path / "new.csv"
+    pd.read_csv(posts, dtype=str).to_csv(path, index=False, sep="|", encoding="cp1250")
+    spec = TaskSpec(location=str(path), encoding="cp1250", delimiter="|")
+    found = predict_file(run.folder, spec, device="cpu")
+    assert found.columns["príspevok"][2] == TEXTS[2]
+    assert found.attributes["téma"].labels == expected
 
 
 def test_a_file_without_the_column_of_texts(run, tmp_path):
@@ -195,7 +208,7 @@ def test_a_file_without_the_column_of_texts(run, tmp_path):
     with pytest.raises(TaskError, match=r"no column called 'text'.* among 'autor', 'rok'"):
         predict_file(run.folder, path, device="cpu")
     with pytest.raises(TaskError, match=r"no column 'obsah' in .*'autor', 'rok'"):
-        predict_file(run.folder, path, text="obsah", device="cpu")
+        predict_file(run.folder, TaskSpec(location=str(path), text="obsah"), device="cpu")
 
 
 def test_only_empty_texts(run, tmp_path):

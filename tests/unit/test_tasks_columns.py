@@ -81,6 +81,13 @@ def test_a_column_called_label_is_always_offered():
     assert offered_attributes(raw, ("text", None)) == ("label",)
 
 
+def test_groups_and_splits_are_no_attributes():
+    raw = raw_of(text=TEXTS, part=["train", "test"] * 20, stance=["for", "against"] * 20)
+    assert offered_attributes(raw, ("text", None, None, "part")) == ("stance",)
+    described = raw_of({"part": LabelColumn()}, True, text=TEXTS, part=["train", "test"] * 20)
+    assert offered_attributes(described, ("text", "part")) == ()
+
+
 def test_described_attributes_are_the_only_ones_offered():
     known = {"q2": LabelColumn(), "q1": LabelColumn()}
     raw = raw_of(known, True, text=TEXTS, q1=["a"] * N, q2=["b"] * N, q3=["c", "d"] * 20)

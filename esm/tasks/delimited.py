@@ -1,0 +1,91 @@
+"""Tables of text: CSV, TSV and whatever else has one character between its cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+from itertools import islice
+from pathlib import Path
+
+from esm.errors import TaskError
+from esm.tasks.cells import column_names, settle
+from esm.tasks.raw import Table, is_missing
+
+# The first of equals is taken.
+DELIMITERS = (",", ";", "\t", "|")
+_ROWS_LOOKED_AT = 100
+
+
+def find_delimiter(text: str) -> str:
+    """Return what separates a table's cells: a comma, a semicolon, a tab or a bar.
+
+    It is the character that divides most of the first rows into as many cells as the header, and
+    of these the one that makes most cells. What stands inside quotes separates nothing. A table
+    with a single column has a comma.
+    """
+    return max(DELIMITERS, key=lambda delimiter: _consistency(text, delimiter))
+
+
+def _consistency(text: str, delimiter: str) -> tuple[float, int]:
+    widths: list[int] = []
+    # All kinds of line ends count, that of old Macintosh programs too.
+    lines = io.StringIO(text, newline=None)
+    try:
+        for row in islice(csv.reader(lines, delimiter=delimiter), _ROWS_LOOKED_AT):
+            widths += [len(row)] if row else []
+    except csv.Error:
+        # A cell of more than 128 KiB, such as after an unclosed quote: the rows before it count.
+        pass
+    if not widths or widths[0] < 2:
+        return 0.0, 1
+    return widths.count(widths[0]) / len(widths), widths[0]
+
+
+def read_delimited(
+    path: Path, text: str, delimiter: str, *, as_strings: frozenset[str] = frozenset()
+) -> Table:
+    """Read a table of text; its first row names the columns.
+
+    Cells are texts as they stand, so ``None``, ``NA`` and ``null`` are words; only empty cells
+    are null. A column in which every cell is a number holds numbers, with a decimal comma where
+    commas do not separate cells. A column without a name and without a value is left out.
+
+    Args:
+        path: The file, for messages.
+        text: What it holds.
+        delimiter: One character.
+        as_strings: Columns whose cells stay strings.
+
+    Raises:
+        TaskError: A row has more cells than the header, a quote is not closed, two columns have
+            the same name, or the delimiter is not one character.
+    """
+    import pandas as pd
+
+    if len(delimiter) != 1:
+        raise TaskError(
+            f"delimiter {delimiter!r} has {len(delimiter)} characters",
+            expected="one character",
+            hint="--delimiter ';', or 'tab'",
+        )
+    try:
+        # With the header as a row: else a surplus first cell silently becomes an index.
+        frame = pd.read_csv(
+            io.StringIO(text), sep=delimiter, header=None, dtype=str, keep_default_na=False
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        reason = str(error).splitlines()[0].removeprefix("Error tokenizing data. C error: ")
+        raise TaskError(
+            f"{path} cannot be read as cells between {delimiter!r}: {reason}",
+            expected="as many cells in every row as in the header",
+            hint="put quotes around texts that hold the delimiter, or name it with --delimiter",
+        ) from error
+    columns = [frame[number].tolist() for number in frame.columns]
+    names = column_names([column[0] for column in columns], path)
+    table = {}
+    for name, (header, *cells) in zip(names, columns, strict=True):
+        if name in as_strings:
+            table[name] = [None if is_missing(cell) else cell for cell in cells]
+        elif not (is_missing(header) and all(map(is_missing, cells))):
+            table[name] = settle(cells, decimal_comma=delimiter != ",")
+    return table
