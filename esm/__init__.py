@@ -25,6 +25,7 @@ _HOME = {
     "RankConfig": "esm.ranking",
     "Ranking": "esm.ranking",
     "rank_sources": "esm.rank",
+    "aggregate_rankings": "esm.aggregate",
     "evaluate_rankings": "esm.evaluate",
     "Ledger": "esm.ledger",
     "ValidationConfig": "esm.plan",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections import Counter
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from esm.errors import StorageError
 from esm.intermediate import MODELS_NAME, model_folder, pool_model
 from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
 from esm.measures import NO_TRANSFER
@@ -32,7 +35,10 @@ class Estimate:
         pending: Runs to be made.
         fine_tunings: How often a source has to be fine-tuned first.
         seconds: Time for all of it.
-        bytes: Disk for the tuned encoders; freed at the end unless they are kept.
+        bytes: Most disk that is taken at a time: by the tuned encoders that are to be made, and by
+            what is trained on the target.
+        kept_bytes: How much of it stays taken when all is done.
+        free_bytes: Free disk where the folder is.
         basis: What the time of a run, and the size of an encoder, were estimated from.
     """
 
@@ -41,15 +47,22 @@ class Estimate:
     fine_tunings: int
     seconds: float
     bytes: int
+    kept_bytes: int
+    free_bytes: int
     basis: str
+
+    @property
+    def missing_bytes(self) -> int:
+        """Disk that is wanting."""
+        return max(0, self.bytes - self.free_bytes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
         return asdict(self)
 
 
-def estimate(plan: Plan, pool: Pool, out: Path, *, vocabulary: int | None = None) -> Estimate:
-    """Estimate the cost of what a plan still has to do in its folder.
+class Costs:
+    """What the runs of a plan cost, given what is in its folder already.
 
     Fine-tuning a source takes as long as it took for the pool. The time of a run goes by its
     forward passes; what one takes per text comes from the ledger's runs of the same strategy,
@@ -59,30 +72,123 @@ def estimate(plan: Plan, pool: Pool, out: Path, *, vocabulary: int | None = None
         plan: The plan.
         pool: The pool it was made for.
         out: Folder of the validation; need not exist.
-        vocabulary: How many tokens the base model knows; None takes BERT's number, and says so.
+
+    Attributes:
+        basis: What the time of a run is estimated from.
     """
-    rows = _recorded(out)
-    finished = {row.key for row in rows}
-    pending = [run for run in plan.runs if run.key.content_hash() not in finished]
-    sources = sorted({run.source for run in plan.runs if run.source != NO_TRANSFER})
-    entries = {source: pool.entry(source) for source in sources}
-    to_tune = _to_tune(pending, entries, out / MODELS_NAME)
-    seconds_per_text, basis = _rate(plan, rows, entries.values())
-    if vocabulary is None and to_tune:
-        basis += f"; disk for a guessed vocabulary of {_USUAL_VOCABULARY:,} tokens"
-    passes = sum(
-        _passes(run.key, plan.num_train[run.attribute], plan.num_test[run.attribute])
-        for run in pending
-    )
-    tuning = sum(entry.record.seconds.get("fine_tune", 0.0) for entry in to_tune)
-    return Estimate(
-        done=len(plan.runs) - len(pending),
-        pending=len(pending),
-        fine_tunings=len(to_tune),
-        seconds=seconds_per_text * passes + tuning,
-        bytes=len(to_tune) * _model_bytes(pool.manifest.base, vocabulary or _USUAL_VOCABULARY),
-        basis=basis,
-    )
+
+    def __init__(self, plan: Plan, pool: Pool, out: Path) -> None:
+        rows = _recorded(out)
+        sources = sorted({run.source for run in plan.runs if run.source != NO_TRANSFER})
+        self._plan = plan
+        self._pool = pool
+        self._out = out
+        self._entries = {source: pool.entry(source) for source in sources}
+        self._finished = {row.key for row in rows}
+        self._seconds_per_text, self.basis = _rate(plan, rows, self._entries.values())
+
+    def pending(self, runs: Iterable[Run]) -> list[Run]:
+        """Return the runs that are not finished."""
+        return [run for run in runs if run.key.content_hash() not in self._finished]
+
+    def models(self, runs: Iterable[Run]) -> dict[Path, PoolEntry]:
+        """Return the tuned encoders that unfinished runs need and that are to be made."""
+        needed = {
+            model_folder(self._out / MODELS_NAME, run.key): run.key for run in self.pending(runs)
+        }
+        return {
+            folder: self._entries[key.source]
+            for folder, key in needed.items()
+            if key.source != NO_TRANSFER
+            and pool_model(self._entries[key.source], key.source_seed) is None
+            and not folder.is_dir()
+        }
+
+    def seconds(self, runs: Iterable[Run], made: Container[Path] = ()) -> float:
+        """Return how long runs take, with the sources that they are tuned on.
+
+        Args:
+            runs: The runs; finished ones take no time.
+            made: Of :meth:`models`, those that other runs have had made by then.
+        """
+        pending = self.pending(runs)
+        passes = sum(
+            _passes(
+                run.key,
+                self._plan.num_train[run.attribute],
+                self._plan.num_test[run.attribute],
+            )
+            for run in pending
+        )
+        return self._seconds_per_text * passes + sum(
+            entry.record.seconds.get("fine_tune", 0.0)
+            for folder, entry in self.models(pending).items()
+            if folder not in made
+        )
+
+    def estimate(
+        self, runs: Sequence[Run], *, vocabulary: int | None = None, keep_models: bool = False
+    ) -> Estimate:
+        """Estimate what runs still cost, all together.
+
+        Args:
+            runs: The runs.
+            vocabulary: How many tokens the base model knows; None takes BERT's number, and says so.
+            keep_models: Whether all models stay when all is done, not only those of the winners.
+        """
+        pending = self.pending(runs)
+        to_tune = self.models(pending)
+        basis = self.basis
+        if vocabulary is None and to_tune:
+            basis += f"; disk for a guessed vocabulary of {_USUAL_VOCABULARY:,} tokens"
+        base = self._pool.manifest.base
+        model = _model_bytes(base, vocabulary or _USUAL_VOCABULARY)
+        each = _trained_bytes(pending[0].key, base, model) if pending else 0
+        arms = Counter((run.attribute, run.source) for run in pending)
+        # Of each attribute the arm that is ahead stays, with its encoder for every source seed.
+        longest = {name: max(n for (a, _), n in arms.items() if a == name) for name, _ in arms}
+        ahead = sum(longest.values())
+        tuned = min(len(to_tune), len(longest) * self._plan.config.source_seeds)
+        being_trained = max(longest.values(), default=0)
+        return Estimate(
+            done=len(runs) - len(pending),
+            pending=len(pending),
+            fine_tunings=len(to_tune),
+            seconds=self.seconds(pending),
+            bytes=len(to_tune) * model
+            + each * (len(pending) if keep_models else min(ahead + being_trained, len(pending))),
+            kept_bytes=len(to_tune) * model + len(pending) * each
+            if keep_models
+            else tuned * model + ahead * each,
+            free_bytes=_free_bytes(self._out),
+            basis=basis,
+        )
+
+
+def check_disk(cost: Estimate, out: Path) -> None:
+    """Refuse to start what would fill the disk.
+
+    Raises:
+        StorageError: The tuned encoders need more than is free.
+    """
+    if cost.missing_bytes:
+        raise StorageError(
+            f"the models of {cost.pending} runs and the encoders tuned on {cost.fine_tunings}"
+            f" sources need about {_megabytes(cost.bytes)} in {out}, where"
+            f" {_megabytes(cost.free_bytes)} are free",
+            expected=f"another {_megabytes(cost.missing_bytes)}",
+            hint="--out on another disk, or fewer sources (--top, --controls)",
+        )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+def _free_bytes(out: Path) -> int:
+    """Return the free disk where a folder is or will be."""
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def _recorded(out: Path) -> list[RunRow]:
@@ -90,20 +196,6 @@ def _recorded(out: Path) -> list[RunRow]:
         return []
     with Ledger(out / LEDGER_NAME) as ledger:
         return ledger.rows()
-
-
-def _to_tune(
-    pending: Iterable[Run], entries: dict[str, PoolEntry], models: Path
-) -> list[PoolEntry]:
-    """Return the entry of each tuned encoder that is neither in the pool nor in the folder."""
-    needed = {model_folder(models, run.key): run.key for run in pending}
-    return [
-        entries[key.source]
-        for folder, key in needed.items()
-        if key.source != NO_TRANSFER
-        and pool_model(entries[key.source], key.source_seed) is None
-        and not folder.is_dir()
-    ]
 
 
 def _rate(plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry]) -> tuple[float, str]:
@@ -131,6 +223,15 @@ def _passes(key: RunKey, num_train: int, num_test: int) -> int:
     if epochs is None:  # a strategy that only embeds
         return num_train + num_test
     return _PASSES_PER_STEP * int(epochs) * num_train + num_test
+
+
+def _trained_bytes(key: RunKey, base: BaseIdentity, model: int) -> int:
+    """Return about how large what one run trains is: adapters, all weights, or next to nothing."""
+    size = key.transfer.get("adapter_size")
+    if size is not None:
+        adapter = 2 * base.width * int(size) + base.width + int(size)
+        return _BYTES_PER_WEIGHT * 2 * base.num_layers * adapter
+    return model if "num_epochs" in key.transfer else 0
 
 
 def _model_bytes(base: BaseIdentity, vocabulary: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from esm.errors import ValidationError
 from esm.ledger import RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
-from esm.plan import Arm, Plan, Run, ValidationConfig
+from esm.plan import Arm, LeftOut, Plan, Run, ValidationConfig
 from esm.pool import Skipped
 from esm.ranking import AttributeRanking, Ranking
 from esm.records import Record, parse
@@ -36,7 +36,8 @@ class ArmResult(Record):
     Attributes:
         arm: Why it was run.
         source: Id of the source task, or ``none``.
-        rank: Its place in the ranking; None for ``none``.
+        rank: Its place in the ranking, or in the aggregate where that chose the picks; None for
+            ``none``.
         predicted_gain: The ranking's prediction, nats per example; None for ``none``.
         runs: Finished runs.
         mean: Mean of the primary metric on the test rows.
@@ -112,6 +113,8 @@ class Validation(Record):
         finished: Runs that are in the ledger.
         failures: Runs that failed in the last command, by arm.
         skipped: Attributes and sources of the ranking that were left out.
+        left_out: What was not run for want of time in the last command.
+        aggregate: Whether the picks are those of the ranking over all attributes.
         attributes: Results by attribute.
         winners: Source with the highest mean, by attribute, ``none`` where no source is better;
             only arms with all their runs count.
@@ -135,6 +138,8 @@ class Validation(Record):
     finished: int
     failures: tuple[Failure, ...]
     skipped: tuple[Skipped, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    aggregate: bool = False
     attributes: dict[str, AttributeResult]
     winners: dict[str, str]
     seconds: float
@@ -184,9 +189,7 @@ def summarise(
     """
     config = plan.config
     finished = [key for run in plan.runs if (key := run.key.content_hash()) in rows]
-    attributes = {
-        name: _attribute(name, plan, ranking.attributes[name], rows) for name in plan.num_train
-    }
+    attributes = {name: _attribute(name, plan, ranking, rows) for name in plan.num_train}
     return Validation(
         target=plan.target,
         pool=plan.pool,
@@ -201,6 +204,8 @@ def summarise(
         finished=len(finished),
         failures=_by_arm(failed),
         skipped=plan.skipped,
+        left_out=plan.left_out,
+        aggregate=bool(ranking.aggregate),
         attributes=attributes,
         winners=_winners(plan, attributes),
         seconds=sum(rows[key].seconds for key in finished),
@@ -248,8 +253,9 @@ def _by_arm(failed: Sequence[tuple[Run, str]]) -> tuple[Failure, ...]:
 
 
 def _attribute(
-    name: str, plan: Plan, ranked: AttributeRanking, rows: Mapping[str, RunRow]
+    name: str, plan: Plan, ranking: Ranking, rows: Mapping[str, RunRow]
 ) -> AttributeResult:
+    ranked, places = ranking.attributes[name], ranking.places(name)
     runs: dict[str, list[Run]] = {}
     for run in plan.runs:
         if run.attribute == name:
@@ -260,7 +266,7 @@ def _attribute(
     }
     by_seed = {row.seed: row.value for row in results.get(NO_TRANSFER, [])}
     arms = [
-        _arm(runs[source][0].arm, ranked, found, by_seed)
+        _arm(runs[source][0].arm, ranked, places, found, by_seed)
         for source, found in results.items()
         if found
     ]
@@ -275,12 +281,16 @@ def _attribute(
         num_test=plan.num_test[name],
         arms=tuple(arms),
         measured=tuple(sorted(measured)),
-        regret=_regret(ranked, measured),
+        regret=_regret(places, measured),
     )
 
 
 def _arm(
-    arm: Arm, ranked: AttributeRanking, rows: list[RunRow], without: Mapping[int, float]
+    arm: Arm,
+    ranked: AttributeRanking,
+    places: Mapping[str, int],
+    rows: list[RunRow],
+    without: Mapping[int, float],
 ) -> ArmResult:
     line = next((line for line in ranked.ranking if line.source == rows[0].source), None)
     mean, standard_error = _mean([(row, row.value) for row in rows])
@@ -291,7 +301,7 @@ def _arm(
     return ArmResult(
         arm=arm,
         source=rows[0].source,
-        rank=None if line is None else line.rank,
+        rank=places.get(rows[0].source),
         predicted_gain=None if line is None else line.gain,
         runs=len(rows),
         mean=mean,
@@ -323,10 +333,10 @@ def _mean(values: Sequence[tuple[RunRow, float]]) -> tuple[float, float | None]:
     return mean, float(np.std(means, ddof=1) / np.sqrt(len(means)))
 
 
-def _regret(ranked: AttributeRanking, measured: Mapping[str, float]) -> dict[str, float | None]:
+def _regret(places: Mapping[str, int], measured: Mapping[str, float]) -> dict[str, float | None]:
     cutoffs = [k for k in DEFAULT_KS if k < len(measured)]
     if not cutoffs:
         return {}
-    scores = {line.source: line.score for line in ranked.ranking if line.source in measured}
+    scores = {source: -place for source, place in places.items() if source in measured}
     judged = measures(scores, measured, cutoffs)
     return {f"regret@{k}": judged[f"regret@{k}"] for k in cutoffs}

@@ -14,10 +14,11 @@ from esm.errors import EsmError, TaskError, ValidationError
 from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry, Skipped
-from esm.ranking import AttributeRanking, Ranking
+from esm.ranking import Ranking
 from esm.records import Record
 from esm.settings import TransferConfig
 from esm.storage import content_hash
+from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target
 from esm.transfer.registry import STRATEGIES, strategy
 
@@ -120,6 +121,27 @@ class Run:
         }
 
 
+class LeftOut(Record):
+    """Runs of one arm that are not made for want of time.
+
+    Attributes:
+        attribute: Name of the attribute.
+        arm: Why they would have been run.
+        source: Id of the source task, or ``none``.
+        runs: How many; finished ones are not among them.
+        seconds: About how long they would take, the source's fine-tuning included where no other
+            run needs it.
+        reason: What they did not fit into.
+    """
+
+    attribute: str
+    arm: Arm
+    source: str
+    runs: int
+    seconds: float
+    reason: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """All runs of a validation.
@@ -136,6 +158,7 @@ class Plan:
         pool: Folder of the pool.
         base_model: The pool's base model.
         source_seconds: Seconds that fine-tuning on each source took for the pool.
+        left_out: What is not run for want of time; see :mod:`esm.budget`.
     """
 
     target: str
@@ -147,6 +170,7 @@ class Plan:
     pool: str
     base_model: str
     source_seconds: Mapping[str, float]
+    left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -161,6 +185,8 @@ def plan_validation(
     ranking: Ranking, pool: Pool, target: Target, config: ValidationConfig, *, strict: bool = False
 ) -> Plan:
     """Plan the runs that show what a ranking is worth. No model is loaded.
+
+    The picks are the best of the aggregate where the ranking has one, the same for every attribute.
 
     Args:
         ranking: The ranking to prove.
@@ -193,7 +219,7 @@ def plan_validation(
     runs: list[Run] = []
     for name in names:
         plain = _plain_key(target, name, pool, config)
-        for arm, source in _arms(name, ranking.attributes[name], entries, config):
+        for arm, source in _arms(name, ranking.places(name), entries, config):
             runs += [Run(arm, key) for key in _keys(plain, entries.get(source), config)]
     tasks = {name: target.attributes[name] for name in names}
     return Plan(
@@ -202,7 +228,7 @@ def plan_validation(
         runs=tuple(runs),
         num_train={name: used_rows(len(task.train), config) for name, task in tasks.items()},
         num_test={name: len(task.test) for name, task in tasks.items()},
-        skipped=(*untested, *skipped),
+        skipped=(*untested, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,
         source_seconds={
@@ -259,13 +285,27 @@ def _entries(
     return entries, skipped
 
 
+def _unfit_picks(ranking: Ranking, names: Iterable[str], config: ValidationConfig) -> list[Skipped]:
+    """Return the best of the aggregate that are missing for an attribute, with the reason."""
+    return [
+        Skipped(
+            attribute_id(ranking.target, name),
+            f"{line.source}, place {line.rank} over all attributes, is not ranked for this one",
+        )
+        for name in names
+        for line in ranking.aggregate[: config.top]
+        if name in line.missing
+    ]
+
+
 def _arms(
-    name: str, ranked: AttributeRanking, entries: Mapping[str, PoolEntry], config: ValidationConfig
+    name: str, places: Mapping[str, int], entries: Mapping[str, PoolEntry], config: ValidationConfig
 ) -> list[tuple[Arm, str]]:
     """Return the arms of an attribute in the order of execution; no source comes twice."""
-    picks = ranked.order[: config.top]
-    named = [source for source in ranked.order[config.top :] if source in config.sources]
-    others = [source for source in ranked.order[config.top :] if source not in named]
+    picks = [source for source, place in places.items() if place <= config.top]
+    rest = [source for source in places if source not in picks]
+    named = [source for source in rest if source in config.sources]
+    others = [source for source in rest if source not in named]
     arms = [(Arm.NONE, NO_TRANSFER)] if Arm.NONE in config.controls else []
     arms += [(Arm.PICK, source) for source in picks]
     arms += [(Arm.NAMED, source) for source in named]

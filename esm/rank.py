@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from esm.aggregate import aggregate_rankings
 from esm.base import load_base
 from esm.errors import EsmError, FitError, RankingError, TaskError
 from esm.maps import EmbeddingSpaceMap, MapForm
@@ -97,6 +98,7 @@ def rank_sources(
         scorer=scorer.name,
         config=config,
         attributes=attributes,
+        aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
         cut=texts.embeddings.cut,
         seconds=round(time.monotonic() - started, 2),

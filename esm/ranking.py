@@ -40,6 +40,7 @@ class RankConfig(Record):
         seed: Seed of the sample.
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
             leaving it out.
+        aggregate: Also rank the sources for all attributes together.
     """
 
     max_examples: int = Field(default=1000, ge=2)
@@ -47,6 +48,7 @@ class RankConfig(Record):
     balance: Balance = Balance.AUTO
     seed: int = Field(default=0, ge=0)
     strict: bool = False
+    aggregate: bool = False
 
 
 class RankedSource(Record):
@@ -94,6 +96,28 @@ class AttributeRanking(Record):
         return [line.source for line in self.ranking]
 
 
+class AggregatedSource(Record):
+    """One line of the ranking over all attributes; see :func:`esm.aggregate.aggregate_rankings`.
+
+    Attributes:
+        rank: 1 is best.
+        source: Id of the source task.
+        mean_rank: Mean of its ranks over the attributes, by which the lines are ordered.
+        best_rank: Its best rank.
+        worst_rank: Its worst rank.
+        mean_gain: Mean predicted gain over the attributes that it is ranked for, nats per example.
+        missing: Attributes that it is not ranked for; each counts as the last place.
+    """
+
+    rank: int
+    source: str
+    mean_rank: float
+    best_rank: int
+    worst_rank: int
+    mean_gain: float
+    missing: tuple[str, ...]
+
+
 class Ranking(Record):
     """Sources ranked for every attribute of a target; carries what validation needs.
 
@@ -106,6 +130,8 @@ class Ranking(Record):
         scorer: Name of the estimator.
         config: Settings.
         attributes: One ranking per attribute.
+        aggregate: One ranking over all attributes, where it was asked for; validation then takes
+            its picks for every attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
         cut: Texts longer than the encoder's maximum, of which only the beginning was read.
         seconds: Wall-clock seconds, model load included.
@@ -120,6 +146,7 @@ class Ranking(Record):
     target_spec: TaskSpec
     target_hash: str
     attributes: dict[str, AttributeRanking]
+    aggregate: tuple[AggregatedSource, ...] = ()
     unusable: dict[str, str]
     cut: int
     seconds: float
@@ -129,10 +156,38 @@ class Ranking(Record):
         """Return a JSON-ready form; :meth:`load` reads it."""
         return self.model_dump(mode="json")
 
+    def places(self, name: str) -> dict[str, int]:
+        """Return the place of every source of an attribute, best first.
+
+        These are the places in the aggregate where there is one. They may then have gaps: a
+        source that is missing for the attribute is no choice for it.
+        """
+        ranked = self.attributes[name]
+        if not self.aggregate:
+            return {line.source: line.rank for line in ranked.ranking}
+        return {line.source: line.rank for line in self.aggregate if name not in line.missing}
+
     def records(self) -> list[dict[str, Any]]:
-        """Return one row per attribute and source; ``esm evaluate`` reads them as scores."""
+        """Return one row per attribute and source; ``esm evaluate`` reads them as scores.
+
+        What is known of a source over all attributes stands in columns of its own.
+        """
+        overall = {
+            line.source: {
+                "aggregate_rank": line.rank,
+                "mean_rank": line.mean_rank,
+                "best_rank": line.best_rank,
+                "worst_rank": line.worst_rank,
+                "mean_gain": line.mean_gain,
+            }
+            for line in self.aggregate
+        }
         return [
-            {"target": attribute_id(self.target, name), **line.model_dump()}
+            {
+                "target": attribute_id(self.target, name),
+                **line.model_dump(),
+                **overall.get(line.source, {}),
+            }
             for name, ranked in self.attributes.items()
             for line in ranked.ranking
         ]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
 
+    from esm.pool import Skipped
+
 MISSING = "-"
 
 
@@ -108,3 +110,10 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def skipped_notes(skipped: Sequence[Skipped]) -> list[str]:
+    """Name what was left out and why, one line each."""
+    if not skipped:
+        return []
+    return [f"{len(skipped)} skipped:", *(f"  {skip.source}: {skip.reason}" for skip in skipped)]

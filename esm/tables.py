@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esm.measures import NO_TRANSFER
-from esm.report import MISSING, Table, duration, number, size
+from esm.report import MISSING, Table, duration, number, size, skipped_notes
+from esm.tables_aggregate import aggregate_tables
+from esm.tables_plan import left_out_notes
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
     from esm.demo import Verdict
-    from esm.estimate import Estimate
     from esm.evaluate import Evaluation
     from esm.outcome import AttributeResult, Validation
-    from esm.plan import Plan
     from esm.pool import Pool, PoolEntry, Skipped
     from esm.ranking import AttributeRanking, Ranking
 
@@ -30,6 +30,8 @@ _NAMES = frozenset({"source", "target", "arm"})
 def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
     """Return one table per attribute: rank, source, score, predicted gain, R², size.
 
+    The ranking over all attributes stands before them where there is one.
+
     Args:
         ranking: The ranking; with the regret by measured results, where it was judged by them.
         top: Sources to show per attribute; 0 for all.
@@ -37,7 +39,7 @@ def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
     tables = [
         _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
     ]
-    return [*tables, *_unusable(ranking.unusable)]
+    return [*aggregate_tables(ranking, top), *tables, *_unusable(ranking.unusable)]
 
 
 def _unusable(reasons: Mapping[str, str]) -> list[Table]:
@@ -88,13 +90,6 @@ def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
         if name.startswith("regret@")
     ]
     return [f"by measured results: {', '.join(regrets)}"]
-
-
-def skipped_notes(skipped: Sequence[Skipped]) -> list[str]:
-    """Name what was left out and why, one line each."""
-    if not skipped:
-        return []
-    return [f"{len(skipped)} skipped:", *(f"  {skip.source}: {skip.reason}" for skip in skipped)]
 
 
 # ------------------------------------------------------------------------------------------ pool
@@ -210,26 +205,6 @@ def _measure(judged: Mapping[str, float | None], name: str) -> str:
 # ------------------------------------------------------------------------------------ validation
 
 
-def plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
-    """Return what a validation would run, and what it would cost."""
-    counted: dict[tuple[str, str, str], int] = {}
-    for run in plan.runs:
-        arm = (run.attribute, run.arm, run.source)
-        counted[arm] = counted.get(arm, 0) + 1
-    rows = [
-        (attribute, arm, source, str(runs), str(plan.num_train[attribute]))
-        for (attribute, arm, source), runs in counted.items()
-    ]
-    notes = [
-        f"{len(plan.runs)} runs, {cost.done} of them done; {cost.fine_tunings} sources to fine-tune"
-        " first",
-        f"about {duration(cost.seconds)} and {size(cost.bytes)} of disk, from {cost.basis}",
-        *skipped_notes(plan.skipped),
-    ]
-    columns = ("attribute", "arm", "source", "runs", "training rows")
-    return [Table(f"plan for {plan.target}", columns, rows, notes, frozenset(columns[:3]))]
-
-
 def validation_tables(validation: Validation) -> list[Table]:
     """Return one table per attribute: performance of every arm, gain over no transfer, regret."""
     tables = [_validated(validation, name, found) for name, found in validation.attributes.items()]
@@ -244,7 +219,10 @@ def validation_tables(validation: Validation) -> list[Table]:
         f"{failure.attribute} after {failure.source}: {failure.runs} runs failed: {failure.reason}"
         for failure in validation.failures
     ]
-    return [*tables, Table("", (), (), [*notes, *skipped_notes(validation.skipped)])]
+    if validation.aggregate:
+        notes.append("rank: the place over all attributes, by which the picks were chosen")
+    notes += [*left_out_notes(validation.left_out), *skipped_notes(validation.skipped)]
+    return [*tables, Table("", (), (), notes)]
 
 
 def _validated(validation: Validation, name: str, found: AttributeResult) -> Table:

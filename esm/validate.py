@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.base import base_config, load_base
+from esm.book import Book
+from esm.budget import Clock, arms, fit_plan, spelled
 from esm.errors import (
     EncoderError,
-    EsmError,
     FitError,
     HubError,
     MapError,
@@ -27,11 +27,11 @@ from esm.errors import (
     TaskError,
     ValidationError,
 )
-from esm.estimate import Estimate, estimate
+from esm.estimate import Costs, Estimate, check_disk
 from esm.intermediate import MODELS_NAME, TunedModels, keep_only
-from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
+from esm.ledger import LEDGER_NAME, Ledger, RunRow
 from esm.metrics import performance
-from esm.outcome import RESULT_NAME, Validation, summarise
+from esm.outcome import RESULT_NAME, Validation
 from esm.plan import Plan, Run, ValidationConfig, plan_validation, used_rows
 from esm.pool import Pool
 from esm.ranking import Ranking
@@ -72,6 +72,7 @@ def validate_ranking(
     device: str = "auto",
     strict: bool = False,
     keep_models: bool = False,
+    budget: float | None = None,
 ) -> Validation:
     """Train with the picks of a ranking and with controls, and measure the gain.
 
@@ -81,7 +82,7 @@ def validate_ranking(
     Args:
         ranking: The ranking to prove.
         config: Settings.
-        out: Folder for the ledger (``ledger.sqlite``), the result (``validation.json``) and,
+        out: Folder for the ledger (``ledger.sqlite``), the result (``validation.json``) and
             what the winners need to label new texts: what was trained on the target
             (``trained/``) and the tuned encoders it started from (``models/``).
         pool: The pool; None for the one that the ranking names.
@@ -90,6 +91,8 @@ def validate_ranking(
         keep_models: Keep the models of all arms; without it, a command that has something to run
             keeps those of the winner of each attribute and removes all others, those of earlier
             commands included.
+        budget: Seconds for this command; None for as long as it takes. What does not fit by the
+            estimate is left out (see :mod:`esm.budget`), and no arm is begun when the time is over.
 
     Raises:
         ValidationError: The ranking does not fit the target or the pool any more, or every run
@@ -97,8 +100,10 @@ def validate_ranking(
         EncoderError: The base model cannot be loaded, or the strategy cannot train it.
         PoolError: The base model is not the one the pool was built with.
         BusyError: Another process is writing to the folder.
-        StorageError: The folder cannot be written; finished runs are kept.
+        StorageError: The folder cannot be written, finished runs being kept; or the disk has no
+            room for the tuned encoders.
     """
+    started = time.monotonic()
     pool = pool or Pool.open(Path(ranking.pool))
     target = load_target(ranking.target_spec)
     plan = plan_validation(ranking, pool, target, config, strict=strict)
@@ -108,14 +113,24 @@ def validate_ranking(
         sweep(models)
         store = TrainedStore(out)
         sweep(store.folder)
-        book = _Book(plan, ranking, ledger, out, store, keep_models=keep_models)
+        costs = Costs(plan, pool, out)
+        if budget is not None:
+            plan = fit_plan(plan, costs, budget)
+            if plan.left_out:
+                note(f"{len(plan.left_out)} arms do not fit into the budget of {spelled(budget)}")
+        book = Book(plan, ranking, ledger, out, store, keep_models=keep_models)
         something_to_do = bool(book.pending or book.missing())
         if something_to_do:
             base = load_base(pool, device)
             strategy(config.strategy).check(base.model.config)
+            vocabulary = getattr(base.model.config, "vocab_size", None)
+            cost = costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
+            check_disk(cost, out)
+            clock = Clock(started, budget, costs)
             lab = _Lab(target, TunedModels(pool, base, models), store, config)
-            _run_all(book.pending, book, lab, strict=strict)
-            _run_all(book.missing(), book, lab, strict=strict)
+            _run_all(book, lab, clock, strict=strict)
+            for run in book.missing():
+                _run_one(run, book, lab, strict=strict)
         result = book.close()
         if something_to_do and not keep_models:
             winning = book.winning()
@@ -134,20 +149,35 @@ class _Lab:
     config: ValidationConfig
 
 
-def _run_all(runs: Sequence[Run], book: _Book, lab: _Lab, *, strict: bool) -> None:
-    for run in runs:
-        try:
-            row = _measure(run, lab.target.attributes[run.attribute], lab)
-        except _ARM_ERRORS as error:
-            if strict:
-                raise
-            book.fail(run, error)
-        else:
-            book.finish(row)
+def _run_all(book: Book, lab: _Lab, clock: Clock, *, strict: bool) -> None:
+    waiting = arms(book.pending)
+    while waiting:
+        if clock.is_over():
+            book.stop(clock, waiting)
+            return
+        for run in waiting.pop(0):
+            _run_one(run, book, lab, strict=strict)
+
+
+def _run_one(run: Run, book: Book, lab: _Lab, *, strict: bool) -> None:
+    try:
+        row = _measure(run, lab.target.attributes[run.attribute], lab)
+    except _ARM_ERRORS as error:
+        if strict:
+            raise
+        book.fail(run, error)
+    else:
+        book.finish(row)
 
 
 def dry_run(
-    ranking: Ranking, config: ValidationConfig, out: Path, *, pool: Pool | None = None
+    ranking: Ranking,
+    config: ValidationConfig,
+    out: Path,
+    *,
+    pool: Pool | None = None,
+    keep_models: bool = False,
+    budget: float | None = None,
 ) -> tuple[Plan, Estimate]:
     """Return what :func:`validate_ranking` would do and cost; nothing is written.
 
@@ -161,7 +191,10 @@ def dry_run(
     if architecture is not None:
         strategy(config.strategy).check(architecture)
     vocabulary = getattr(architecture, "vocab_size", None)
-    return plan, estimate(plan, pool, out, vocabulary=vocabulary)
+    costs = Costs(plan, pool, out)
+    if budget is not None:
+        plan = fit_plan(plan, costs, budget)
+    return plan, costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
 
 
 def _architecture(pool: Pool) -> PreTrainedConfig | None:
@@ -193,90 +226,6 @@ def results_table(path: Path) -> pd.DataFrame | Path:
     keys = Validation.load(path).keys if (path / RESULT_NAME).is_file() else None
     with Ledger(path / LEDGER_NAME) as ledger:
         return ledger.to_truth(keys)
-
-
-class _Book:
-    """What is done and what failed so far; the result on disk follows every run."""
-
-    def __init__(
-        self,
-        plan: Plan,
-        ranking: Ranking,
-        ledger: Ledger,
-        out: Path,
-        store: TrainedStore,
-        *,
-        keep_models: bool,
-    ) -> None:
-        self._store = store
-        self._keep_models = keep_models
-        self._plan = plan
-        self._ranking = ranking
-        self._ledger = ledger
-        self._out = out
-        recorded = [ledger.get(run.key.content_hash()) for run in plan.runs]
-        self._rows = {row.key: row for row in recorded if row is not None}
-        self._failed: list[tuple[Run, str]] = []
-        self.pending = [run for run in plan.runs if run.key.content_hash() not in self._rows]
-        if self._rows:
-            note(f"{len(self._rows)} of {len(plan.runs)} runs are in {ledger.path} already")
-        self._result = self._save()
-
-    def winning(self) -> list[RunKey]:
-        """Return the runs of the arms that are ahead."""
-        winners = self._result.winners
-        return [run.key for run in self._plan.runs if winners.get(run.attribute) == run.source]
-
-    def missing(self) -> list[Run]:
-        """Return the finished runs of the arms that are ahead whose models are not there."""
-        lost = {key.content_hash() for key in self.winning() if not self._store.has(key)}
-        return [run for run in self._plan.runs if run.key.content_hash() in lost]
-
-    def finish(self, row: RunRow) -> None:
-        """Put a finished run into the ledger and the result."""
-        self._ledger.record(row)
-        self._rows.setdefault(row.key, row)  # a model that was lost leaves its row as it was
-        self._note(f"{row.attribute} after {row.source}, seed {row.seed}: {row.value:.3f}")
-        self._save()
-        if not self._keep_models:
-            self._remove_losers(row.attribute)
-
-    def _remove_losers(self, attribute: str) -> None:
-        """Remove the models of complete arms that are behind, so that few lie on disk at once."""
-        winning = {key.content_hash() for key in self.winning()}
-        runs = [run for run in self._plan.runs if run.attribute == attribute]
-        incomplete = {run.source for run in runs if run.key.content_hash() not in self._rows}
-        for run in runs:
-            if run.source not in incomplete and run.key.content_hash() not in winning:
-                self._store.remove(run.key)
-
-    def fail(self, run: Run, error: EsmError) -> None:
-        """Remember that a run failed."""
-        self._failed.append((run, str(error)))
-        self._note(f"{run.attribute} after {run.source}, seed {run.key.seed} failed: {error}")
-        self._save()
-
-    def close(self) -> Validation:
-        """Return the result.
-
-        Raises:
-            ValidationError: Not a single run was finished.
-        """
-        if not self._rows:
-            raise ValidationError(
-                f"all {len(self._failed)} runs failed; the first: {self._failed[0][1]}",
-                expected="at least one run that can be finished",
-            )
-        return self._save()
-
-    def _note(self, message: str) -> None:
-        done = len(self._rows) + len(self._failed)
-        note(f"[{done}/{len(self._plan.runs)}] {message}")
-
-    def _save(self) -> Validation:
-        self._result = summarise(self._plan, self._ranking, self._rows, self._failed)
-        self._result.save(self._out)
-        return self._result
 
 
 def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:

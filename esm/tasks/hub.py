@@ -73,7 +73,11 @@ def _download(spec: TaskSpec) -> DatasetDict:
         raise TaskError(
             f"Hub dataset {spec.location!r} cannot be loaded: {reason}",
             expected="data files that need no script, and a configuration that exists",
-            hint="name the configuration with --config and the version with --revision",
+            hint=(
+                "--revision refs/convert/parquet, where the Hub has converted it"
+                if "script" in reason
+                else "name the configuration with --config and the version with --revision"
+            ),
         ) from error
     return data
 

@@ -39,6 +39,13 @@ def rank(
         int, typer.Option(help="Training texts to use at most, the same for all attributes.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the sample of rows.")] = 0,
+    aggregate: Annotated[
+        bool,
+        typer.Option(
+            "--aggregate",
+            help="Also rank over all attributes, by mean rank: one source for all of them.",
+        ),
+    ] = False,
     base: Annotated[
         str | None, typer.Option(help="Base model; another one than the pool's is refused.")
     ] = None,
@@ -72,6 +79,7 @@ def rank(
             "balance": balance,
             "seed": seed,
             "strict": strict,
+            "aggregate": aggregate,
         },
     )
     ranking = rank_sources(

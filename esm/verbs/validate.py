@@ -53,6 +53,14 @@ def validate(
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
     ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Time for this command, such as 2h, 90m or 1h30m: first no transfer and the best"
+            " picks, then the controls; what does not fit is named.",
+            metavar="TIME",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
     ] = False,
@@ -64,12 +72,15 @@ def validate(
     Reports realised gain and regret; a stopped run goes on where it was.
     """
     import esm.validate as library
+    from esm.budget import seconds_of
     from esm.plan import ValidationConfig
     from esm.pool import Pool
     from esm.ranking import Ranking
     from esm.settings import checked
-    from esm.tables import plan_tables, validation_tables
+    from esm.tables import validation_tables
+    from esm.tables_plan import plan_tables
 
+    seconds = None if budget is None else seconds_of(budget)
     loaded = Ranking.load(ranking)
     config = checked(
         ValidationConfig,
@@ -93,10 +104,13 @@ def validate(
     )
     opened = None if pool is None else Pool.open(pool)
     if dry_run:
-        plan, cost = library.dry_run(loaded, config, run, pool=opened)
+        plan, cost = library.dry_run(
+            loaded, config, run, pool=opened, keep_models=keep_models, budget=seconds
+        )
         content = {
             "runs": [planned.as_dict() for planned in plan.runs],
             "skipped": [asdict(skip) for skip in plan.skipped],
+            "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
             "estimate": cost.as_dict(),
         }
         output.show(content, plan_tables(plan, cost))
@@ -109,5 +123,6 @@ def validate(
         device=device,
         strict=strict,
         keep_models=keep_models,
+        budget=seconds,
     )
     output.show(result.as_dict(), validation_tables(result))

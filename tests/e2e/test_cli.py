@@ -198,6 +198,59 @@ def test_dry_run_prints_the_plan_and_writes_nothing(ranking, tmp_path):
     assert not out.exists()
 
 
+@pytest.fixture(scope="module")
+def aggregated(world):
+    path = world[0] / "aggregated.json"
+    printed = esm("rank", world[2], "--pool", world[1], "--aggregate", "--out", path)
+    return path, printed
+
+
+def test_one_ranking_over_all_attributes(world, aggregated, tmp_path):
+    path, printed = aggregated
+    lines = printed.splitlines()
+    assert lines[0] == "posts, all 2 attributes together"
+    assert "posts/cat" in lines
+    content = json.loads(path.read_text(encoding="utf-8"))
+    ranks = {
+        name: {line["source"]: line["rank"] for line in ranked["ranking"]}
+        for name, ranked in content["attributes"].items()
+    }
+    for line in content["aggregate"]:
+        source = line["source"]
+        assert line["mean_rank"] == (ranks["cat"][source] + ranks["dog"][source]) / 2
+    assert esm("show", path) == printed
+    esm("show", path, "--out", tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    best = {row["source"] for row in rows if row["aggregate_rank"] == "1"}
+    assert best == {content["aggregate"][0]["source"]}
+
+
+def test_validate_takes_one_source_for_all_attributes(aggregated, tmp_path):
+    options = ["--top", "1", "--controls", "none", "--dry-run", "--json"]
+    content = json.loads(esm("validate", aggregated[0], *options, "--out", tmp_path / "run"))
+    picked = {run["source"] for run in content["runs"] if run["arm"] == "pick"}
+    best = json.loads(aggregated[0].read_text(encoding="utf-8"))["aggregate"][0]["source"]
+    assert picked == {best}
+    assert {run["attribute"] for run in content["runs"]} == {"cat", "dog"}
+
+
+def test_a_budget_leaves_out_and_names(ranking, tmp_path):
+    options = ["--strategy", "features", "--out", tmp_path / "run", "--dry-run"]
+    whole = json.loads(esm("validate", ranking, *options, "--json"))
+    seconds = whole["estimate"]["seconds"]
+    part = ["--budget", f"{0.9 * seconds:.6f}s"]
+    content = json.loads(esm("validate", ranking, *options, *part, "--json"))
+    assert content["estimate"]["seconds"] <= 0.9 * seconds
+    assert len(content["runs"]) + sum(arm["runs"] for arm in content["left_out"]) == len(
+        whole["runs"]
+    )
+    assert "left out for want of time" in esm("validate", ranking, *options, *part)
+    result = outcome("validate", ranking, *options, "--budget", "0.000001s")
+    assert result.exit_code == 1
+    assert "is too short for any attribute" in result.stderr
+
+
 def test_show_prints_a_pool_and_a_ranking(world, ranking):
     printed = esm("show", world[1])
     assert "R² own" in printed
@@ -237,6 +290,7 @@ def test_wrong_usage_exits_2(arguments):
         (["train", "cat", "--pool", "pool", "--preset", "wild"], "preset 'wild'; expected default"),
         (["train", "cat", "--pool", "pool", "--rank", "abc"], "rank = 'abc'; expected"),
         (["validate", "ranking.json", "--out", "r", "--top", "0"], "top = '0'; expected"),
+        (["validate", "ranking.json", "--out", "r", "--budget", "2"], "budget '2'; expected a dur"),
         (["validate", "ranking.json", "--out", "r", "--strategy", "x"], "strategy = 'x'; expected"),
     ],
 )

@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from esm.aggregate import aggregate_rankings
 from esm.errors import StorageError, ValidationError
 from esm.ledger import RunKey, RunRow
 from esm.outcome import RESULT_NAME, Validation, summarise
@@ -223,3 +224,22 @@ def test_a_record_that_was_edited_is_refused(tmp_path):
         Validation.load(tmp_path)
     with pytest.raises(StorageError, match="no file"):
         Validation.load(tmp_path / "elsewhere")
+
+
+def test_rank_and_regret_are_those_of_the_aggregate_where_it_chose_the_picks():
+    attributes = {"harmful": ranked(["a", "b", "c"]), "topic": ranked(["c", "b", "a"])}
+    ranking = RANKING.model_copy(
+        update={
+            "attributes": attributes,
+            "aggregate": aggregate_rankings(attributes | {"more": ranked(["b", "c", "a"])}),
+        }
+    )
+    plan, rows = plan_and_rows({"none": [0.4], "a": [0.8], "b": [0.6], "c": [0.5]})
+    result = summarise(plan, ranking, rows)
+    found = result.attributes["harmful"]
+    # Mean ranks: b 5/3, c 2, a 7/3. The first of them stays 25 % behind the best.
+    assert [arm.rank for arm in found.arms] == [None, 3, 1, 2]
+    assert found.arms[1].predicted_gain == pytest.approx(0.09)
+    assert found.regret["regret@1"] == pytest.approx(25.0)
+    assert result.aggregate
+    assert not summarise(plan, RANKING, rows).aggregate

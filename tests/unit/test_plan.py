@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from esm.aggregate import aggregate_rankings
 from esm.errors import EsmError, PoolError, TaskError, ValidationError
 from esm.plan import Arm, ValidationConfig, plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
 from esm.tasks.task import SplitName
 from esm.transfer.registry import strategy
-from tests.small_world import FINE_TUNE, SOURCES, make_world
+from tests.small_world import FINE_TUNE, SOURCES, make_world, ranked
 
 IDENTITY = BaseIdentity(
     model="tiny",
@@ -213,3 +214,48 @@ def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
     plan = plan_validation(world.ranking, other, world.target, ValidationConfig())
     assert (plan.pool, plan.base_model) == (str(other.folder), "other")
     assert plan.source_seconds == dict.fromkeys(SOURCES, 7.2)
+
+
+# ------------------------------------------------------------------------- over all attributes
+
+
+def over_all(world, **orders):
+    """The world's ranking with these orders, aggregated."""
+    attributes = {name: ranked(order) for name, order in orders.items()}
+    update = {"attributes": attributes, "aggregate": aggregate_rankings(attributes)}
+    return world.ranking.model_copy(update=update)
+
+
+def test_the_picks_of_the_aggregate_are_those_of_every_attribute(world):
+    ranking = over_all(
+        world,
+        harmful=["reviews", "moods", "weather", "claims"],
+        topic=["claims", "moods", "weather", "reviews"],
+    )
+    config = ValidationConfig(top=1, controls=("none", "all"), seeds=1)
+    plan = plan_validation(ranking, world.pool, world.target, config)
+    # Mean ranks: moods 2, then claims, reviews (2.5) and weather (3).
+    for name in ("harmful", "topic"):
+        assert arms_of(plan, name)[:2] == [(Arm.NONE, "none"), (Arm.PICK, "moods")]
+        assert [source for arm, source in arms_of(plan, name) if arm is Arm.ALL] == [
+            "claims",
+            "reviews",
+            "weather",
+        ]
+    assert plan.skipped == ()
+
+
+def test_a_pick_that_cannot_serve_an_attribute_is_named_and_not_replaced(world):
+    ranking = over_all(
+        world,
+        harmful=["reviews", "moods", "weather", "claims"],
+        topic=["moods", "claims"],
+    )
+    config = ValidationConfig(top=2, controls=(), seeds=1)
+    plan = plan_validation(ranking, world.pool, world.target, config)
+    # Mean ranks: moods 1.5, reviews (1 + 4) / 2.
+    assert arms_of(plan, "harmful") == [(Arm.PICK, "moods"), (Arm.PICK, "reviews")]
+    assert arms_of(plan, "topic") == [(Arm.PICK, "moods")]
+    (skip,) = plan.skipped
+    assert skip.source == "posts/topic"
+    assert skip.reason == "reviews, place 2 over all attributes, is not ranked for this one"

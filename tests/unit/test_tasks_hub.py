@@ -83,7 +83,7 @@ def test_the_switched_off_hub_is_not_asked():
         (ConnectionError("no route"), HubError, "switched off|cannot be reached"),
         (datasets.exceptions.DatasetNotFoundError("gone"), HubError, "no dataset 'owner/name' on"),
         (ValueError("Config name is missing. Pick one of ['a']"), TaskError, r"of \['a'\].*--conf"),
-        (RuntimeError("Dataset scripts are no longer supported"), TaskError, "that need no script"),
+        (RuntimeError("Dataset scripts are no longer supported"), TaskError, r"--rev.* refs/conv"),
     ],
 )
 def test_what_the_hub_refuses(monkeypatch, error, kind, message):

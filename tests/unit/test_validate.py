@@ -21,6 +21,7 @@ from esm.errors import (
     EncoderError,
     PoolError,
     RankingError,
+    StorageError,
     TaskError,
     ValidationError,
 )
@@ -411,3 +412,71 @@ def test_a_dry_run_without_the_base_model_guesses(tmp_path, tiny_encoder):
     ranking = own_world(tmp_path, gone).ranking
     config = CHEAP.model_copy(update={"strategy": "houlsby"})
     assert "guessed vocabulary" in dry_run(ranking, config, tmp_path / "run")[1].basis
+
+
+# -------------------------------------------------------------------------------- time and disk
+
+
+def test_a_budget_runs_the_picks_and_names_the_rest(reference, world, tmp_path):
+    # A run passes 64 texts once, at 7.2 s / (3 x 24 rows); two sources are tuned in 7.2 s each.
+    found = validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu", budget=60.0)
+    assert [arm.arm for arm in found.attributes["harmful"].arms] == [Arm.NONE, Arm.PICK, Arm.PICK]
+    (left,) = found.left_out
+    assert (left.arm, left.runs) == (Arm.RANDOM, 2)
+    assert left.reason == "does not fit into the budget of 1m"
+    assert (found.finished, found.planned) == (6, 6)
+    assert Validation.load(tmp_path) == found
+    # What is finished costs nothing, and its rate is now known: the rest fits as well.
+    again = validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu", budget=60.0)
+    assert again.left_out == ()
+    assert values_of(tmp_path) == reference[2]
+
+
+def test_a_dry_run_fits_the_plan_as_well(world, tmp_path):
+    plan, cost = dry_run(world.ranking, CHEAP, tmp_path / "run", budget=60.0, keep_models=True)
+    assert (cost.pending, len(plan.left_out)) == (6, 1)
+    assert cost.seconds < 60
+    assert cost.kept_bytes == cost.bytes > 0
+    with pytest.raises(ValidationError, match="budget of 5s is too short for any attribute"):
+        dry_run(world.ranking, CHEAP, tmp_path / "run", budget=5.0)
+
+
+@pytest.fixture
+def slow_clock(monkeypatch):
+    """An hour passes whenever a run is measured."""
+    late = []
+    judge = esm.validate.performance
+
+    def measured(*arguments):
+        late.append(3600)
+        return judge(*arguments)
+
+    monkeypatch.setattr(esm.validate, "performance", measured)
+    now = time.monotonic
+    monkeypatch.setattr(esm.validate.time, "monotonic", lambda: now() + sum(late))
+
+
+def test_no_arm_is_begun_when_the_time_is_over(world, tmp_path, slow_clock):
+    found = validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu", budget=7000.0)
+    (none,) = found.attributes["harmful"].arms
+    assert (none.arm, none.runs) == (Arm.NONE, 2)  # an arm is finished once it is begun
+    assert [left.arm for left in found.left_out] == [Arm.PICK, Arm.PICK, Arm.RANDOM]
+    assert {left.reason for left in found.left_out} == {"the budget of 1h56m40s was used up before"}
+    assert sum(left.seconds for left in found.left_out) > 3 * 7.2
+
+
+def test_a_budget_that_is_over_before_the_first_run_is_an_error(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(esm.validate.Clock, "is_over", lambda clock: True)
+    with pytest.raises(ValidationError, match="budget of 1h was used up before the first run"):
+        validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu", budget=3600.0)
+
+
+def test_a_full_disk_is_noticed_before_anything_is_tuned(
+    world, tmp_path, monkeypatch, no_fine_tuning
+):
+    monkeypatch.setattr("esm.estimate._free_bytes", lambda out: 1000)
+    with pytest.raises(
+        StorageError, match=r"encoders of 3 sources need .*, where 0\.0 MB are free"
+    ):
+        validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
+    assert dry_run(world.ranking, CHEAP, tmp_path)[1].missing_bytes > 0
