@@ -476,7 +476,7 @@ def test_a_full_disk_is_noticed_before_anything_is_tuned(
 ):
     monkeypatch.setattr("esm.estimate._free_bytes", lambda out: 1000)
     with pytest.raises(
-        StorageError, match=r"encoders of 3 sources need .*, where 0\.0 MB are free"
+        StorageError, match=r"encoders tuned on 3 sources need .*, where 0\.0 MB are free"
     ):
         validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
     assert dry_run(world.ranking, CHEAP, tmp_path)[1].missing_bytes > 0
