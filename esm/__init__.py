@@ -1,14 +1,24 @@
 """Which dataset to fine-tune on first: train Embedding Space Maps, rank, validate.
 
 The names below are imported when they are first used, so that ``import esm`` is quick.
+
+Importing it switches off the usage reports of the Hugging Face libraries, for the command line and
+for programs alike, unless they were imported before or the variables are set otherwise.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+# The launcher esm_transfer.py knows this package by the next line; others are called esm too.
+__distribution__ = "esm-transfer"
+
+# Read by huggingface_hub (and by transformers through it), and by datasets, when they are imported.
+for _variable, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("HF_UPDATE_DOWNLOAD_COUNTS", "0")):
+    os.environ.setdefault(_variable, _value)
 
 _HOME = {
     "TaskSpec": "esm.tasks.spec",

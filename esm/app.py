@@ -19,6 +19,7 @@ from esm.verbs.demo import demo
 from esm.verbs.evaluate import evaluate
 from esm.verbs.export import export
 from esm.verbs.predict import predict
+from esm.verbs.purge import purge
 from esm.verbs.rank import rank
 from esm.verbs.show import show
 from esm.verbs.tasks import app as tasks
@@ -92,11 +93,11 @@ app.command()(predict)
 app.command()(export)
 app.command()(evaluate)
 app.command()(show)
+app.command()(purge)
 
 
 def main() -> None:
     """Run the command line."""
-    # Libraries report usage to their makers and warn on stderr unless told otherwise.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    # Libraries warn on stderr unless told otherwise.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     app()

@@ -23,6 +23,7 @@ from esm.records import Record
 from esm.runtime import note
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
+from esm.suitability import with_language
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import held_out, sample
@@ -153,7 +154,7 @@ class EntryTrainer:
                 problem=task.problem,
                 metric=task.metric,
                 label_names=task.label_names,
-                metadata=task.metadata,
+                metadata=with_language(task.metadata, task.train.texts),
                 is_pair=task.is_pair,
                 num_train=len(task.train),
                 num_used=tuned.examples,

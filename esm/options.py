@@ -198,21 +198,17 @@ class ReadingOptions:
     def spec(self, location: str, *, identifier: str | None = None) -> TaskSpec:
         """Return the specification of one location; paths become absolute.
 
-        Where the location is a specification in TOML, what the options say comes first.
+        Where the location is a specification in TOML or a registry entry (``registry:NAME``), what
+        the options say comes first.
 
         Raises:
-            TaskError: The specification in TOML cannot be read.
+            TaskError: The specification in TOML cannot be read, or the registry has no such entry.
             SettingError: An option has a value that it cannot have.
         """
         from esm.settings import checked
         from esm.tasks.spec import SplitSpec, TaskSpec
-        from esm.tasks.specfile import read_spec
 
-        base = (
-            read_spec(Path(location))
-            if _is_spec(location)
-            else TaskSpec(location=absolute(location))
-        )
+        base = _described(location)
         given = {
             "id": identifier,
             "text": self.text,
@@ -254,6 +250,19 @@ class ReadingOptions:
         }
         named = {name: value for name, value in given.items() if value is not None}
         return named | {"method": method}
+
+
+def _described(location: str) -> TaskSpec:
+    """Return what a location says by itself: a specification, a registry entry, or a place."""
+    from esm.registry import PREFIX, find
+    from esm.tasks.spec import TaskSpec
+    from esm.tasks.specfile import read_spec
+
+    if location.startswith(PREFIX):
+        return find(location).spec()
+    return (
+        read_spec(Path(location)) if _is_spec(location) else TaskSpec(location=absolute(location))
+    )
 
 
 def _is_spec(location: str) -> bool:

@@ -99,7 +99,7 @@ class SourceRecord(Record):
         problem: Kind of output.
         metric: Primary metric.
         label_names: Names of the classes.
-        metadata: Language, domain, licence and so on.
+        metadata: Language (as declared, else as detected), domain, licence and so on.
         is_pair: Whether each example is two texts.
         num_train: Training rows that the task has.
         num_used: Training rows that fine-tuning used.

@@ -17,6 +17,7 @@ import numpy as np
 from esm.aggregate import aggregate_rankings
 from esm.base import load_base
 from esm.errors import EsmError, FitError, RankingError, TaskError
+from esm.licences import terms
 from esm.maps import EmbeddingSpaceMap, MapForm
 from esm.moments import Moments, balance_weights, label_columns
 from esm.pool import Pool, PoolEntry, Skipped
@@ -24,6 +25,7 @@ from esm.ranking import AttributeRanking, Balance, RankConfig, RankedSource, Ran
 from esm.runtime import note, progress
 from esm.scorers.base import Evidence, Scorer
 from esm.scorers.logme import LogME
+from esm.suitability import allowed_sources, language_warnings
 from esm.tasks.read import load_target
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import sample_together
@@ -64,6 +66,7 @@ def rank_sources(
     config = config or RankConfig()
     target = load_target(spec)
     entries, skipped = pool.entries(strict=config.strict)
+    entries, refused = allowed_sources(entries, config.licences)
     maps, unreadable = _load_maps(entries, config)
     encoder = load_base(pool, device, model=base)
     texts = _TargetTexts.embed(
@@ -77,7 +80,7 @@ def rank_sources(
             try:
                 moments = texts.moments(name, task, balanced=is_balanced(task, config.balance))
                 attributes[name] = _rank_attribute(
-                    task, moments, maps, [*skipped, *unreadable], config, scorer
+                    task, moments, maps, [*skipped, *refused, *unreadable], config, scorer
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -100,6 +103,7 @@ def rank_sources(
         attributes=attributes,
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
+        warnings=language_warnings(target, entries, encoder),
         cut=texts.embeddings.cut,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -224,6 +228,8 @@ def _rank_attribute(
             gain=score - base_score,
             r2=entry.record.maps[config.form].r2_anchors,
             size=entry.record.num_used,
+            licence=entry.record.metadata.license,
+            terms=terms(entry.record.metadata.license),
         )
         for rank, (score, entry) in enumerate(scored, start=1)
     )

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from esm.errors import RankingError
+from esm.licences import Terms
 from esm.maps import MapForm
 from esm.pool import Skipped
 from esm.records import Record, parse
@@ -38,6 +39,8 @@ class RankConfig(Record):
         form: Which maps to score.
         balance: Class balance of the score.
         seed: Seed of the sample.
+        licences: Terms that a source's licence must meet, any of them: ``commercial``, ``stated``
+            or a part of the licence's name (see :func:`esm.licences.fits`); empty takes all.
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
             leaving it out.
         aggregate: Also rank the sources for all attributes together.
@@ -47,6 +50,7 @@ class RankConfig(Record):
     form: MapForm = MapForm.ANCHORED
     balance: Balance = Balance.AUTO
     seed: int = Field(default=0, ge=0)
+    licences: tuple[str, ...] = ()
     strict: bool = False
     aggregate: bool = False
 
@@ -61,6 +65,8 @@ class RankedSource(Record):
         gain: Score minus that of the untouched base embeddings, nats per example.
         r2: R² of the source's map on anchors of other tasks.
         size: Training rows that the source's fine-tuning used.
+        licence: Licence of the source's data, as they state it; empty where they do not.
+        terms: What it says of commercial use.
     """
 
     rank: int
@@ -69,6 +75,8 @@ class RankedSource(Record):
     gain: float
     r2: float
     size: int
+    licence: str = ""
+    terms: Terms = Terms.UNKNOWN
 
 
 class AttributeRanking(Record):
@@ -133,6 +141,7 @@ class Ranking(Record):
         aggregate: One ranking over all attributes, where it was asked for; validation then takes
             its picks for every attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
+        warnings: What does not fit the target's language: the pool's sources, the base model.
         cut: Texts longer than the encoder's maximum, of which only the beginning was read.
         seconds: Wall-clock seconds, model load included.
         truth: Evaluation against measured results, where they were given.
@@ -148,6 +157,7 @@ class Ranking(Record):
     attributes: dict[str, AttributeRanking]
     aggregate: tuple[AggregatedSource, ...] = ()
     unusable: dict[str, str]
+    warnings: tuple[str, ...] = ()
     cut: int
     seconds: float
     truth: dict[str, Any] | None = None
@@ -185,7 +195,7 @@ class Ranking(Record):
         return [
             {
                 "target": attribute_id(self.target, name),
-                **line.model_dump(),
+                **line.model_dump(mode="json"),
                 **overall.get(line.source, {}),
             }
             for name, ranked in self.attributes.items()

@@ -34,6 +34,11 @@ class Table:
     left: frozenset[str] = field(default_factory=frozenset)
 
 
+def noted(lines: Sequence[str]) -> list[Table]:
+    """Return lines to print below tables; nothing where there are none."""
+    return [Table("", (), (), list(lines))] if lines else []
+
+
 def print_tables(tables: Iterable[Table]) -> None:
     """Print tables on stdout, with colour and frames only where a terminal shows them."""
     if sys.stdout.isatty():

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esm.licences import marked
 from esm.measures import NO_TRANSFER
-from esm.report import MISSING, Table, duration, number, size, skipped_notes
+from esm.report import MISSING, Table, duration, noted, number, size, skipped_notes
 from esm.tables_aggregate import aggregate_tables
 from esm.tables_plan import left_out_notes
 from esm.tasks.raw import attribute_id
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
 _SECOND_METRICS = frozenset({"accuracy", "mae"})
-_NAMES = frozenset({"source", "target", "arm"})
+_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
 
 
 # --------------------------------------------------------------------------------------- ranking
@@ -39,7 +40,12 @@ def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
     tables = [
         _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
     ]
-    return [*aggregate_tables(ranking, top), *tables, *_unusable(ranking.unusable)]
+    return [
+        *aggregate_tables(ranking, top),
+        *tables,
+        *_unusable(ranking.unusable),
+        *noted(ranking.warnings),
+    ]
 
 
 def _unusable(reasons: Mapping[str, str]) -> list[Table]:
@@ -63,7 +69,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
         notes += _truth_notes(ranking.truth, target)
     return Table(
         title=target,
-        columns=("rank", "source", "score", "predicted gain", "map R²", "source rows"),
+        columns=("rank", "source", "score", "predicted gain", "map R²", "source rows", "licence"),
         rows=[
             (
                 str(line.rank),
@@ -72,6 +78,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
                 number(line.gain, 4, sign=True),
                 number(line.r2, 2),
                 str(line.size),
+                marked(line.licence),
             )
             for line in shown
         ],
@@ -120,6 +127,7 @@ def pool_tables(
         (
             entry.id,
             entry.record.metadata.language or MISSING,
+            marked(entry.record.metadata.license),
             str(entry.record.num_used),
             f"{entry.record.metric} {number(entry.record.quality.get(entry.record.metric))}",
             form,
@@ -135,6 +143,7 @@ def pool_tables(
     columns = (
         "source",
         "language",
+        "licence",
         "rows",
         "held-out quality",
         "map",
@@ -150,9 +159,8 @@ def pool_tables(
         f" {pool.manifest.lift.width}",
         "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
     ]
-    left = frozenset({"source", "language", "held-out quality", "map"})
     title = f"{pool.folder}: {len(entries)} sources"
-    return [Table(title, columns, rows, [*notes, *skipped_notes(skipped)], left)]
+    return [Table(title, columns, rows, [*notes, *skipped_notes(skipped)], _NAMES)]
 
 
 # ------------------------------------------------------------------------------------ evaluation
@@ -322,7 +330,7 @@ def task_list(
         for attribute in described["attributes"].values()
     ]
     columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "licence")
-    left = frozenset({"task", "problem", "metric", "language", "licence"})
+    left = _NAMES | {"task", "problem", "metric"}
     unusable = {
         f"{described['id']}/{name}": reason
         for described in found

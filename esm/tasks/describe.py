@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from esm.languages import Language, detect
 from esm.tasks.task import Examples, Problem, SplitName, Target, Task
 
 
@@ -15,18 +16,28 @@ def describe(target: Target) -> dict[str, Any]:
     """Return a summary ready for JSON, with no text of the data in it.
 
     Returns:
-        ``id``; ``skipped`` (reason by attribute); ``attributes``: by name ``id``, ``problem``,
-        ``metric``, ``metadata``, ``is_pair``, ``label_names``, ``dropped`` (rows left out, by
-        reason), ``shared_train_test`` (distinct texts on both sides, null without test rows) and
+        ``id``; ``language`` (see :class:`esm.languages.Language`); ``skipped`` (reason by
+        attribute); ``attributes``: by name ``id``, ``problem``, ``metric``, ``metadata``,
+        ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason),
+        ``shared_train_test`` (distinct texts on both sides, null without test rows) and
         ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
         ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
         class, or minimum, median and maximum of the amounts.
     """
+    language = target_language(target)
     return {
         "id": target.id,
+        "language": asdict(language) | {"contradicted": language.contradicted},
         "attributes": {name: _task(task) for name, task in target.attributes.items()},
         "skipped": dict(target.skipped),
     }
+
+
+def target_language(target: Target) -> Language:
+    """Return the language of a target's training texts, as declared or as detected."""
+    tasks = list(target.attributes.values())
+    texts = dict.fromkeys(text for task in tasks for text in task.train.texts)
+    return detect(tuple(texts), tasks[0].metadata.language)
 
 
 def _task(task: Task) -> dict[str, Any]:

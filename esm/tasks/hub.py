@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from esm.errors import HubError, TaskError
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, to_id
 from esm.tasks.spec import TaskSpec
-from esm.tasks.task import SplitName
+from esm.tasks.task import SplitName, TaskMetadata
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -30,7 +30,7 @@ def read_hub(spec: TaskSpec) -> RawData:
 
     Raises:
         HubError: The Hub cannot be reached, is switched off, or has no such dataset.
-        TaskError: No such configuration or split.
+        TaskError: No such configuration or split; or a column that the registry names is gone.
     """
     data = _download(spec)
     chosen = {name: data[split] for name, split in _choose_splits(spec, data).items()}
@@ -42,7 +42,23 @@ def read_hub(spec: TaskSpec) -> RawData:
         if _names(train, column)
     }
     identifier = spec.location if spec.config is None else f"{spec.location}/{spec.config}"
-    return RawData(id=to_id(identifier), splits=splits, known=known)
+    _check_registered(spec, splits[SplitName.TRAIN])
+    metadata = TaskMetadata(origin=f"https://huggingface.co/datasets/{spec.location}")
+    return RawData(id=to_id(identifier), splits=splits, known=known, metadata=metadata)
+
+
+def _check_registered(spec: TaskSpec, train: Table) -> None:
+    """Refuse a dataset that has lost a column since its registry entry was checked."""
+    named = (spec.text, spec.text_pair, *spec.attributes)
+    lost = [column for column in named if column is not None and column not in train]
+    if spec.registry is not None and lost:
+        raise TaskError(
+            f"registry entry {spec.registry!r} names column {lost[0]!r}, which Hub dataset"
+            f" {spec.location!r} does not have (any more)",
+            expected=f"one of {', '.join(map(repr, train))}",
+            hint="name the columns with --text, --text-pair and --attribute, or an earlier version"
+            " with --revision",
+        )
 
 
 def _download(spec: TaskSpec) -> DatasetDict:

@@ -106,6 +106,7 @@ class TaskSpec(Record):
         value_column: Column with the value, in a long file.
         language: Language of the texts (ISO 639-1); None for what the data declare.
         licence: Licence of the data; None for what the data declare.
+        registry: Name of the registry entry that this was made from, where it was.
         config: Hub configuration name.
         revision: Hub revision; a commit hash pins the data.
         train_split: Hub split to use for training.
@@ -129,6 +130,7 @@ class TaskSpec(Record):
     value_column: str | None = None
     language: str | None = None
     licence: str | None = None
+    registry: str | None = None
     config: str | None = None
     revision: str | None = None
     train_split: str | None = None

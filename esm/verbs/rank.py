@@ -15,6 +15,7 @@ from esm.options import (
     ReadingOptions,
     Strict,
     base_model,
+    commas,
     grouped,
     write_out,
 )
@@ -56,6 +57,13 @@ def rank(
             metavar="TABLE",
         ),
     ] = None,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only sources whose licence is any of: commercial (allows commercial use), stated,"
+            " or has this in its name; commas or repetition."
+        ),
+    ] = None,
     top: Annotated[
         int, typer.Option(help="Sources to print per attribute; 0 for all.", min=0)
     ] = 10,
@@ -78,6 +86,7 @@ def rank(
             "form": form,
             "balance": balance,
             "seed": seed,
+            "licences": commas(licence),
             "strict": strict,
             "aggregate": aggregate,
         },

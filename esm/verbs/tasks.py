@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +18,15 @@ app = typer.Typer(help="What the data are.", no_args_is_help=True)
 @grouped
 def list_tasks(
     locations: Annotated[
-        list[str], typer.Argument(help="Task folders, folders of them, files or Hub ids.")
-    ],
+        list[str] | None,
+        typer.Argument(help="Task folders, folders of them, files, Hub ids or registry:NAME."),
+    ] = None,
+    *,
     reading: ReadingOptions,
     output: OutputOptions,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="List the public source tasks that are known here.")
+    ] = False,
     strict: Strict = False,
     out: OutFile = None,
 ) -> None:
@@ -29,6 +35,11 @@ def list_tasks(
     from esm.tasks.describe import describe
     from esm.tasks.read import load_target
 
+    if registry:
+        _list_registry(output, out)
+        return
+    if not locations:
+        raise typer.BadParameter("no tasks; give their paths or Hub ids, or --registry")
     found: list[dict[str, Any]] = []
     skipped: list[dict[str, str]] = []
     specs = reading.specs(locations)
@@ -46,6 +57,19 @@ def list_tasks(
     output.show(content, task_list(found, skipped))
 
 
+def _list_registry(output: OutputOptions, out: Path | None) -> None:
+    from esm.registry import registry
+    from esm.tables_data import registry_tables
+
+    entries = registry()
+    content = [
+        entry.model_dump(mode="json", exclude_none=True) | {"terms": entry.terms.value}
+        for entry in entries
+    ]
+    write_out(out, content, content)
+    output.show(content, registry_tables(entries))
+
+
 @app.command("show")
 @grouped
 def show_task(
@@ -59,12 +83,14 @@ def show_task(
     Texts that are in train and in test are counted too.
     """
     from esm.tables import task_details
+    from esm.tables_data import language_tables
     from esm.tasks.describe import describe
     from esm.tasks.read import load_target
 
     description = describe(load_target(reading.spec(location)))
     write_out(out, description, _records([description]))
-    output.show(description, task_details(description))
+    tables = [*task_details(description), *language_tables(description["language"])]
+    output.show(description, tables)
 
 
 def _records(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

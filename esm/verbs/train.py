@@ -111,7 +111,10 @@ class MapOptions:
 @grouped
 def train(
     tasks: Annotated[
-        list[str], typer.Argument(help="Source tasks: folders, folders of them, files, Hub ids.")
+        list[str],
+        typer.Argument(
+            help="Source tasks: folders, folders of them, files, Hub ids, registry:NAME."
+        ),
     ],
     pool: PoolFolder,
     encoder: EncoderOptions,

@@ -182,6 +182,15 @@ def test_validate_reports_gain_and_regret(world, run):
     assert "the training seed of the source is fixed" in printed
 
 
+def test_sources_are_shown_with_their_licences_and_filtered_by_them(world):
+    _, pool, target, _ = world
+    assert "CC0" in esm("rank", target, "--pool", pool, "--licence", "commercial,stated")
+    assert "CC0" in esm("show", pool)
+    refused = outcome("rank", target, "--pool", pool, "--licence", "mit")
+    assert refused.exit_code == 1
+    assert "its licence, CC0, does not meet --licence mit" in refused.output
+
+
 def test_a_finished_run_is_truth_for_a_ranking(world, run, tmp_path):
     printed = esm("rank", world[2], "--pool", world[1], "--truth", run)
     assert "by measured results: regret@1" in printed

@@ -278,3 +278,33 @@ def test_an_attribute_that_cannot_be_ranked_is_named(world, tmp_path):
     assert list(rank_sources(target, Pool.open(world[0])).attributes) == ["good"]
     with pytest.raises(EsmError, match=r"one class only|constant"):
         rank_sources(spec(path, attributes=("constant",)), Pool.open(world[0]))
+
+
+def test_sources_whose_licence_does_not_fit_are_left_out_with_the_reason(world, pool, tmp_path):
+    path = pool.source_folder("cat") / "source.json"
+    record = json.loads(path.read_text())
+    record["metadata"]["license"] = "CC BY-NC 4.0"
+    path.write_text(json.dumps(record))
+    _, target = world
+    ranking = rank_sources(spec(target), pool, RankConfig(licences=("commercial",)), device="cpu")
+    for ranked in ranking.attributes.values():
+        assert [(skip.source, skip.reason) for skip in ranked.skipped] == [
+            (
+                "cat",
+                "its licence, CC BY-NC 4.0 (non-commercial), does not meet --licence commercial",
+            )
+        ]
+        assert {(line.licence, line.terms) for line in ranked.ranking} == {("CC0", "commercial")}
+    with pytest.raises(RankingError, match="its licence, CC0, does not meet --licence mit"):
+        rank_sources(spec(target), pool, RankConfig(licences=("mit",)), device="cpu")
+
+
+def test_a_target_in_another_language_is_warned_of(world, pool, tmp_path):
+    shutil.copytree(world[1], tmp_path / "posts")
+    described = tmp_path / "posts" / "target.json"
+    described.write_text(described.read_text().replace('"language": "en"', '"language": "sk"'))
+    warnings = rank_sources(spec(tmp_path / "posts"), pool, device="cpu").warnings
+    assert any(
+        warning.startswith("none of the 3 sources that declare a language is in the target's")
+        for warning in warnings
+    )
