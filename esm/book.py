@@ -68,7 +68,7 @@ class Book:
         """Put a finished run into the ledger and the result."""
         self._ledger.record(row)
         self._rows.setdefault(row.key, row)  # a model that was lost leaves its row as it was
-        self._note(f"{row.attribute} after {row.source}, seed {row.seed}: {row.value:.3f}")
+        self._note(f"{_name(row)}: {row.value:.3f}")
         self._save()
         if not self._keep_models:
             self._remove_losers(row.attribute)
@@ -85,7 +85,7 @@ class Book:
     def fail(self, run: Run, error: EsmError) -> None:
         """Remember that a run failed."""
         self._failed.append((run, str(error)))
-        self._note(f"{run.attribute} after {run.source}, seed {run.key.seed} failed: {error}")
+        self._note(f"{_name(run.key)} failed: {error}")
         self._save()
 
     def stop(self, clock: Clock, waiting: Sequence[Unit]) -> None:
@@ -125,3 +125,8 @@ class Book:
         self._result = summarise(self._plan, self._ranking, self._rows, self._failed)
         self._result.save(self._out)
         return self._result
+
+
+def _name(run: RunKey | RunRow) -> str:
+    fold = "" if run.fold is None else f", fold {run.fold}"
+    return f"{run.attribute} after {run.source}, seed {run.seed}{fold}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,7 @@ from esm.pool import Pool
 from esm.ranking import Ranking
 from esm.runtime import note
 from esm.storage import folder_lock, sweep
-from esm.tasks.read import load_target
+from esm.tasks.read import load_targets
 from esm.tasks.split import sample
 from esm.tasks.task import Examples, Target, Task
 from esm.trained import TrainedStore
@@ -77,7 +78,7 @@ def validate_ranking(
     """Train with the picks of a ranking and with controls, and measure the gain.
 
     Cost: a fine-tuning per source and source seed that the pool does not keep, then a training
-    run per arm, attribute and seed; see :func:`dry_run`.
+    run per arm, attribute, seed and fold; see :func:`dry_run`.
 
     Args:
         ranking: The ranking to prove.
@@ -101,12 +102,12 @@ def validate_ranking(
         PoolError: The base model is not the one the pool was built with.
         BusyError: Another process is writing to the folder.
         StorageError: The folder cannot be written, finished runs being kept; or the disk has no
-            room for the tuned encoders.
+            room for the models.
     """
     started = time.monotonic()
     pool = pool or Pool.open(Path(ranking.pool))
-    target = load_target(ranking.target_spec)
-    plan = plan_validation(ranking, pool, target, config, strict=strict)
+    targets = load_targets(ranking.target_spec)
+    plan = plan_validation(ranking, pool, targets, config, strict=strict)
     models = out / MODELS_NAME
     with folder_lock(out), Ledger(out / LEDGER_NAME) as ledger:
         sweep(out)
@@ -127,7 +128,7 @@ def validate_ranking(
             cost = costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
             check_disk(cost, out)
             clock = Clock(started, budget, costs)
-            lab = _Lab(target, TunedModels(pool, base, models), store, config)
+            lab = _Lab(targets, TunedModels(pool, base, models), store, config)
             _run_all(book, lab, clock, strict=strict)
             for run in book.missing():
                 _run_one(run, book, lab, strict=strict)
@@ -143,7 +144,7 @@ def validate_ranking(
 class _Lab:
     """What runs are made from, and where their models go."""
 
-    target: Target
+    targets: Sequence[Target]
     tuned: TunedModels
     store: TrainedStore
     config: ValidationConfig
@@ -160,8 +161,9 @@ def _run_all(book: Book, lab: _Lab, clock: Clock, *, strict: bool) -> None:
 
 
 def _run_one(run: Run, book: Book, lab: _Lab, *, strict: bool) -> None:
+    task = lab.targets[run.key.fold or 0].attributes[run.attribute]
     try:
-        row = _measure(run, lab.target.attributes[run.attribute], lab)
+        row = _measure(run, task, lab)
     except _ARM_ERRORS as error:
         if strict:
             raise
@@ -186,7 +188,7 @@ def dry_run(
         EncoderError: The strategy cannot train the base model.
     """
     pool = pool or Pool.open(Path(ranking.pool))
-    plan = plan_validation(ranking, pool, load_target(ranking.target_spec), config)
+    plan = plan_validation(ranking, pool, load_targets(ranking.target_spec), config)
     architecture = _architecture(pool)
     if architecture is not None:
         strategy(config.strategy).check(architecture)
@@ -243,7 +245,7 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         task,
         transferred.model,
         encoder,
-        lab.tuned.base.config,
+        lab.tuned.base.with_chunks(run.key.max_chunks).config,
         size=len(rows),
         seed=_SAMPLE_SEED,
     )
@@ -255,6 +257,7 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         strategy=config.strategy,
         seed=run.key.seed,
         source_seed=run.key.source_seed,
+        fold=run.key.fold,
         metric=task.metric,
         value=metrics[task.metric],
         metrics=metrics,

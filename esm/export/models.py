@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.adapters import DOWN_WEIGHT
-from esm.errors import StorageError
+from esm.errors import StorageError, ValidationError
 from esm.export.readme import Code, listed, page
 from esm.measures import NO_TRANSFER
 from esm.outcome import ArmResult, Validation
@@ -75,7 +75,8 @@ def export_run(
         device: Device to load the encoder on.
 
     Raises:
-        ValidationError: The folder has no trained models, or an attribute has no winner.
+        ValidationError: The folder has no trained models, an attribute has no winner, or it is of
+            pairs that are read in chunks, for which there is no plain code.
         EncoderError: The base model is gone or has changed.
         MapError: A model's weights are truncated.
         StorageError: A folder is there already, or cannot be written.
@@ -89,6 +90,13 @@ def export_run(
                 f"{place} is there already",
                 expected="a folder to be made",
                 hint="remove it, or name another one with --to",
+            )
+    for winner in chosen:
+        if winner.record.is_pair and winner.record.encoder.max_chunks > 1:
+            raise ValidationError(
+                f"{winner.attribute} is predicted from pairs of texts that are read in chunks",
+                expected="single texts, or pairs that are cut",
+                hint="esm predict, or --attribute with another one",
             )
     encoders = StartEncoders(run, validation, device)
     return [_export(winner, validation, encoders, places[winner.attribute]) for winner in chosen]
@@ -132,7 +140,9 @@ def _labels(winner: Winner, encoder: Encoder, models: list[dict[str, Any]]) -> M
         "source": winner.source,
         "strategy": record.key.strategy,
         "max_length": encoder.max_length,
-        "between": encoder.between,
+        "max_chunks": encoder.config.max_chunks,
+        "stride": encoder.reader.overlap,
+        "between": encoder.reader.between,
         "models": models,
     }
 
@@ -160,6 +170,7 @@ def _readme(winner: Winner, validation: Validation, encoder: Encoder, *, folders
             has_names=bool(record.label_names),
             has_adapters=any(name.endswith(DOWN_WEIGHT) for name in state),
             is_pair=record.is_pair,
+            in_chunks=encoder.config.max_chunks > 1,
         ),
         folders=folders,
         encoder=f"the encoder {base}" + (f", tuned on `{winner.source}`" if tuned else ""),
@@ -218,7 +229,8 @@ def _notes(winner: Winner) -> str:
     record = winner.record
     lines = [
         "The arm was chosen by the test rows named above, so that figure flatters it a little.",
-        f"Texts are cut to {record.start.max_length} tokens; the code computes in float32.",
+        f"{_reading(record.encoder.max_chunks, record.start.max_length)}; the code computes in"
+        " float32.",
     ]
     if record.calibration is not None:
         lines.append(
@@ -226,3 +238,9 @@ def _notes(winner: Winner) -> str:
             f" {record.calibration.rows} {record.calibration.calibrated_on}."
         )
     return "\n".join(lines)
+
+
+def _reading(max_chunks: int, max_length: int) -> str:
+    if max_chunks == 1:
+        return f"Texts are cut to {max_length} tokens"
+    return f"Longer texts are read in up to {max_chunks} chunks of {max_length} tokens"

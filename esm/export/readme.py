@@ -40,6 +40,23 @@ def add_adapters(encoder, state):
 _SECOND_TEXTS = """
             columns.append([about["between"] + t for t in pairs[start : start + batch_size]])"""
 
+# A long text is read in overlapping chunks: its embedding is their mean, weighted by their tokens.
+_CHUNK_OPTIONS = """
+                stride=about["stride"],
+                return_overflowing_tokens=True,"""
+
+_CHOOSE_CHUNKS = """
+            owners = batch.pop("overflow_to_sample_mapping").tolist()
+            first = {owner: owners.index(owner) for owner in owners}
+            kept = [i for i, o in enumerate(owners) if i - first[o] < about["max_chunks"]]
+            batch = {name: batch[name][kept] for name in tokenizer.model_input_names}"""
+
+_JOIN_CHUNKS = """
+            own = mask.sum(dim=1) - tokenizer.num_special_tokens_to_add()
+            shares = torch.zeros(len(columns[0]), len(kept))
+            shares[[owners[i] for i in kept], range(len(kept))] = own.clamp(min=1).float()
+            embedding = shares / shares.sum(dim=1, keepdim=True) @ embedding"""
+
 _CODE = Template("""\
 import json
 from pathlib import Path
@@ -80,11 +97,11 @@ def predict(texts$pairs, batch_size=32):
                 truncation=True,
                 max_length=about["max_length"],
                 padding=True,
-                return_tensors="pt",
-            )
+                return_tensors="pt",$chunk_options
+            )$choose_chunks
             output = encoder(**batch, return_dict=True)
             hidden, mask = output.last_hidden_state, batch["attention_mask"]
-            embedding = $pooled
+            embedding = $pooled$join_chunks
             values = embedding.double() @ head["weight"].T + head["bias"]
             outputs.append(values * head["label_scale"] + head["label_mean"])
         outputs = torch.cat(outputs)
@@ -149,6 +166,7 @@ class Code:
         has_names: Whether its outputs have names.
         has_adapters: Whether the encoder has adapters.
         is_pair: Whether it takes two texts.
+        in_chunks: Whether a long text is read in several chunks.
     """
 
     module: str
@@ -159,6 +177,7 @@ class Code:
     has_names: bool
     has_adapters: bool
     is_pair: bool
+    in_chunks: bool
 
     def text(self) -> str:
         """Return a program that loads the model beside it and labels a text, without ``esm``."""
@@ -178,6 +197,9 @@ class Code:
             add_adapters="\n    add_adapters(encoder, state)" if self.has_adapters else "",
             pairs=", pairs" if self.is_pair else "",
             second_texts=_SECOND_TEXTS if self.is_pair else "",
+            chunk_options=_CHUNK_OPTIONS if self.in_chunks else "",
+            choose_chunks=_CHOOSE_CHUNKS if self.in_chunks else "",
+            join_chunks=_JOIN_CHUNKS if self.in_chunks else "",
             pooled=_POOLED[self.pooling],
             chances=chances,
             example=Template(example).substitute(texts=texts),

@@ -78,19 +78,20 @@ def show_task(
     output: OutputOptions,
     out: OutFile = None,
 ) -> None:
-    """Show one task or target: balance, lengths, duplicates.
+    """Show one task or target: split, balance, lengths, duplicates.
 
     Texts that are in train and in test are counted too.
     """
     from esm.tables import task_details
     from esm.tables_data import language_tables
+    from esm.tables_splits import split_tables
     from esm.tasks.describe import describe
     from esm.tasks.read import load_target
 
     description = describe(load_target(reading.spec(location)))
     write_out(out, description, _records([description]))
-    tables = [*task_details(description), *language_tables(description["language"])]
-    output.show(description, tables)
+    tables = [*split_tables(description), *task_details(description)]
+    output.show(description, [*tables, *language_tables(description["language"])])
 
 
 def _records(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -134,6 +134,31 @@ def test_architectures_poolings_and_pairs(tmp_path, kind, pooling):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["features", "houlsby"])
+def test_long_texts_in_chunks(tmp_path, tiny_bert, name):
+    config = EncoderConfig(model=str(tiny_bert), max_length=12, max_chunks=3, stride=20)
+    encoder = Encoder.load(config, device="cpu")
+    run = make_run(tmp_path / "run", encoder, {"a": toy_task()}, name=name, seeds=1)
+    (exported,) = export_run(run.folder, tmp_path / "out")
+    texts = [*TEXTS, "", " ".join(["good bad the film"] * 5), " ".join(["awful"] * 21)]
+    found = run_here(exported.folder, texts)
+    filled = [0, 1, 2, 4, 5]
+    texts = [texts[row] for row in filled]
+    np.testing.assert_allclose(
+        found[filled], predicted_by_esm(run, tmp_path, "a", texts), atol=1e-5
+    )
+    page = (exported.folder / "README.md").read_text(encoding="utf-8")
+    assert "Longer texts are read in up to 3 chunks of 12 tokens" in page
+
+
+def test_pairs_in_chunks_have_no_plain_code(tmp_path, tiny_bert):
+    config = EncoderConfig(model=str(tiny_bert), max_length=12, max_chunks=3)
+    encoder = Encoder.load(config, device="cpu")
+    run = make_run(tmp_path / "run", encoder, {"a": toy_task(pairs=True)}, seeds=1)
+    with pytest.raises(ValidationError, match="a is predicted from pairs of texts that are read"):
+        export_run(run.folder, tmp_path / "out")
+
+
 def features_run(tmp_path, encoder, **tasks):
     return make_run(tmp_path / "run", encoder, tasks or {"topic": toy_task()})
 
