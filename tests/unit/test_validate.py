@@ -448,6 +448,12 @@ def test_folds_are_trained_and_judged_each_on_its_own_rows(world, tmp_path):
     assert none.runs == 4
     spread = pd.Series(gains).std() * (1 / 4 + 1) ** 0.5  # as many test as training rows
     assert pick.gain_standard_error == pytest.approx(spread)
+    (winner,) = winners(tmp_path, result)  # the models of all folds vote on new texts
+    assert sorted(trained.record.key.fold for trained in winner.models) == [0, 1, 2, 3]
+    path = tmp_path / "new.csv"
+    pd.DataFrame({"text": ["the film was good"]}).to_csv(path, index=False)
+    told = predict_file(tmp_path, path, device="cpu").attributes["harmful"].summary
+    assert (told["models"], told["calibration"]["rows"]) == (4, 4 * 32)
     assert found.out_of_fold.picks == {"moods": 4}
     assert found.out_of_fold.gain == pytest.approx(found.arms[2].gain)
     judged = evaluate_rankings(ranking_table(ranking), truth, ks=[1])
