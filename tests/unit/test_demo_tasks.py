@@ -154,3 +154,10 @@ def test_the_example_csv_is_what_the_generator_writes(demo):
     example = Path(__file__).parents[2] / "data" / "remedy-posts.csv"
     written = pd.read_parquet(demo.target / "train.parquet")
     pd.testing.assert_frame_equal(pd.read_csv(example), written, check_dtype=False)
+
+
+def test_the_new_posts_are_texts_of_test_rows_without_their_labels(demo):
+    new = pd.read_csv(Path(__file__).parents[2] / "data" / "new-remedy-posts.csv")
+    unseen = pd.read_parquet(demo.target / "test.parquet")["text"].head(len(new))
+    assert list(new.columns) == ["id", "text"]
+    assert new["text"].tolist() == unseen.tolist()
