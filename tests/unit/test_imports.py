@@ -58,6 +58,7 @@ ORDER = [
     "tables_aggregate",
     "tables_plan",
     "tables_data",
+    "tables_proposal",
     "tables",
     "outfile",
     "options",
