@@ -39,7 +39,9 @@ def main() -> None:
     target = load_target(ranking.target_spec)
     attribute = next(iter(ranking.attributes))
     everything = ValidationConfig(attributes=(attribute,), top=10_000, controls=(), seeds=1)
-    keys = {run.source: run.key for run in plan_validation(ranking, pool, target, everything).runs}
+    keys = {
+        run.source: run.key for run in plan_validation(ranking, pool, [target], everything).runs
+    }
     sources = options.sources.split(",") if options.sources else list(keys)
 
     rows = sample_together(target, options.texts, ranking.config.seed)[attribute]

@@ -23,6 +23,7 @@ for _variable, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("HF_UPDATE_DOWNLOA
 _HOME = {
     "TaskSpec": "esm.tasks.spec",
     "load_target": "esm.tasks.read",
+    "load_targets": "esm.tasks.read",
     "load_task": "esm.tasks.read",
     "EncoderConfig": "esm.settings",
     "FineTuneConfig": "esm.settings",

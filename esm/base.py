@@ -12,13 +12,24 @@ if TYPE_CHECKING:
     from esm.encoder import Encoder
 
 
-def load_base(pool: Pool, device: str = "auto", *, model: str | None = None) -> Encoder:
+_SAME_WEIGHTS = ("weights", "pooling", "max_length", "precision", "width")
+_SAME_READING = (*_SAME_WEIGHTS, "max_chunks", "stride")
+
+
+def load_base(
+    pool: Pool,
+    device: str = "auto",
+    *,
+    model: str | None = None,
+    max_chunks: int | None = None,
+) -> Encoder:
     """Load a pool's base model as the pool's manifest describes it.
 
     Args:
         pool: The pool.
         device: Device to compute on.
         model: Name or folder to load it from; None for the manifest's.
+        max_chunks: Most windows in which it reads a long text; None for the manifest's.
 
     Raises:
         EncoderError: It cannot be loaded.
@@ -29,6 +40,8 @@ def load_base(pool: Pool, device: str = "auto", *, model: str | None = None) -> 
     config = base_config(pool)
     if model not in (None, config.model):
         config = config.model_copy(update={"model": model, "revision": None})
+    if max_chunks is not None:
+        config = config.model_copy(update={"max_chunks": max_chunks})
     encoder = Encoder.load(config, device)
     check_base(pool, encoder)
     return encoder
@@ -42,26 +55,37 @@ def base_config(pool: Pool) -> EncoderConfig:
         revision=pool.manifest.revision,
         pooling=identity.pooling,
         max_length=identity.max_length,
+        max_chunks=identity.max_chunks,
+        stride=identity.stride,
         precision=identity.precision,
     )
 
 
-def check_base(pool: Pool, encoder: Encoder) -> None:
+def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
     """Refuse a base model other than the pool's.
 
+    In how many chunks long texts are read does not matter to who uses a map: maps are affine, so
+    the mean over chunks that are mapped is the map of the mean. New entries are made as the others.
+
+    Args:
+        pool: The pool.
+        encoder: The base model.
+        reading: Also refuse one that reads long texts in another way than the pool's.
+
     Raises:
-        PoolError: Weights, pooling, length or precision differ.
+        PoolError: Weights, pooling, length or precision differ, or the reading of long texts.
     """
     ours, theirs = encoder.identity, pool.manifest.base
     differing = [
         f"{name} {str(getattr(ours, name))[:40]!r} instead of {str(getattr(theirs, name))[:40]!r}"
-        for name in ("weights", "pooling", "max_length", "precision", "width")
+        for name in (_SAME_READING if reading else _SAME_WEIGHTS)
         if getattr(ours, name) != getattr(theirs, name)
     ]
     if differing:
+        options = "--base, --max-chunks and --stride" if reading else "--base"
         raise PoolError(
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",
             expected=f"{theirs.model!r} as the pool's manifest describes it",
-            hint="leave out --base, or train another pool",
+            hint=f"leave out {options}, or train another pool",
         )

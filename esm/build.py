@@ -30,7 +30,7 @@ from esm.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, 
 from esm.runtime import note, progress
 from esm.settings import EncoderConfig
 from esm.storage import folder_lock, sweep, write_json
-from esm.tasks.read import load_task
+from esm.tasks.read import load_tasks
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Task
 
@@ -90,7 +90,7 @@ def train_pool(
     features, about 70 MB for 5,000 texts at d = 384.
 
     Args:
-        specs: The source tasks.
+        specs: The source tasks; one that names several attributes stands for as many.
         folder: The pool; made where it is missing. An existing pool keeps its base model,
             anchors and lift.
         config: Settings.
@@ -124,17 +124,20 @@ def train_pool(
 def _load_tasks(
     specs: Sequence[TaskSpec], skipped: list[Skipped], strict: bool
 ) -> list[tuple[TaskSpec, Task]]:
-    """Read the tasks; those that cannot be read are skipped, an id that comes twice too."""
+    """Read the tasks, one per named attribute.
+
+    Those that cannot be read are skipped, an id that comes twice too.
+    """
     tasks: dict[str, tuple[TaskSpec, Task]] = {}
     with progress("reading tasks", total=len(specs)) as advance:
         for spec in specs:
             try:
-                task = load_task(spec)
-                if task.id in tasks:
-                    raise TaskError(
-                        f"two tasks are called {task.id}", hint="give one of them another --id"
-                    )
-                tasks[task.id] = (spec, task)
+                for single, task in load_tasks(spec):
+                    if task.id in tasks:
+                        raise TaskError(
+                            f"two tasks are called {task.id}", hint="give one of them another --id"
+                        )
+                    tasks[task.id] = (single, task)
             except EsmError as error:
                 if strict:
                     raise
@@ -164,7 +167,7 @@ def _reopen(
         )
     given = {} if config.encoder is None else config.encoder.model_dump(exclude_unset=True)
     encoder = _load(base_config(pool).model_copy(update=given), device)
-    check_base(pool, encoder)
+    check_base(pool, encoder, reading=True)
     return EntryTrainer(pool, encoder, cache, config, [task for _, task in tasks])
 
 

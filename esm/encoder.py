@@ -17,13 +17,13 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from esm.backbone import is_causal, load_backbone, save_backbone
+from esm.chunks import Tokens
 from esm.errors import EncoderError, ShapeError
-from esm.pooling import pool, wide_features
+from esm.memory import in_batches
+from esm.pooling import join_chunks, pool, wide_features
 from esm.runtime import Precision, progress, resolve_device
 from esm.settings import BaseIdentity, EncoderConfig, Pooling
-
-Encoding = dict[str, list[int]]
-"""The token ids of one text, its attention mask and, for some models, its token types."""
+from esm.tokens import SHARES, TextReader
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -36,7 +36,8 @@ class Embeddings:
         last: (n, d) float32, the pooled last layer.
         wide: (n, D) float32, several layers and poolings (see
             :func:`~esm.pooling.wide_features`), or None where they were not asked for.
-        cut: How many of the texts were longer than the encoder's ``max_length``.
+        cut: How many of the texts were not read to their end, being longer than the encoder's
+            ``max_length`` or all of its chunks.
     """
 
     last: FloatArray
@@ -66,7 +67,8 @@ class Encoder:
         model: The Transformers model; of an encoder-decoder model the encoder alone.
         tokenizer: Its tokenizer.
         pooling: The pooling in use.
-        max_length: Tokens kept of a text, as far as the model allows.
+        max_length: Tokens of one input of the model, as far as the model allows.
+        reader: Turns texts into batches of tokens.
         device: Where the model lies.
     """
 
@@ -84,6 +86,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.max_length = max_length
+        self.reader = TextReader(tokenizer, max_length, config.max_chunks, config.stride)
         self.device = device
         self._causal = is_causal(model.config)
 
@@ -117,6 +120,13 @@ class Encoder:
             self.config, model, self.tokenizer, self.pooling, self.max_length, self.device
         )
 
+    def with_chunks(self, max_chunks: int) -> Encoder:
+        """Return an encoder of the same weights that reads at most so many chunks (cheap)."""
+        config = self.config.model_copy(update={"max_chunks": max_chunks})
+        return Encoder(
+            config, self.model, self.tokenizer, self.pooling, self.max_length, self.device
+        )
+
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), tokenizer and pooling; :meth:`load` reads the folder.
 
@@ -138,6 +148,8 @@ class Encoder:
             weights=_hash_weights(self.model.state_dict()),
             pooling=self.pooling,
             max_length=self.max_length,
+            max_chunks=self.config.max_chunks,
+            stride=self.config.stride,
             precision=self.config.precision,
             width=self.width,
             num_layers=int(self.model.config.num_hidden_layers),
@@ -145,84 +157,31 @@ class Encoder:
 
     # ------------------------------------------------------------------------- texts to tokens
 
-    def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Encoding]:
-        """Return the tokens of each text, or text pair, cut to ``max_length``.
+    def tokenize(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
+        """Return the tokens of each text, or text pair: see :meth:`esm.tokens.TextReader.read`.
 
         Raises:
             ShapeError: There are not as many second texts as first ones.
         """
-        columns = self._columns(texts, pairs)
-        batch = self.tokenizer(*columns, truncation=True, max_length=self.max_length, verbose=False)
-        encodings = [
-            {name: batch[name][row] for name in self._inputs if name in batch}
-            for row in range(len(texts))
-        ]
-        return [encoding if encoding["input_ids"] else self._no_tokens() for encoding in encodings]
+        return self.reader.read(texts, pairs)
 
     def count_cut(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> int:
-        """Return how many of the texts, or text pairs, are longer than ``max_length`` tokens."""
-        if not texts:
-            return 0
-        whole = self.tokenizer(*self._columns(texts, pairs), truncation=False, verbose=False)
-        return sum(len(tokens) > self.max_length for tokens in whole["input_ids"])
+        """Return how many of the texts, or text pairs, are not read to their end."""
+        return self.reader.count_cut(texts, pairs)
 
-    def collate(self, encodings: Sequence[Mapping[str, Sequence[int]]]) -> dict[str, Tensor]:
-        """Return a batch on the encoder's device, padded on the right to its longest member.
-
-        Returns:
-            (b, t) int64 tensors by the names that the model takes.
-        """
-        longest = max(len(encoding["input_ids"]) for encoding in encodings)
-        batch = {}
-        for name in encodings[0]:
-            padded = torch.full((len(encodings), longest), self._padding[name])
-            for row, encoding in enumerate(encodings):
-                tokens = encoding[name]
-                padded[row, : len(tokens)] = torch.as_tensor(tokens)
-            batch[name] = padded.to(self.device)
-        return batch
-
-    @property
-    def _inputs(self) -> tuple[str, ...]:
-        return tuple(self._padding)
-
-    @cached_property
-    def _padding(self) -> dict[str, int]:
-        """The inputs that this model takes, each with the value that fills it up."""
-        values = {
-            "input_ids": self.tokenizer.pad_token_id or 0,
-            "attention_mask": 0,
-            "token_type_ids": self.tokenizer.pad_token_type_id,
-        }
-        taken = {"input_ids", "attention_mask", *self.tokenizer.model_input_names}
-        return {name: value for name, value in values.items() if name in taken}
-
-    def _columns(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[list[str]]:
-        """Return the tokenizer's arguments: valid Unicode, second texts set apart."""
-        if pairs is None:
-            return [[_valid(text) for text in texts]]
-        if len(pairs) != len(texts):
-            raise ShapeError(
-                f"{len(texts)} texts and {len(pairs)} second texts", expected="as many of each"
-            )
-        extra = self.tokenizer.num_special_tokens_to_add
-        # GPT-2 and its kind put nothing between the two texts of a pair; a line break does.
-        apart = "\n" if extra(pair=True) == extra(pair=False) else ""
-        return [[_valid(text) for text in texts], [apart + _valid(text) for text in pairs]]
-
-    def _no_tokens(self) -> Encoding:
-        """Stand for an empty text, of which some tokenizers leave no token at all."""
-        token = self.tokenizer.eos_token_id
-        ids = self.tokenizer.pad_token_id or 0 if token is None else token
-        values = {"input_ids": ids, "attention_mask": 1, "token_type_ids": 0}
-        return {name: [values[name]] for name in self._inputs}
+    def collate(self, texts: Sequence[Tokens]) -> dict[str, Tensor]:
+        """Return a batch on the encoder's device: see :meth:`esm.tokens.TextReader.batch`."""
+        return self.reader.batch(texts, self.device)
 
     # -------------------------------------------------------------------- tokens to embeddings
 
     def pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the embeddings (b, d) of a collated batch, differentiable: what heads sit on."""
-        outputs = self._forward(batch, hidden_states=False)
-        return self._pool(outputs, batch)
+        """Return the embeddings (b, d) of a collated batch, differentiable: what heads sit on.
+
+        The embedding of a text in several chunks is the mean of theirs, weighted by their tokens.
+        """
+        chunks = self._pool(self._forward(batch, hidden_states=False), batch)
+        return join_chunks(chunks, batch[SHARES]) if SHARES in batch else chunks
 
     def embed(
         self,
@@ -231,47 +190,64 @@ class Encoder:
         *,
         wide: bool = False,
         batch_size: int = 32,
+        doing: str = "embedding",
     ) -> Embeddings:
         """Embed texts, or text pairs, in batches of similar length.
 
-        Neither the batch size nor the order of the texts changes an embedding beyond float32
-        rounding (1e-5).
+        The embedding of a text in several chunks is the mean of its chunks' embeddings, weighted
+        by their numbers of tokens; wide features likewise. Neither the batch size nor the order
+        of the texts changes an embedding beyond float32 rounding (1e-5). Batches are halved when
+        memory runs out.
 
         Args:
             texts: n texts.
             pairs: Their n second texts, for pair tasks.
             wide: Also return the wide features, from the same forward pass.
-            batch_size: Texts per forward pass.
+            batch_size: Chunks per forward pass: their number bounds the memory, however long the
+                texts are.
+            doing: What the progress is called.
 
         Raises:
-            EncoderError: There is no text, or the model gives numbers that are not finite.
+            EncoderError: There is no text, the model gives numbers that are not finite, or a
+                single chunk does not fit into memory.
             ShapeError: There are not as many second texts as first ones.
         """
         if not texts:
             raise EncoderError("no texts to embed", expected="at least one")
-        encodings = self.tokenize(texts, pairs)
-        lengths = np.array([len(encoding["input_ids"]) for encoding in encodings])
+        tokens = self.tokenize(texts, pairs)
+        inputs = [chunk for text in tokens for chunk in text.chunks]
+        owners = np.repeat(np.arange(len(tokens)), [len(text.chunks) for text in tokens])
+        weights = np.array([w for text in tokens for w in text.weights], dtype=np.float32)
+        lengths = np.array([len(chunk["input_ids"]) for chunk in inputs])
         # The longest first: a batch that does not fit into memory fails at once.
         order = np.argsort(-lengths, kind="stable")
-        last, features = [], []
-        with self._inference(), progress("embedding", len(texts)) as advance:
-            for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                batch = self.collate([encodings[row] for row in rows])
-                outputs = self._forward(batch, hidden_states=wide)
-                last.append(_to_numpy(self._pool(outputs, batch)))
-                if wide:
-                    features.append(_to_numpy(self._wide(outputs, batch)))
-                advance(len(rows))
-        back = np.argsort(order)
+        last = np.zeros((len(texts), self.width), np.float32)
+        features: list[FloatArray] = []  # made when their width is known
+
+        def forward(part: slice) -> None:
+            rows = order[part]
+            batch = self.reader.pad([inputs[row] for row in rows], self.device)
+            outputs = self._forward(batch, hidden_states=wide)
+            share = weights[rows, None]
+            found = [_to_numpy(self._pool(outputs, batch))]
+            if wide:
+                found.append(_to_numpy(self._wide(outputs, batch)))
+                if not features:
+                    features.append(np.zeros((len(texts), found[1].shape[1]), np.float32))
+            for total, chunks in zip([last, *features], found, strict=True):
+                np.add.at(total, owners[rows], share * chunks)
+            advance(len(rows))
+
+        with self._inference(), progress(doing, len(inputs)) as advance:
+            in_batches(len(inputs), batch_size, forward)
         return Embeddings(
-            last=_finite(np.concatenate(last)[back]),
-            wide=_finite(np.concatenate(features)[back]) if wide else None,
-            cut=self._count_cut_rows(np.flatnonzero(lengths >= self.max_length), texts, pairs),
+            last=_finite(last),
+            wide=_finite(features[0]) if wide else None,
+            cut=self._count_cut_rows(tokens, texts, pairs),
         )
 
     def _forward(self, batch: Mapping[str, Tensor], *, hidden_states: bool) -> Any:
-        inputs: dict[str, Any] = {name: batch[name] for name in self._inputs if name in batch}
+        inputs: dict[str, Any] = {name: batch[name] for name in self.reader.inputs if name in batch}
         if self._causal:
             inputs["use_cache"] = False
         return self.model(**inputs, output_hidden_states=hidden_states, return_dict=True)
@@ -303,16 +279,12 @@ class Encoder:
             self.model.train(training)
 
     def _count_cut_rows(
-        self, full: npt.NDArray[np.intp], texts: Sequence[str], pairs: Sequence[str] | None
+        self, tokens: Sequence[Tokens], texts: Sequence[str], pairs: Sequence[str] | None
     ) -> int:
-        """Count the cut texts among those that fill ``max_length``: only they can be cut."""
+        """Count the cut texts among those that have a full chunk: only they can be cut."""
+        full = [row for row, text in enumerate(tokens) if text.longest >= self.max_length]
         seconds = None if pairs is None else [pairs[row] for row in full]
         return self.count_cut([texts[row] for row in full], seconds)
-
-
-def _valid(text: str) -> str:
-    """Replace lone surrogates, which tokenizers refuse, by question marks."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _to_numpy(tensor: Tensor) -> FloatArray:

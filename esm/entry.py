@@ -176,7 +176,7 @@ class EntryTrainer:
         if cut:
             note(
                 f"{task.id}: {cut} of {len(rows)} training texts are longer than"
-                f" {self.encoder.max_length} tokens; only their beginning was used"
+                f" {self.encoder.identity.reading}; only their beginning was used"
             )
         return cut
 

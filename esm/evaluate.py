@@ -29,7 +29,7 @@ Table = dict[str, dict[str, float]]
 """Numbers by target id and source id."""
 
 _KEYS = ("target", "source")
-_SEEDS = ("seed", "source_seed")
+_SEEDS = ("seed", "source_seed", "fold")
 _ONE_PER_TARGET = ("strategy", "metric", "config_hash")
 
 
@@ -95,9 +95,9 @@ def evaluate_rankings(
 
     Args:
         scores: Columns ``target, source, score``, or a .csv or .parquet file with them.
-        truth: Columns ``target, source, performance`` and optionally ``seed, source_seed``, over
-            which performance is averaged first; or a file. Further columns are ignored, but a
-            target's rows must agree in ``strategy``, ``metric`` and ``config_hash``.
+        truth: Columns ``target, source, performance`` and optionally ``seed, source_seed, fold``,
+            over which performance is averaged first; or a file. Further columns are ignored, but
+            a target's rows must agree in ``strategy``, ``metric`` and ``config_hash``.
         ks: The cut-offs of regret.
 
     Raises:

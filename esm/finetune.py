@@ -1,16 +1,14 @@
-"""One fine-tuning run: an encoder with a head, trained by ``transformers.Trainer``.
+"""One fine-tuning run: an encoder with a head, trained on a task.
 
-Model, optimiser and schedule are born and die inside a run. The head sits on the same pooled
+The head sits on the same pooled
 embedding that the encoder returns, so what is learnt shows in the tuned embeddings.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,32 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
-from transformers import (
-    PreTrainedConfig,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
-)
+from transformers import PreTrainedConfig
 
 from esm.encoder import Encoder
-from esm.errors import FitError
 from esm.metrics import performance
-from esm.runtime import Advance, Precision, progress, seeded
+from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
 from esm.tasks.task import Examples, Problem, Task
+from esm.training import Training
 
 _EVALUATION_BATCH = 64
 
 # Rows by which a tuned source is judged: enough for an accuracy within about two points.
 _MOST_JUDGED = 500
-
-# Batches are cut from this many batches' worth of random examples, sorted by length.
-_BATCHES_SORTED_TOGETHER = 16
 
 # Where architectures keep the dropout for a head, most specific first.
 _DROPOUTS = (
@@ -169,23 +155,20 @@ class HeadedEncoder(nn.Module):
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Return outputs (n, c) in the order given: logits, or values in the label's unit."""
-        encodings = self.encoder.tokenize(texts, pairs)
-        longest_first = np.argsort([-_length(encoding) for encoding in encodings], kind="stable")
-        outputs = np.empty((len(encodings), self.head.out_features), dtype=np.float32)
-        self.eval()
-        with (
-            torch.inference_mode(),
-            _autocast(self.encoder),
-            progress(f"predicting {self.task_id}", total=len(encodings)) as advance,
-        ):
-            for start in range(0, len(encodings), _EVALUATION_BATCH):
-                rows = longest_first[start : start + _EVALUATION_BATCH]
-                batch = self.encoder.collate([encodings[row] for row in rows])
-                predicted = self(batch) * self.label_scale + self.label_mean
-                outputs[rows] = predicted.cpu().numpy()
-                advance(len(rows))
-        return outputs
+        """Return outputs (n, c) in the order given: logits, or values in the label's unit.
+
+        They are computed from the embeddings that :meth:`~esm.encoder.Encoder.embed` returns,
+        whatever the number format of the training was.
+        """
+        embeddings = self.encoder.embed(
+            texts, pairs, batch_size=_EVALUATION_BATCH, doing=f"predicting {self.task_id}"
+        )
+        with torch.inference_mode():
+            outputs = self.head(torch.from_numpy(embeddings.last).to(self.encoder.device))
+            predicted: npt.NDArray[np.float32] = (
+                (outputs * self.label_scale + self.label_mean).cpu().numpy()
+            )
+        return predicted
 
     def head_state(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the head's arrays, as :class:`FineTuned` describes them."""
@@ -203,182 +186,22 @@ def _head_dropout(configuration: PreTrainedConfig) -> float:
     return float(next((rate for rate in found if rate is not None), 0.0))
 
 
-def _length(encoding: dict[str, list[int]]) -> int:
-    return len(encoding["input_ids"])
-
-
-def _uses_bfloat16(encoder: Encoder) -> bool:
-    """Whether to compute in bf16: on request, and where it is faster than float32."""
-    return encoder.config.precision is Precision.BFLOAT16 and encoder.device.type == "cuda"
-
-
-def _autocast(encoder: Encoder) -> torch.autocast:
-    return torch.autocast(
-        encoder.device.type, dtype=torch.bfloat16, enabled=_uses_bfloat16(encoder)
-    )
-
-
-# ---------------------------------------------------------------------------------- training
-
-
 def train(model: HeadedEncoder, examples: Examples, config: FineTuneConfig) -> None:
     """Train, in place, whichever of the model's parameters require a gradient.
 
-    All examples given are used. Global random states are restored afterwards.
-
-    Cost: about three forward passes per example and epoch.
+    All examples given are used. See :meth:`esm.training.Training.run` for memory and cost.
 
     Raises:
-        FitError: The loss or a weight stopped being a finite number.
+        FitError: The loss or a weight stopped being a finite number, or a single example does not
+            fit into memory.
     """
     model.standardise(examples.labels)
-    encodings = model.encoder.tokenize(examples.texts, examples.pairs)
-    batches = LengthGroupedBatches(
-        [_length(encoding) for encoding in encodings], config.batch_size, config.seed
-    )
-    loader: DataLoader[int] = DataLoader(
-        range(len(examples)),  # type: ignore[arg-type]  # a range is a map-style dataset
-        batch_sampler=batches,
-        collate_fn=_Collator(model.encoder, encodings, model.targets(examples.labels)),
-    )
-    steps = len(batches) * config.num_epochs
-    with (
-        seeded(config.seed),
-        tempfile.TemporaryDirectory() as folder,
-        progress(f"training {model.task_id}", total=steps) as advance,
-    ):
-        trainer = _Trainer(model, loader, _arguments(model.encoder, config, steps, folder), advance)
-        trainer.train()
-        trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    model.zero_grad()
-    model.eval()
-    model.to(model.encoder.device)
-    if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-        raise _diverged(model.task_id, steps, config.learning_rate)
-
-
-def _arguments(
-    encoder: Encoder, config: FineTuneConfig, steps: int, folder: str
-) -> TrainingArguments:
-    device = encoder.model.device
-    arguments = TrainingArguments(
-        output_dir=folder,
-        num_train_epochs=config.num_epochs,
-        per_device_train_batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=math.ceil(config.warmup_fraction * steps),
-        weight_decay=config.weight_decay,
-        seed=config.seed,
-        bf16=_uses_bfloat16(encoder),
-        use_cpu=encoder.device.type == "cpu",
-        disable_tqdm=True,
-        logging_strategy="no",
-        logging_nan_inf_filter=False,
-        save_strategy="no",
-        report_to="none",
-    )
-    # Trainer takes the first GPU, or splits each batch over all of them, wherever the model is.
-    arguments._setup_devices = device
-    arguments._n_gpu = min(arguments.n_gpu, 1)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    return arguments
-
-
-def _diverged(task_id: str, step: int, learning_rate: float) -> FitError:
-    return FitError(
-        f"training on {task_id} diverged at step {step}: the loss or a weight is not finite",
-        expected="finite numbers",
-        hint=f"a learning rate below {learning_rate:g}, and labels without extreme values",
-    )
-
-
-class LengthGroupedBatches(Sampler[list[int]]):
-    """Batches of examples of similar length, in random order, new ones in every epoch.
-
-    Unlike Trainer's own grouping, which goes from long to short again and again, the order of
-    the batches is random too, and small data are grouped as well.
-
-    Args:
-        lengths: Number of tokens of each example.
-        batch_size: Examples per batch; one batch of an epoch may be smaller.
-        seed: The same seed gives the same epochs.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self._lengths = np.asarray(lengths)
-        self._batch_size = batch_size
-        self._generator = np.random.default_rng(seed)
-
-    def __len__(self) -> int:
-        return math.ceil(len(self._lengths) / self._batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Draw the next epoch's batches."""
-        order = self._generator.permutation(len(self._lengths))
-        sorted_together = self._batch_size * _BATCHES_SORTED_TOGETHER
-        batches: list[list[int]] = []
-        for start in range(0, len(order), sorted_together):
-            chunk = order[start : start + sorted_together]
-            chunk = chunk[np.argsort(self._lengths[chunk], kind="stable")]
-            batches.extend(
-                chunk[first : first + self._batch_size].tolist()
-                for first in range(0, len(chunk), self._batch_size)
-            )
-        for position in self._generator.permutation(len(batches)):
-            yield batches[position]
-
-
-@dataclass(frozen=True)
-class _Collator:
-    """Turn row numbers into a padded batch and its targets."""
-
-    encoder: Encoder
-    encodings: list[dict[str, list[int]]]
-    targets: Tensor
-
-    def __call__(self, rows: list[int]) -> dict[str, Any]:
-        batch = self.encoder.collate([self.encodings[row] for row in rows])
-        return {"batch": batch, "targets": self.targets[rows]}
-
-
-class _Trainer(Trainer):
-    """Trainer with our batches, our loss and our progress; it prints nothing."""
-
-    def __init__(
-        self,
-        model: HeadedEncoder,
-        loader: DataLoader[int],
-        arguments: TrainingArguments,
-        advance: Advance,
-    ) -> None:
-        super().__init__(model=model, args=arguments, callbacks=[_Progress(advance)])
-        self.remove_callback(PrinterCallback)
-        self._headed = model
-        self._loader = loader
-
-    def get_train_dataloader(self) -> DataLoader[int]:
-        return self._loader
-
-    def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> Tensor:
-        loss = self._headed.loss(model(inputs["batch"]), inputs["targets"])
-        if not torch.isfinite(loss):
-            step = self.state.global_step + 1
-            raise _diverged(self._headed.task_id, step, self.args.learning_rate)
-        return loss
-
-
-class _Progress(TrainerCallback):
-    def __init__(self, advance: Advance) -> None:
-        self._advance = advance
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._advance(1)
+    Training(
+        name=model.task_id,
+        model=model,
+        encoder=model.encoder,
+        loss=model.loss,
+        texts=model.encoder.tokenize(examples.texts, examples.pairs),
+        targets=model.targets(examples.labels),
+        config=config,
+    ).run()

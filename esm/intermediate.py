@@ -47,14 +47,16 @@ class TunedModels:
         self._latest: tuple[Path, Encoder] | None = None
 
     def encoder(self, key: RunKey) -> Encoder:
-        """Return the encoder that a run starts from.
+        """Return the encoder that a run starts from; it reads the target as the run says.
+
+        The source itself is read as the pool reads its sources.
 
         Raises:
             EsmError: The source is gone from the pool, its data cannot be read or have changed,
                 or its fine-tuning failed.
         """
         if key.source == NO_TRANSFER:
-            return self._base
+            return self._base.with_chunks(key.max_chunks)
         folder = model_folder(self._models, key)
         if folder in self._failed:
             raise self._failed[folder]
@@ -65,7 +67,7 @@ class TunedModels:
             except EsmError as error:
                 self._failed[folder] = error
                 raise
-        return self._latest[1]
+        return self._latest[1].with_chunks(key.max_chunks)
 
     def _tuned(self, key: RunKey, folder: Path) -> Encoder:
         from esm.encoder import Encoder

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEDGER_NAME = "ledger.sqlite"
-LEDGER_FORMAT = 1
+LEDGER_FORMAT = 2
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -40,6 +40,7 @@ CREATE TABLE runs (
     strategy TEXT NOT NULL,
     seed INTEGER NOT NULL,
     source_seed INTEGER,
+    fold INTEGER,
     metric TEXT NOT NULL,
     value REAL NOT NULL,
     metrics TEXT NOT NULL,
@@ -58,6 +59,7 @@ CREATE TABLE runs (
 _FURTHER_COLUMNS = (
     "seed",
     "source_seed",
+    "fold",
     "strategy",
     "metric",
     "trained_parameters",
@@ -76,8 +78,9 @@ class RunKey(Record):
     Attributes:
         target: Id of the target.
         attribute: Name of the attribute.
-        target_hash: Hash of the attribute's texts, labels and splits.
+        target_hash: Hash of the attribute's texts, labels and splits, in all folds.
         base: Hash of the base model's identity.
+        max_chunks: Most windows in which a long text of the target is read.
         source: Id of the source task, or ``none``.
         source_hash: Hash of the source's rows and fine-tuning settings; None for ``none``.
         source_seed: Seed of the source's fine-tuning; None for ``none``.
@@ -85,6 +88,7 @@ class RunKey(Record):
         transfer: Its settings, with every default filled in.
         max_train: Most training rows of the attribute that are used; None for all.
         seed: Seed of the head, the adapter and the order of the data.
+        fold: The fold whose rows are the test rows; None for a fixed split.
         format: Version of what a run means; another one never resumes.
     """
 
@@ -92,6 +96,7 @@ class RunKey(Record):
     attribute: str
     target_hash: str
     base: str
+    max_chunks: int = 1
     source: str
     source_hash: str | None
     source_seed: int | None
@@ -99,6 +104,7 @@ class RunKey(Record):
     transfer: Mapping[str, Any]
     max_train: int | None
     seed: int
+    fold: int | None = None
     format: int = LEDGER_FORMAT
 
     def content_hash(self) -> str:
@@ -106,8 +112,8 @@ class RunKey(Record):
         return content_hash(self.model_dump(mode="json"))
 
     def config_hash(self) -> str:
-        """Return a hash of what runs must share to be compared: all but source and seeds."""
-        left_out = {"source", "source_hash", "source_seed", "seed"}
+        """Return a hash of what runs must share to be compared: all but source, seeds, fold."""
+        left_out = {"source", "source_hash", "source_seed", "seed", "fold"}
         return content_hash(self.model_dump(mode="json", exclude=left_out))
 
 
@@ -122,6 +128,7 @@ class RunRow(Record):
         strategy: Name of the transfer strategy.
         seed: Seed of the run.
         source_seed: Seed of the source's fine-tuning; None for ``none``.
+        fold: The fold whose rows are the test rows; None for a fixed split.
         metric: Primary metric.
         value: Its value on the test rows.
         metrics: All metrics by name.
@@ -144,6 +151,7 @@ class RunRow(Record):
     strategy: str
     seed: int
     source_seed: int | None
+    fold: int | None = None
     metric: str
     value: float
     metrics: dict[str, float]
@@ -229,7 +237,7 @@ class Ledger:
 
     def rows(self, *, strategy: str | None = None) -> list[RunRow]:
         """Return all runs, or those of one strategy, in an order that does not depend on time."""
-        order = "ORDER BY target, attribute, source, strategy, source_seed, seed, key"
+        order = "ORDER BY target, attribute, source, strategy, source_seed, seed, fold, key"
         if strategy is None:
             return self._select(order, ())
         return self._select(f"WHERE strategy = ? {order}", (strategy,))
@@ -346,7 +354,7 @@ def truth_table(rows: Iterable[RunRow]) -> pd.DataFrame:
         for row in rows
     ]
     table = pd.DataFrame(records, columns=["target", "source", "performance", *_FURTHER_COLUMNS])
-    return table.astype({"source_seed": "Int64"})
+    return table.astype({"source_seed": "Int64", "fold": "Int64"})
 
 
 def _to_columns(row: RunRow) -> dict[str, Any]:

@@ -12,21 +12,22 @@ import numpy as np
 from esm.errors import ValidationError
 from esm.ledger import RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
-from esm.plan import Arm, LeftOut, Plan, Run, ValidationConfig
+from esm.plan import Arm, LeftOut, Plan, Run
 from esm.pool import Skipped
 from esm.ranking import AttributeRanking, Ranking
 from esm.records import Record, parse
+from esm.spread import (
+    FoldAndSeed,
+    OutOfFold,
+    error_sentence,
+    mean_and_error,
+    out_of_fold,
+    paired_gains,
+)
 from esm.storage import read_json, write_json
-from esm.transfer.registry import strategy
 
 RESULT_NAME = "validation.json"
-RESULT_FORMAT = 1
-
-_SOURCE_SEED_FIXED = "over transfer seeds ({varies}); the training seed of the source is fixed"
-_SOURCE_SEED_VARIED = (
-    "over training seeds of the source, each averaged over its transfer seeds ({varies}), so that"
-    " it holds both variances; for none over transfer seeds"
-)
+RESULT_FORMAT = 2
 
 
 class ArmResult(Record):
@@ -40,9 +41,9 @@ class ArmResult(Record):
         predicted_gain: The ranking's prediction, nats per example; None for ``none``.
         runs: Finished runs.
         mean: Mean of the primary metric on the test rows.
-        standard_error: Of the mean; None for a single seed.
-        gain: Mean difference to ``none`` with the same seed, in units of the metric; None without
-            such runs, and for ``none`` itself.
+        standard_error: Of the mean; None for a single seed, or a single fold.
+        gain: Mean difference to ``none`` with the same seed and fold, in units of the metric; None
+            without such runs, and for ``none`` itself.
         gain_standard_error: Of the gain.
         metrics: Means of all metrics.
         trained_share: Share of the model's weights that were trained on the attribute.
@@ -68,12 +69,14 @@ class AttributeResult(Record):
 
     Attributes:
         metric: Primary metric.
-        num_train: Training rows used.
-        num_test: Test rows.
+        num_train: Training rows used; of folds the mean, rounded.
+        num_test: Test rows; of folds the mean, rounded.
         arms: Results in the order of execution; an arm without a finished run is absent.
         measured: Sources with all their runs, over which regret is taken.
         regret: Realised ``regret@k`` of the ranking over these sources, percent, for each k
             smaller than their number: a larger one is 0 by definition.
+        out_of_fold: Gain of the choice by ranking on rows unseen by it; None for a fixed split,
+            and before every fold has its runs.
     """
 
     metric: str
@@ -82,6 +85,7 @@ class AttributeResult(Record):
     arms: tuple[ArmResult, ...]
     measured: tuple[str, ...]
     regret: dict[str, float | None]
+    out_of_fold: OutOfFold | None = None
 
 
 class Failure(Record):
@@ -104,7 +108,8 @@ class Validation(Record):
         base_model: Its base model.
         strategy: Name of the strategy.
         settings: Its settings, with all defaults.
-        seeds: Runs per arm.
+        seeds: Runs per arm, or per arm and fold.
+        folds: How often the target is split, over all repetitions; 0 for one fixed split.
         source_seeds: Training seeds of the intermediate stage.
         max_train: Most training rows used per attribute; None for all.
         standard_error: Which variance the standard errors hold.
@@ -128,6 +133,7 @@ class Validation(Record):
     strategy: str
     settings: dict[str, Any]
     seeds: int
+    folds: int = 0
     source_seeds: int
     max_train: int | None
     standard_error: str
@@ -192,9 +198,10 @@ def summarise(
         strategy=config.strategy,
         settings=dict(plan.runs[0].key.transfer),
         seeds=config.seeds,
+        folds=plan.folds,
         source_seeds=config.source_seeds,
         max_train=config.max_train,
-        standard_error=_standard_error(config),
+        standard_error=error_sentence(plan),
         planned=len(plan.runs),
         finished=len(finished),
         failures=_by_arm(failed),
@@ -206,12 +213,6 @@ def summarise(
         source_seconds=_source_seconds(plan, finished),
         keys=tuple(finished),
     )
-
-
-def _standard_error(config: ValidationConfig) -> str:
-    """Say which variance the standard errors hold."""
-    sentence = _SOURCE_SEED_FIXED if config.source_seeds == 1 else _SOURCE_SEED_VARIED
-    return sentence.format(varies=strategy(config.strategy).seed_varies)
 
 
 def _source_seconds(plan: Plan, finished: Collection[str]) -> float:
@@ -246,16 +247,17 @@ def _attribute(
         source: [row for run in planned if (row := rows.get(run.key.content_hash()))]
         for source, planned in runs.items()
     }
-    by_seed = {row.seed: row.value for row in results.get(NO_TRANSFER, [])}
+    without = {(row.fold, row.seed): row.value for row in results.get(NO_TRANSFER, [])}
+    overlap = plan.test_to_train.get(name, 0.0)
     arms = [
-        _arm(runs[source][0].arm, ranked, places, found, by_seed)
+        _arm(runs[source][0].arm, ranked, places, found, without, overlap)
         for source, found in results.items()
         if found
     ]
     measured = {
         arm.source: arm.mean
         for arm in arms
-        if arm.source != NO_TRANSFER and arm.runs == plan.config.seeds
+        if arm.source != NO_TRANSFER and arm.runs == len(runs[arm.source])
     }
     return AttributeResult(
         metric=ranked.metric,
@@ -264,6 +266,9 @@ def _attribute(
         arms=tuple(arms),
         measured=tuple(sorted(measured)),
         regret=_regret(places, measured),
+        out_of_fold=out_of_fold(
+            ranked.by_fold, {source: results[source] for source in measured}, without, overlap
+        ),
     )
 
 
@@ -272,14 +277,15 @@ def _arm(
     ranked: AttributeRanking,
     places: Mapping[str, int],
     rows: list[RunRow],
-    without: Mapping[int, float],
+    without: Mapping[FoldAndSeed, float],
+    overlap: float,
 ) -> ArmResult:
     line = next((line for line in ranked.ranking if line.source == rows[0].source), None)
-    mean, standard_error = _mean([(row, row.value) for row in rows])
+    mean, standard_error = mean_and_error([(row, row.value) for row in rows], overlap)
     gain, gain_error = None, None
-    paired = [(row, row.value - without[row.seed]) for row in rows if row.seed in without]
+    paired = paired_gains(rows, without)
     if arm is not Arm.NONE and paired:
-        gain, gain_error = _mean(paired)
+        gain, gain_error = mean_and_error(paired, overlap)
     return ArmResult(
         arm=arm,
         source=rows[0].source,
@@ -296,23 +302,6 @@ def _arm(
         trained_share=rows[0].trained_parameters / rows[0].total_parameters,
         seconds=float(np.mean([row.seconds for row in rows])),
     )
-
-
-def _mean(values: Sequence[tuple[RunRow, float]]) -> tuple[float, float | None]:
-    """Return mean and standard error over runs that are independent of each other.
-
-    Runs that share a tuned source are not, when its training seed is varied: they count as one.
-    """
-    source_seeds = {row.source_seed for row, _ in values}
-    groups: dict[int | None, list[float]] = {}
-    for row, value in values:
-        group = row.seed if len(source_seeds) == 1 else row.source_seed
-        groups.setdefault(group, []).append(value)
-    means = [np.mean(group) for group in groups.values()]
-    mean = float(np.mean([value for _, value in values]))
-    if len(means) < 2:
-        return mean, None
-    return mean, float(np.std(means, ddof=1) / np.sqrt(len(means)))
 
 
 def _regret(places: Mapping[str, int], measured: Mapping[str, float]) -> dict[str, float | None]:

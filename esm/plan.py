@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -17,9 +17,10 @@ from esm.pool import Pool, PoolEntry, Skipped
 from esm.ranking import Ranking
 from esm.records import Record
 from esm.settings import TransferConfig
+from esm.siblings import Siblings
 from esm.storage import content_hash
 from esm.tasks.raw import attribute_id
-from esm.tasks.task import SplitName, Target
+from esm.tasks.task import SplitName, Target, joint_hash
 from esm.transfer.registry import STRATEGIES, strategy
 
 
@@ -118,6 +119,7 @@ class Run:
             "source": self.source,
             "seed": self.key.seed,
             "source_seed": self.key.source_seed,
+            "fold": self.key.fold,
         }
 
 
@@ -151,13 +153,15 @@ class Plan:
         config: Settings.
         runs: In the order of execution: per attribute no transfer first, then the picks, named
             and random sources, and the rest.
-        num_train: Training rows used, by attribute.
-        num_test: Test rows, by attribute.
+        num_train: Training rows used, by attribute; of folds the mean, rounded.
+        num_test: Test rows, by attribute; of folds the mean, rounded.
         skipped: Attributes without test rows (``target/attribute``) and sources that the pool
             cannot give any more, with the reason.
         pool: Folder of the pool.
         base_model: The pool's base model.
         source_seconds: Seconds that fine-tuning on each source took for the pool.
+        folds: How often the target is split; 0 for one fixed split.
+        test_to_train: Test rows per training row of the split, by attribute; of folds the mean.
         left_out: What is not run for want of time; see :mod:`esm.budget`.
     """
 
@@ -170,6 +174,8 @@ class Plan:
     pool: str
     base_model: str
     source_seconds: Mapping[str, float]
+    folds: int = 0
+    test_to_train: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
 
     def __post_init__(self) -> None:
@@ -182,7 +188,12 @@ class Plan:
 
 
 def plan_validation(
-    ranking: Ranking, pool: Pool, target: Target, config: ValidationConfig, *, strict: bool = False
+    ranking: Ranking,
+    pool: Pool,
+    targets: Sequence[Target],
+    config: ValidationConfig,
+    *,
+    strict: bool = False,
 ) -> Plan:
     """Plan the runs that show what a ranking is worth. No model is loaded.
 
@@ -191,7 +202,7 @@ def plan_validation(
     Args:
         ranking: The ranking to prove.
         pool: The pool it was made from, or another one with the same sources.
-        target: The target it was made for.
+        targets: The target it was made for, in all its folds.
         config: Settings.
         strict: Raise for an attribute without test rows or a source that the pool cannot give
             instead of leaving it out.
@@ -201,10 +212,11 @@ def plan_validation(
             ranking, or there is nothing to run.
         TaskError: No attribute has test rows, or one that was asked for by name has none.
     """
-    if target.content_hash() != ranking.target_hash:
+    target, found = targets[0], joint_hash(targets)
+    if found != ranking.target_hash:
         raise ValidationError(
             f"the rows of {ranking.target} have changed since it was ranked",
-            expected=f"content hash {ranking.target_hash[:12]}, got {target.content_hash()[:12]}",
+            expected=f"content hash {ranking.target_hash[:12]}, got {found[:12]}",
             hint="esm rank again",
         )
     names, untested = _attributes(ranking, target, config, strict=strict)
@@ -216,23 +228,38 @@ def plan_validation(
             hint="esm show RANKING --top 0",
         )
     entries, skipped = _entries(ranked, pool, strict=strict)
+    siblings = Siblings(ranking.target_spec, targets)
     runs: list[Run] = []
     for name in names:
-        plain = _plain_key(target, name, pool, config)
-        for arm, source in _arms(name, ranking.places(name), entries, config):
-            runs += [Run(arm, key) for key in _keys(plain, entries.get(source), config)]
-    tasks = {name: target.attributes[name] for name in names}
+        plain = _plain_keys(targets, name, ranking, pool, config)
+        places = ranking.places(name)
+        usable, refused = siblings.sift(name, {s: e for s, e in entries.items() if s in places})
+        skipped += refused
+        for arm, source in _arms(name, places, usable, config):
+            runs += [Run(arm, key) for key in _keys(plain, usable.get(source), config)]
+    tasks = {name: [fold.attributes[name] for fold in targets] for name in names}
     return Plan(
         target=target.id,
         config=config,
         runs=tuple(runs),
-        num_train={name: used_rows(len(task.train), config) for name, task in tasks.items()},
-        num_test={name: len(task.test) for name, task in tasks.items()},
+        num_train={
+            name: round(np.mean([used_rows(len(fold.train), config) for fold in folds]))
+            for name, folds in tasks.items()
+        },
+        num_test={
+            name: round(np.mean([len(fold.test) for fold in folds]))
+            for name, folds in tasks.items()
+        },
         skipped=(*untested, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,
         source_seconds={
             source: entry.record.seconds.get("fine_tune", 0.0) for source, entry in entries.items()
+        },
+        folds=len(targets) if target.fold is not None else 0,
+        test_to_train={
+            name: float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
+            for name, folds in tasks.items()
         },
     )
 
@@ -265,7 +292,7 @@ def _no_test_rows(names: Sequence[str]) -> TaskError:
     return TaskError(
         f"attribute {', '.join(names)} has no test rows",
         expected="rows to judge by",
-        hint="esm rank again with --test FILE, or with --test-split NAME for Hub data",
+        hint="esm rank again with --test FILE, --test-split NAME for Hub data, or --split k-fold",
     )
 
 
@@ -322,13 +349,16 @@ def _arms(
     return [(arm, source) for arm, source in arms if arm is Arm.NONE or source in entries]
 
 
-def _plain_key(target: Target, name: str, pool: Pool, config: ValidationConfig) -> RunKey:
-    """Return the key of an attribute's first run without transfer."""
-    return RunKey(
-        target=target.id,
+def _plain_keys(
+    targets: Sequence[Target], name: str, ranking: Ranking, pool: Pool, config: ValidationConfig
+) -> list[RunKey]:
+    """Return the keys of an attribute's runs without transfer: every fold with every seed."""
+    first = RunKey(
+        target=targets[0].id,
         attribute=name,
-        target_hash=target.attributes[name].content_hash(),
+        target_hash=joint_hash([fold.attributes[name] for fold in targets]),
         base=pool.manifest.base.content_hash(),
+        max_chunks=ranking.config.max_chunks or pool.manifest.base.max_chunks,
         source=NO_TRANSFER,
         source_hash=None,
         source_seed=None,
@@ -337,13 +367,19 @@ def _plain_key(target: Target, name: str, pool: Pool, config: ValidationConfig) 
         max_train=config.max_train,
         seed=0,
     )
+    return [
+        first.model_copy(update={"seed": seed, "fold": fold.fold})
+        for seed in range(config.seeds)
+        for fold in targets
+    ]
 
 
-def _keys(plain: RunKey, entry: PoolEntry | None, config: ValidationConfig) -> list[RunKey]:
-    """Return one key per seed; no entry means no transfer."""
-    keys = [plain.model_copy(update={"seed": seed}) for seed in range(config.seeds)]
+def _keys(
+    plain: Sequence[RunKey], entry: PoolEntry | None, config: ValidationConfig
+) -> list[RunKey]:
+    """Return the keys of one arm; no entry means no transfer."""
     if entry is None:
-        return keys
+        return list(plain)
     first = entry.record.fine_tune.seed
     return [
         key.model_copy(
@@ -353,7 +389,7 @@ def _keys(plain: RunKey, entry: PoolEntry | None, config: ValidationConfig) -> l
                 "source_seed": first + key.seed % config.source_seeds,
             }
         )
-        for key in keys
+        for key in plain
     ]
 
 

@@ -107,8 +107,8 @@ class SourceRecord(Record):
         quality: Performance of the tuned model on held-out rows of the source.
         maps: Fit of each stored map.
         seconds: Seconds of each step (fine_tune, embed, fit).
-        num_cut: Training texts longer than the base model's maximum, of which the beginning was
-            used.
+        num_cut: Training texts that were not read to their end, being longer than the base model
+            takes.
     """
 
     id: str

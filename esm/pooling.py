@@ -49,6 +49,23 @@ def pool(
     return _mean(hidden.float(), mask)
 
 
+def join_chunks(chunks: Tensor, shares: Tensor) -> Tensor:
+    """Return one vector per text from those of its chunks.
+
+    A map of embeddings is affine and shares add up to 1, so mapping the chunks and joining them
+    gives what joining and mapping does: a pool made of short texts holds for long ones.
+
+    Args:
+        chunks: (c, d) vectors of the chunks of b texts.
+        shares: (b, c) weight of each chunk in each text; rows add up to 1.
+
+    Returns:
+        (b, d) float32, differentiable.
+    """
+    with torch.autocast(chunks.device.type, enabled=False):
+        return shares @ chunks.float()
+
+
 def wide_features(hidden_states: Sequence[Tensor], mask: Tensor, *, causal: bool) -> Tensor:
     """Return what several layers and poolings of one forward pass tell of each text.
 

@@ -1,18 +1,19 @@
 """Rank a pool's source tasks for every attribute of a target, in seconds.
 
-Only training rows are used. The texts are embedded once for all attributes; after one pass over
-them the target is a set of moments, and a source costs one eigendecomposition of a (d, d) matrix
-per attribute, whatever the number of examples.
+Only training rows are used. The texts are embedded once for all attributes and folds; after one
+pass over them the target is a set of moments, and a source costs one eigendecomposition of a
+(d, d) matrix per attribute and fold, whatever the number of examples.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from esm.aggregate import aggregate_rankings
 from esm.base import load_base
@@ -25,15 +26,18 @@ from esm.ranking import AttributeRanking, Balance, RankConfig, RankedSource, Ran
 from esm.runtime import note, progress
 from esm.scorers.base import Evidence, Scorer
 from esm.scorers.logme import LogME
+from esm.siblings import Siblings
 from esm.suitability import allowed_sources, language_warnings
-from esm.tasks.read import load_target
+from esm.tasks.read import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import sample_together
-from esm.tasks.task import Examples, Metric, Problem, Target, Task
+from esm.tasks.task import Examples, Metric, Problem, Target, Task, joint_hash
 
 if TYPE_CHECKING:
     from esm.embeddings import EmbeddingCache
     from esm.encoder import Embeddings, Encoder
+
+Scores = npt.NDArray[np.float64]  # (f,), one per fold
 
 
 def rank_sources(
@@ -64,23 +68,31 @@ def rank_sources(
 
     started = time.monotonic()
     config = config or RankConfig()
-    target = load_target(spec)
+    targets = load_targets(spec)
+    target = targets[0]
+    siblings = Siblings(spec, targets)
     entries, skipped = pool.entries(strict=config.strict)
     entries, refused = allowed_sources(entries, config.licences)
     maps, unreadable = _load_maps(entries, config)
-    encoder = load_base(pool, device, model=base)
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     texts = _TargetTexts.embed(
-        target, config, encoder, EmbeddingCache.default() if cache is None else cache, pool
+        targets, config, encoder, EmbeddingCache.default() if cache is None else cache, pool
     )
     scorer = LogME()
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
     with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
-        for name, task in target.attributes.items():
+        for name in target.attributes:
             try:
-                moments = texts.moments(name, task, balanced=is_balanced(task, config.balance))
                 attributes[name] = _rank_attribute(
-                    task, moments, maps, [*skipped, *refused, *unreadable], config, scorer
+                    name,
+                    targets,
+                    texts,
+                    maps,
+                    [*skipped, *refused, *unreadable],
+                    siblings,
+                    config,
+                    scorer,
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -95,7 +107,7 @@ def rank_sources(
     return Ranking(
         target=target.id,
         target_spec=spec,
-        target_hash=target.content_hash(),
+        target_hash=joint_hash(targets),
         pool=str(pool.folder.resolve()),
         base_model=pool.manifest.base.model,
         scorer=scorer.name,
@@ -104,7 +116,7 @@ def rank_sources(
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
         warnings=language_warnings(target, entries, encoder),
-        cut=texts.embeddings.cut,
+        cut=texts[0].embeddings.cut,
         seconds=round(time.monotonic() - started, 2),
     )
 
@@ -127,7 +139,7 @@ def _load_maps(
 
 @dataclass(frozen=True)
 class _TargetTexts:
-    """The target's texts, embedded once, and which of them each attribute uses."""
+    """The target's texts, embedded once, and which of them each attribute of one fold uses."""
 
     examples: Mapping[str, Examples]
     positions: Mapping[str, np.ndarray[Any, np.dtype[np.int64]]]
@@ -137,20 +149,23 @@ class _TargetTexts:
     @classmethod
     def embed(
         cls,
-        target: Target,
+        targets: Sequence[Target],
         config: RankConfig,
         encoder: Encoder,
         cache: EmbeddingCache,
         pool: Pool,
-    ) -> _TargetTexts:
-        """Sample texts for all attributes, embed them, lift where the maps want it."""
-        examples = sample_together(target, config.max_examples, config.seed)
+    ) -> list[_TargetTexts]:
+        """Sample texts for all attributes of each fold, embed them, lift where maps want it."""
+        samples = [sample_together(fold, config.max_examples, config.seed) for fold in targets]
         place: dict[tuple[str, str | None], int] = {}
-        positions = {
-            name: np.array([place.setdefault(key, len(place)) for key in _keys(rows)])
-            for name, rows in examples.items()
-        }
-        is_pair = next(iter(examples.values())).pairs is not None
+        positions = [
+            {
+                name: np.array([place.setdefault(key, len(place)) for key in _keys(rows)])
+                for name, rows in examples.items()
+            }
+            for examples in samples
+        ]
+        is_pair = next(iter(samples[0].values())).pairs is not None
         wide = config.form is MapForm.ANCHORED
         embeddings = cache.embed(
             encoder,
@@ -159,12 +174,16 @@ class _TargetTexts:
             wide=wide,
         )
         if embeddings.cut:
+            reading = encoder.identity.reading
             note(
-                f"{embeddings.cut} of {len(place)} texts are longer than"
-                f" {encoder.max_length} tokens; only their beginning is read"
+                f"{embeddings.cut} of {len(place)} texts are longer than {reading};"
+                " only their beginning is read (--max-chunks N reads more)"
             )
         lifted = None if embeddings.wide is None else pool.lift().transform(embeddings.wide)
-        return cls(examples, positions, embeddings, lifted)
+        return [
+            cls(examples, rows, embeddings, lifted)
+            for examples, rows in zip(samples, positions, strict=True)
+        ]
 
     def moments(self, name: str, task: Task, *, balanced: bool) -> Moments:
         """Sum up one attribute's rows."""
@@ -192,52 +211,73 @@ def is_balanced(task: Task, balance: Balance) -> bool:
 
 
 def _rank_attribute(
-    task: Task,
-    moments: Moments,
+    name: str,
+    targets: Sequence[Target],
+    texts: Sequence[_TargetTexts],
     maps: list[tuple[PoolEntry, EmbeddingSpaceMap]],
     skipped: list[Skipped],
+    siblings: Siblings,
     config: RankConfig,
     scorer: Scorer,
 ) -> AttributeRanking:
-    base_score = scorer.score(Evidence(moments, None))
+    tasks = [target.attributes[name] for target in targets]
+    balanced = is_balanced(tasks[0], config.balance)
+    moments = [
+        fold.moments(name, task, balanced=balanced) for fold, task in zip(texts, tasks, strict=True)
+    ]
     left_out = list(skipped)
-    scored: list[tuple[float, PoolEntry]] = []
-    own = task.content_hash()
+    scored: list[tuple[PoolEntry, Scores]] = []
+    own = {task.content_hash() for task in tasks}
     for entry, source_map in maps:
-        if entry.record.task_hash == own:
+        if entry.record.task_hash in own:
             left_out.append(Skipped(entry.id, "is the target itself"))
             continue
-        score = scorer.score(Evidence(moments, source_map))
-        if np.isfinite(score):
-            scored.append((score, entry))
+        if reason := siblings.refusal(entry, name):
+            left_out.append(Skipped(entry.id, reason))
+            continue
+        scores = np.array([scorer.score(Evidence(fold, source_map)) for fold in moments])
+        if np.isfinite(scores).all():
+            scored.append((entry, scores))
         else:
-            left_out.append(Skipped(entry.id, f"its score is {score}"))
+            left_out.append(Skipped(entry.id, f"its score is {scores.mean()}"))
     if not scored:
         reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in left_out[:3])
         raise RankingError(
-            f"no source could be scored for {task.id} ({reasons or 'the pool is empty'})",
+            f"no source could be scored for {tasks[0].id} ({reasons or 'the pool is empty'})",
             expected="at least one source with a usable map",
             hint="esm train TASKS --pool DIR",
         )
-    scored.sort(key=lambda pair: (-pair[0], pair[1].id))
+    base_score = float(np.mean([scorer.score(Evidence(fold, None)) for fold in moments]))
+    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     lines = tuple(
         RankedSource(
             rank=rank,
             source=entry.id,
-            score=score,
-            gain=score - base_score,
+            score=float(scores.mean()),
+            gain=float(scores.mean()) - base_score,
             r2=entry.record.maps[config.form].r2_anchors,
             size=entry.record.num_used,
+            sibling=siblings.includes(entry),
             licence=entry.record.metadata.license,
             terms=terms(entry.record.metadata.license),
         )
-        for rank, (score, entry) in enumerate(scored, start=1)
+        for rank, (entry, scores) in enumerate(scored, start=1)
     )
     return AttributeRanking(
-        metric=task.metric,
-        examples=moments.count,
-        balanced=is_balanced(task, config.balance),
+        metric=tasks[0].metric,
+        examples=round(np.mean([fold.count for fold in moments])),
+        balanced=balanced,
         base_score=base_score,
         ranking=lines,
         skipped=tuple(left_out),
+        by_fold=_orders(scored) if len(targets) > 1 else (),
+    )
+
+
+def _orders(scored: Sequence[tuple[PoolEntry, Scores]]) -> tuple[tuple[str, ...], ...]:
+    """Return the source ids of each fold, best first; equal scores are ordered by id."""
+    folds = range(len(scored[0][1]))
+    return tuple(
+        tuple(entry.id for entry, _ in sorted(scored, key=lambda one: (-one[1][fold], one[0].id)))
+        for fold in folds
     )

@@ -38,6 +38,8 @@ class RankConfig(Record):
             that each text is embedded once; where there are fewer, all.
         form: Which maps to score.
         balance: Class balance of the score.
+        max_chunks: Most windows in which a long text of the target is read, here and in a
+            validation; None for the pool's number.
         seed: Seed of the sample.
         licences: Terms that a source's licence must meet, any of them: ``commercial``, ``stated``
             or a part of the licence's name (see :func:`esm.licences.fits`); empty takes all.
@@ -49,6 +51,7 @@ class RankConfig(Record):
     max_examples: int = Field(default=1000, ge=2)
     form: MapForm = MapForm.ANCHORED
     balance: Balance = Balance.AUTO
+    max_chunks: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     licences: tuple[str, ...] = ()
     strict: bool = False
@@ -65,6 +68,8 @@ class RankedSource(Record):
         gain: Score minus that of the untouched base embeddings, nats per example.
         r2: R² of the source's map on anchors of other tasks.
         size: Training rows that the source's fine-tuning used.
+        sibling: Whether it was made of the target's own data, another attribute of it for
+            instance; none of its training texts is a test text of the target.
         licence: Licence of the source's data, as they state it; empty where they do not.
         terms: What it says of commercial use.
     """
@@ -75,12 +80,16 @@ class RankedSource(Record):
     gain: float
     r2: float
     size: int
+    sibling: bool = False
     licence: str = ""
     terms: Terms = Terms.UNKNOWN
 
 
 class AttributeRanking(Record):
     """The ranking for one attribute.
+
+    Where the target is split into folds, each fold's training rows are scored by themselves, and
+    scores, gains and numbers of rows are means over the folds.
 
     Attributes:
         metric: The attribute's primary metric.
@@ -89,6 +98,8 @@ class AttributeRanking(Record):
         base_score: Score of the untouched base embeddings, nats per example.
         ranking: Sources, best first; equal scores are ordered by id.
         skipped: Sources left out, with the reason.
+        by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
+            a fixed split.
     """
 
     metric: Metric
@@ -97,6 +108,7 @@ class AttributeRanking(Record):
     base_score: float
     ranking: tuple[RankedSource, ...]
     skipped: tuple[Skipped, ...]
+    by_fold: tuple[tuple[str, ...], ...] = ()
 
     @property
     def order(self) -> list[str]:
@@ -132,7 +144,7 @@ class Ranking(Record):
     Attributes:
         target: The target's id.
         target_spec: How to read it again.
-        target_hash: Hash of its rows, so that validation notices a change.
+        target_hash: Hash of its rows in all folds, so that validation notices a change.
         pool: Folder of the pool.
         base_model: The pool's base model.
         scorer: Name of the estimator.
@@ -142,7 +154,7 @@ class Ranking(Record):
             its picks for every attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
         warnings: What does not fit the target's language: the pool's sources, the base model.
-        cut: Texts longer than the encoder's maximum, of which only the beginning was read.
+        cut: Texts that were not read to their end, being longer than the encoder takes.
         seconds: Wall-clock seconds, model load included.
         truth: Evaluation against measured results, where they were given.
     """

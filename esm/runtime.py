@@ -61,6 +61,19 @@ def resolve_device(name: str = "auto") -> torch.device:
     return device
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16: GPUs with CUDA from Ampere on, and ROCm's.
+
+    Those that only emulate it (T4, V100) do not count: they are slower with it.
+    """
+    import torch
+
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return False
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch inside the block and restore their states after it."""

@@ -36,8 +36,11 @@ class EncoderConfig(Record):
         model: ``"offline"`` for the packaged encoder (all-MiniLM-L6-v2), a folder, or a Hub id.
         revision: Hub revision; a commit hash pins the weights.
         pooling: None takes what the model declares, else the default of its architecture.
-        max_length: Tokens kept of a text or text pair, special tokens included; cut further where
-            the model takes fewer.
+        max_length: Most tokens of one input of the model, special tokens included; fewer where the
+            model takes fewer.
+        max_chunks: A longer text is read in overlapping windows, at most so many; 1 keeps its
+            beginning alone. Costs a forward pass per window, in training too.
+        stride: Tokens that neighbouring windows share; half a window at most.
         precision: Number format of the forward pass; weights and embeddings stay float32.
     """
 
@@ -45,6 +48,8 @@ class EncoderConfig(Record):
     revision: str | None = None
     pooling: Pooling | None = None
     max_length: int = Field(default=256, ge=8)
+    max_chunks: int = Field(default=1, ge=1)
+    stride: int = Field(default=32, ge=0)
     precision: Precision = Precision.FLOAT32
 
 
@@ -55,7 +60,9 @@ class BaseIdentity(Record):
         model: As the user named it; two names of the same weights are the same encoder.
         weights: SHA-256 over names, shapes and bytes of the weights.
         pooling: How tokens become one vector.
-        max_length: Tokens kept of a text.
+        max_length: Most tokens of one input of the model.
+        max_chunks: Most windows in which a longer text is read.
+        stride: Tokens that neighbouring windows share.
         precision: Number format of the forward pass.
         width: d, the embedding width.
         num_layers: Layers of the encoder.
@@ -65,9 +72,17 @@ class BaseIdentity(Record):
     weights: str
     pooling: Pooling
     max_length: int
+    max_chunks: int = 1
+    stride: int = 32
     precision: Precision
     width: int
     num_layers: int
+
+    @property
+    def reading(self) -> str:
+        """How much of a text is read, in words."""
+        chunks = "" if self.max_chunks == 1 else f"{self.max_chunks} chunks of "
+        return f"{chunks}{self.max_length} tokens"
 
     def content_hash(self) -> str:
         """Return a hash of everything but the name."""
@@ -83,6 +98,9 @@ class FineTuneConfig(Record):
         learning_rate: Highest learning rate, reached after the warm-up.
         warmup_fraction: Share of the steps during which the learning rate rises from 0.
         weight_decay: Decoupled weight decay; biases and layer norms have none.
+        bf16: Compute the passes of the training in bfloat16 on GPUs that have it; weights,
+            gradients and loss stay float32, and embeddings and predictions keep the encoder's own
+            precision. Without such a GPU all is float32.
         max_examples: How many training examples of a source task to use at most.
         seed: Seed of the sample, the head, the order of the examples and the dropout.
     """
@@ -92,6 +110,7 @@ class FineTuneConfig(Record):
     learning_rate: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
     warmup_fraction: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
+    bf16: bool = True
     max_examples: int = Field(default=2000, ge=1)
     seed: int = Field(default=0, ge=0)
 
@@ -132,12 +151,14 @@ class TransferConfig(Record):
         batch_size: Examples per step.
         learning_rate: Highest learning rate.
         adapter_size: Width of the bottlenecks, for ``houlsby``.
+        bf16: See :class:`FineTuneConfig`.
     """
 
     num_epochs: int | None = Field(default=None, ge=1)
     batch_size: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     adapter_size: int = Field(default=64, ge=1)
+    bf16: bool = True
 
     def settings(self, default: FineTuneConfig, seed: int) -> FineTuneConfig:
         """Return a strategy's default with what is set here, and the seed, put in."""

@@ -10,6 +10,7 @@ from esm.measures import NO_TRANSFER
 from esm.report import MISSING, Table, duration, noted, number, size, skipped_notes
 from esm.tables_aggregate import aggregate_tables
 from esm.tables_plan import left_out_notes
+from esm.tables_splits import fold_notes
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
         rows=[
             (
                 str(line.rank),
-                line.source,
+                f"{line.source} (sibling)" if line.sibling else line.source,
                 number(line.score, 4),
                 number(line.gain, 4, sign=True),
                 number(line.r2, 2),
@@ -154,7 +155,7 @@ def pool_tables(
         "time",
     )
     notes = [
-        f"base model {base.model}, {base.pooling} pooling, {base.max_length} tokens, width"
+        f"base model {base.model}, {base.pooling} pooling, {base.reading}, width"
         f" {base.width}; {pool.manifest.anchors.count} anchor texts, lift of width"
         f" {pool.manifest.lift.width}",
         "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
@@ -221,7 +222,7 @@ def validation_tables(validation: Validation) -> list[Table]:
         f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
         f"± standard error {validation.standard_error}",
         "predicted: the gain that the ranking predicted, nats per example; gain: mean difference to"
-        " no transfer with the same seed, points of the metric (x 100)",
+        " no transfer with the same seed and fold, points of the metric (x 100)",
     ]
     notes += [
         f"{failure.attribute} after {failure.source}: {failure.runs} runs failed: {failure.reason}"
@@ -271,6 +272,7 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
             f"realised {regrets} over the {len(found.measured)} measured sources:"
             f" {', '.join(found.measured)}"
         )
+    notes += fold_notes(validation.folds, found.out_of_fold)
     title = (
         f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
     )

@@ -30,7 +30,7 @@ from esm.errors import (
 )
 from esm.estimate import Costs, Estimate, check_disk
 from esm.intermediate import MODELS_NAME, TunedModels
-from esm.ledger import LEDGER_NAME, Ledger, RunRow
+from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
 from esm.metrics import performance
 from esm.outcome import RESULT_NAME, Validation, summarise
 from esm.plan import Plan, Run, ValidationConfig, plan_validation, used_rows
@@ -38,7 +38,7 @@ from esm.pool import Pool
 from esm.ranking import Ranking
 from esm.runtime import note
 from esm.storage import folder_lock, sweep
-from esm.tasks.read import load_target
+from esm.tasks.read import load_targets
 from esm.tasks.split import sample
 from esm.tasks.task import Examples, Target, Task
 from esm.transfer.registry import strategy
@@ -77,7 +77,7 @@ def validate_ranking(
     """Train with the picks of a ranking and with controls, and measure the gain.
 
     Cost: a fine-tuning per source and source seed that the pool does not keep, then a training
-    run per arm, attribute and seed; see :func:`dry_run`.
+    run per arm, attribute, seed and fold; see :func:`dry_run`.
 
     Args:
         ranking: The ranking to prove.
@@ -103,8 +103,8 @@ def validate_ranking(
     """
     started = time.monotonic()
     pool = pool or Pool.open(Path(ranking.pool))
-    target = load_target(ranking.target_spec)
-    plan = plan_validation(ranking, pool, target, config, strict=strict)
+    targets = load_targets(ranking.target_spec)
+    plan = plan_validation(ranking, pool, targets, config, strict=strict)
     models = out / MODELS_NAME
     with folder_lock(out), Ledger(out / LEDGER_NAME) as ledger:
         sweep(out)
@@ -122,7 +122,7 @@ def validate_ranking(
             check_disk(costs.estimate(plan.runs, vocabulary=vocabulary), out)
             clock = Clock(started, budget, costs)
             tuned = TunedModels(pool, base, models)
-            _run_all(book, target, tuned, config, clock, strict=strict)
+            _run_all(book, targets, tuned, config, clock, strict=strict)
         result = book.close()
         if book.pending and not keep_models:
             shutil.rmtree(models, ignore_errors=True)
@@ -131,7 +131,7 @@ def validate_ranking(
 
 def _run_all(
     book: _Book,
-    target: Target,
+    targets: Sequence[Target],
     tuned: TunedModels,
     config: ValidationConfig,
     clock: Clock,
@@ -144,8 +144,9 @@ def _run_all(
             book.stop(clock, waiting)
             return
         for run in waiting.pop(0):
+            task = targets[run.key.fold or 0].attributes[run.attribute]
             try:
-                row = _measure(run, target.attributes[run.attribute], tuned, config)
+                row = _measure(run, task, tuned, config)
             except _ARM_ERRORS as error:
                 if strict:
                     raise
@@ -170,7 +171,7 @@ def dry_run(
         EncoderError: The strategy cannot train the base model.
     """
     pool = pool or Pool.open(Path(ranking.pool))
-    plan = plan_validation(ranking, pool, load_target(ranking.target_spec), config)
+    plan = plan_validation(ranking, pool, load_targets(ranking.target_spec), config)
     architecture = _architecture(pool)
     if architecture is not None:
         strategy(config.strategy).check(architecture)
@@ -232,13 +233,13 @@ class _Book:
         """Put a finished run into the ledger and the result."""
         self._ledger.record(row)
         self._rows[row.key] = row
-        self._note(f"{row.attribute} after {row.source}, seed {row.seed}: {row.value:.3f}")
+        self._note(f"{_name(row)}: {row.value:.3f}")
         self._save()
 
     def fail(self, run: Run, error: EsmError) -> None:
         """Remember that a run failed."""
         self._failed.append((run, str(error)))
-        self._note(f"{run.attribute} after {run.source}, seed {run.key.seed} failed: {error}")
+        self._note(f"{_name(run.key)} failed: {error}")
         self._save()
 
     def stop(self, clock: Clock, waiting: Sequence[Unit]) -> None:
@@ -280,6 +281,11 @@ class _Book:
         return result
 
 
+def _name(run: RunKey | RunRow) -> str:
+    fold = "" if run.fold is None else f", fold {run.fold}"
+    return f"{run.attribute} after {run.source}, seed {run.seed}{fold}"
+
+
 def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig) -> RunRow:
     """Train on an attribute from the run's encoder, and judge by its test rows."""
     encoder = tuned.encoder(run.key)
@@ -296,6 +302,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
         strategy=config.strategy,
         seed=run.key.seed,
         source_seed=run.key.source_seed,
+        fold=run.key.fold,
         metric=task.metric,
         value=metrics[task.metric],
         metrics=metrics,

@@ -17,7 +17,8 @@ def describe(target: Target) -> dict[str, Any]:
 
     Returns:
         ``id``; ``language`` (see :class:`esm.languages.Language`); ``skipped`` (reason by
-        attribute); ``attributes``: by name ``id``, ``problem``, ``metric``, ``metadata``,
+        attribute); ``split`` (the fields of :class:`~esm.tasks.task.SplitOrigin`, null where they
+        are not known); ``attributes``: by name ``id``, ``problem``, ``metric``, ``metadata``,
         ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason),
         ``shared_train_test`` (distinct texts on both sides, null without test rows) and
         ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
@@ -30,6 +31,7 @@ def describe(target: Target) -> dict[str, Any]:
         "language": asdict(language) | {"contradicted": language.contradicted},
         "attributes": {name: _task(task) for name, task in target.attributes.items()},
         "skipped": dict(target.skipped),
+        "split": None if target.origin is None else asdict(target.origin),
     }
 
 

@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from esm.errors import TaskError
 from esm.runtime import note
 from esm.storage import check_id
 from esm.tasks import files, folders, hub
 from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
+from esm.tasks.divide import Divider, method_of, put_together
+from esm.tasks.folds import fold_targets
 from esm.tasks.labels import read_labels
 from esm.tasks.layout import arrange
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
-from esm.tasks.spec import TaskSpec
-from esm.tasks.split import Rows, row_keys, strata
-from esm.tasks.stored import split_places, stored_split
+from esm.tasks.rows import TextRows, take
+from esm.tasks.spec import SplitMethod, TaskSpec
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 
 EMPTY_TEXT = "empty text"
@@ -36,7 +35,8 @@ def load_target(spec: TaskSpec) -> Target:
     """Load a target: a task for each of its attributes, over the same texts.
 
     An attribute that was not named and cannot be used (one class only, say) is left out and
-    listed in ``Target.skipped``.
+    listed in ``Target.skipped``. Where the split is by folds, all rows are training rows; see
+    :func:`load_targets`.
 
     Raises:
         TaskError: The data, or an attribute that was named, cannot be used; or none can.
@@ -46,10 +46,45 @@ def load_target(spec: TaskSpec) -> Target:
     return _target(_open(spec), spec)
 
 
+def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
+    """Load a target as often as it is split: once, or per fold of each repetition.
+
+    The data are read once. Every text is a test text in one fold of each repetition, and no
+    text, nor group where a group column is named, is on both sides of a fold.
+
+    Raises:
+        TaskError: As :func:`load_target`; or there are too few rows for the folds.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    opened = _open(spec)
+    whole = _target(opened, spec)
+    if opened.divider.method is not SplitMethod.K_FOLD:
+        return (whole,)
+    draws = opened.divider.folds(opened.splits[SplitName.TRAIN])
+    return fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+
+
+def load_tasks(spec: TaskSpec) -> list[tuple[TaskSpec, Task]]:
+    """Load a source task for each attribute that is named, each with its own specification.
+
+    Raises:
+        TaskError: As :func:`load_task`; several attributes and none was named.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    names = spec.attributes or (None,)
+    singles = [
+        spec if name is None else spec.model_copy(update={"attributes": (name,)}) for name in names
+    ]
+    return [(single, load_task(single)) for single in singles]
+
+
 def load_task(spec: TaskSpec) -> Task:
     """Load a source task: a task folder, or one attribute of anything else.
 
-    Its id is the data's, with ``/attribute`` where the data offer several.
+    Its id is the data's, with ``/attribute`` where the data offer several. Where the split is by
+    folds, all rows are training rows.
 
     Raises:
         TaskError: Several attributes and none, or more than one, was named; and as
@@ -61,38 +96,26 @@ def load_task(spec: TaskSpec) -> Task:
     if len(opened.chosen) > 1:
         raise TaskError(
             f"{opened.raw.id} has {len(opened.chosen)} attributes: {', '.join(opened.chosen)}",
-            expected="one attribute for a source task",
-            hint="--attribute NAME",
+            expected="the attribute, or the attributes, to make a source task of",
+            hint="--attribute NAME[,NAME]",
         )
     task = _task(opened, opened.chosen[0], spec)
     return task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
 
 
 @dataclass(frozen=True)
-class _Texts:
-    """Rows of one split that have a text: their texts, and the labels column by column."""
-
-    texts: tuple[str, ...]
-    pairs: tuple[str, ...] | None
-    columns: Mapping[str, Values]
-
-    def take(self, rows: Rows) -> _Texts:
-        pairs = None if self.pairs is None else tuple(self.pairs[row] for row in rows)
-        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
-        return _Texts(tuple(self.texts[row] for row in rows), pairs, columns)
-
-
-@dataclass(frozen=True)
 class _Opened:
     """Data after the choice of columns and the split, before labels are read.
 
-    `chosen` are the attributes to load, `attributes` all that there are.
+    `chosen` are the attributes to load, `attributes` all that there are. Rows that are split into
+    folds are training rows.
     """
 
     raw: RawData
+    divider: Divider
     attributes: tuple[str, ...]
     chosen: tuple[str, ...]
-    splits: Mapping[SplitName, _Texts]
+    splits: Mapping[SplitName, TextRows]
     num_empty: int
 
 
@@ -101,26 +124,27 @@ class _Opened:
 
 def _open(spec: TaskSpec) -> _Opened:
     raw = _read(spec)
+    given = tuple(raw.splits)
+    method = method_of(raw, spec.split)
+    if method is not SplitMethod.AUTO:
+        raw = put_together(raw, method)
     texts = choose_texts(raw, spec)
+    columns = tuple(name for name in texts if name is not None)
+    divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
     offered = offered_attributes(raw, (*texts, spec.split.group, spec.split.column))
     chosen = choose_attributes(raw, spec, offered)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
-    has_splits = len(raw.splits) > 1
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
-    needed = chosen if has_splits else attributes
-    splits = {split: _texts(raw, split, texts, needed) for split in raw.splits}
-    num_empty = sum(map(num_rows, raw.splits.values())) - sum(
-        len(rows.texts) for rows in splits.values()
-    )
-    if not splits[SplitName.TRAIN].texts:
+    needed = attributes if divider.draws else chosen
+    rows = {split: _texts(raw, split, divider, needed) for split in raw.splits}
+    num_empty = sum(map(num_rows, raw.splits.values())) - sum(map(len, rows.values()))
+    if not rows[SplitName.TRAIN].texts:
         raise TaskError(
             f"every training row of {raw.id} has an empty text in column {texts[0]!r}",
             expected="texts",
             hint="name the text column with --text",
         )
-    if not has_splits:
-        splits = _split(raw, splits[SplitName.TRAIN], texts, spec.split.seed)
-    return _Opened(raw, attributes, chosen, splits, num_empty)
+    return _Opened(raw, divider, attributes, chosen, divider.divide(rows), num_empty)
 
 
 def _read(spec: TaskSpec) -> RawData:
@@ -156,39 +180,27 @@ def _looks_local(path: Path) -> bool:
 
 
 def _texts(
-    raw: RawData, split: SplitName, texts: tuple[str, str | None], attributes: tuple[str, ...]
-) -> _Texts:
+    raw: RawData, split: SplitName, divider: Divider, attributes: tuple[str, ...]
+) -> TextRows:
     """Return a split's rows whose texts are not blank."""
-    columns = [raw.column(split, name) for name in texts if name is not None]
+    columns = [raw.column(split, name) for name in divider.columns]
     kept = [
         row
         for row, cells in enumerate(zip(*columns, strict=True))
         if not any(is_missing(cell) for cell in cells)
     ]
     firsts, *seconds = (tuple(str(column[row]) for row in kept) for column in columns)
-    labels = {name: raw.column(split, name) for name in attributes}
-    return _Texts(
+
+    def column(name: str | None) -> Values | None:
+        return None if name is None else take(raw.column(split, name), kept)
+
+    return TextRows(
         texts=firsts,
         pairs=seconds[0] if seconds else None,
-        columns={name: [values[row] for row in kept] for name, values in labels.items()},
+        columns={name: take(raw.column(split, name), kept) for name in attributes},
+        groups=column(divider.group_column),
+        parts=column(divider.split_column),
     )
-
-
-def _split(
-    raw: RawData, rows: _Texts, texts: tuple[str, str | None], seed: int
-) -> dict[SplitName, _Texts]:
-    membership = np.hstack([strata(values) for values in rows.columns.values()])
-    split = stored_split(
-        split_places(raw.file, raw.id),
-        row_keys(rows.texts, rows.pairs),
-        membership,
-        columns=tuple(name for name in texts if name is not None),
-        seed=seed,
-    )
-    if split.new:
-        note(f"{raw.id}: {split.new} rows are new since {split.path} was made: training rows")
-    parts = {SplitName.TRAIN: split.train, SplitName.TEST: split.test}
-    return {name: rows.take(part) for name, part in parts.items()}
 
 
 # -------------------------------------------------------------------------------------- labels
@@ -212,7 +224,12 @@ def _target(opened: _Opened, spec: TaskSpec) -> Target:
             f" {name}: {reason}"
         )
     _refuse_same_ids(attributes)
-    return Target(id=opened.raw.id, attributes=attributes, skipped=skipped)
+    return Target(
+        id=opened.raw.id,
+        attributes=attributes,
+        skipped=skipped,
+        origin=opened.divider.origin(opened.splits),
+    )
 
 
 def _refuse_same_ids(attributes: Mapping[str, Task]) -> None:

@@ -13,10 +13,12 @@ from esm.records import Record
 class SplitMethod(StrEnum):
     """How rows become training and test rows.
 
-    AUTO takes the splits that the data come with, else a stratified hold-out; STRATIFIED and
-    GROUPED make a hold-out, the latter with all rows of a group on one side; K_FOLD makes every
-    row a test row once per repetition (with a group column, group by group); COLUMN reads the
-    split of each row from a column.
+    AUTO takes the split that a column names where one is given, else the splits that the data come
+    with, else a stratified hold-out. STRATIFIED and GROUPED make a hold-out, the latter with all
+    rows of a group on one side; K_FOLD makes every row a test row once per repetition; COLUMN
+    reads the split of each row from a column. All but AUTO divide all rows together, also those
+    of data that come with splits. Rows of equal texts are never parted, except by given splits
+    and a column.
     """
 
     AUTO = "auto"
@@ -45,8 +47,9 @@ class SplitSpec(Record):
     Attributes:
         method: See :class:`SplitMethod`.
         column: Column with the split of each row (train, validation or test), for ``column``.
-        group: Column whose equal values stay on one side: author, claim, source.
-        test_share: Share of the rows (of the groups) held out as test.
+        group: Column whose equal values stay on one side wherever rows are drawn: author, claim,
+            source.
+        test_share: Share of the rows held out as test.
         folds: Number of folds, for ``k-fold``.
         repeats: How often the folds are drawn anew, for ``k-fold``.
         seed: Seed of the split.

@@ -34,6 +34,37 @@ def row_keys(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
     ]
 
 
+def text_keys(examples: Examples) -> frozenset[str]:
+    """Return a hash per distinct text of some rows, the two of a pair each by itself."""
+    return frozenset(row_keys([*examples.texts, *(examples.pairs or ())], None))
+
+
+def joined_keys(keys: Sequence[str], groups: Values) -> list[str]:
+    """Return a key per row that is the same for all rows that have to stay together.
+
+    These are rows of the same text or of the same group, directly or through other rows: a text
+    that two authors posted joins all that the two have posted.
+
+    Args:
+        keys: n keys of the texts, see :func:`row_keys`.
+        groups: n values; a row without one belongs to its text alone.
+    """
+    parents: dict[str, str] = {}
+
+    def root(node: str) -> str:
+        parents.setdefault(node, node)
+        while parents[node] != node:
+            parents[node] = parents[parents[node]]
+            node = parents[node]
+        return node
+
+    for key, group in zip(keys, groups, strict=True):
+        if not is_missing(group):
+            first, second = sorted((root(f"text {key}"), root(f"group {str(group).strip()}")))
+            parents[second] = first
+    return [root(f"text {key}") for key in keys]
+
+
 def strata(values: Values) -> Membership:
     """Return which rows have which label: what a split has to keep in proportion.
 
@@ -81,37 +112,58 @@ def split_rows(
         Sechidis, Tsoumakas and Vlahavas 2011, On the Stratification of Multi-Label Data,
         algorithm 1, for two parts; dealing groups of identical texts is ours.
     """
-    rng = np.random.default_rng(seed)
+    part = deal_rows(keys, membership, (1.0 - share, share), seed)
+    return np.flatnonzero(part == 0), np.flatnonzero(part == 1)
+
+
+def deal_rows(
+    keys: Sequence[str],
+    membership: Membership,
+    shares: Sequence[float],
+    seed: int | Sequence[int],
+) -> Rows:
+    """Deal rows to parts by iterative stratification: the rarest label is dealt out first.
+
+    Args:
+        keys: n keys; rows with the same one go to the same part.
+        membership: (n, s), see :func:`strata`.
+        shares: Share of the rows that each of the k parts gets; they add up to 1.
+        seed: Decides the order of dealing and ties.
+
+    Returns:
+        (n,) the part of each row, from 0 to k - 1. With few rows, or few keys, parts stay empty.
+
+    Source:
+        As :func:`split_rows`.
+    """
     _, group = np.unique(np.asarray(keys), return_inverse=True)
     sizes = np.bincount(group)
     counts = np.zeros((len(sizes), membership.shape[1]), dtype=np.int64)
     np.add.at(counts, group, membership.astype(np.int64))
-    second = _deal(counts, sizes, share, rng)[group]
-    return np.flatnonzero(~second), np.flatnonzero(second)
+    return _deal(counts, sizes, np.asarray(shares), np.random.default_rng(seed))[group]
 
 
 def _deal(
     counts: npt.NDArray[np.int64],
     sizes: npt.NDArray[np.int64],
-    share: float,
+    shares: npt.NDArray[np.float64],
     rng: np.random.Generator,
-) -> Membership:
-    """Return which of the g groups go to the second part; counts is (g, s) rows per label."""
-    shares = np.array([1.0 - share, share])
-    wanted = shares[:, None] * counts.sum(axis=0)  # (2, s) rows that each part still lacks
+) -> Rows:
+    """Return the part of each of the g groups; counts is (g, s) rows per label."""
+    wanted = shares[:, None] * counts.sum(axis=0)  # (k, s) rows that each part still lacks
     room = shares * sizes.sum()
     undealt = counts.sum(axis=0)
     is_open = np.ones(len(sizes), dtype=np.bool_)
-    second = np.zeros(len(sizes), dtype=np.bool_)
+    part_of = np.zeros(len(sizes), dtype=np.int64)
 
     def deal(groups: Rows, need: npt.NDArray[np.float64]) -> None:
         """Give each group to the part that needs it most; `need` is a view and goes along."""
         order = rng.permutation(groups)
         for member in order[np.argsort(-sizes[order], kind="stable")]:
-            side = int((need[1], room[1]) > (need[0], room[0]))
-            second[member] = side
-            wanted[side] -= counts[member]
-            room[side] -= sizes[member]
+            part = max(range(len(shares)), key=lambda k: (need[k], room[k]))
+            part_of[member] = part
+            wanted[part] -= counts[member]
+            room[part] -= sizes[member]
         is_open[groups] = False
 
     while undealt.any():
@@ -120,7 +172,7 @@ def _deal(
         deal(groups, wanted[:, rarest])
         undealt = undealt - counts[groups].sum(axis=0)
     deal(np.flatnonzero(is_open), room)
-    return second
+    return part_of
 
 
 # ------------------------------------------------------------------- held-out rows and samples

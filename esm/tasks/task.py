@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -154,6 +154,28 @@ class Task:
 
 
 @dataclass(frozen=True)
+class SplitOrigin:
+    """Where a target's split comes from.
+
+    Attributes:
+        method: ``given`` with the data, or a :class:`~esm.tasks.spec.SplitMethod`.
+        column: Column that names each row's split; empty where none does.
+        group: Column whose equal values stay together; empty where only equal texts do.
+        groups: Distinct groups among the rows of each split, equal texts being one group where
+            there is no column. Of folds all rows are listed as training rows.
+        folds: Folds per repetition; 0 for one fixed split.
+        repeats: Repetitions; 0 for one fixed split.
+    """
+
+    method: str
+    column: str = ""
+    group: str = ""
+    groups: Mapping[str, int] = field(default_factory=dict)
+    folds: int = 0
+    repeats: int = 0
+
+
+@dataclass(frozen=True)
 class Target:
     """The user's data: one or more attributes over the same texts.
 
@@ -161,11 +183,16 @@ class Target:
         id: Name of the target, for instance ``covid-infodemic-en``.
         attributes: One task per attribute, by attribute name, in the file's order.
         skipped: Attributes that were on offer but cannot be used, with the reason.
+        fold: Which fold its test rows are, counted on over repetitions; None for a fixed split,
+            and for all rows of data that are split into folds.
+        origin: Where the split comes from; None for a target that was put together by hand.
     """
 
     id: str
     attributes: Mapping[str, Task]
     skipped: Mapping[str, str] = field(default_factory=dict)
+    fold: int | None = None
+    origin: SplitOrigin | None = None
 
     def __post_init__(self) -> None:
         if not self.attributes:
@@ -174,3 +201,9 @@ class Target:
     def content_hash(self) -> str:
         """Return a hash over all attributes."""
         return content_hash({name: task.content_hash() for name, task in self.attributes.items()})
+
+
+def joint_hash(parts: Sequence[Task] | Sequence[Target]) -> str:
+    """Return a hash over a task or target in all its folds; of a fixed split, its own."""
+    hashes = [part.content_hash() for part in parts]
+    return hashes[0] if len(hashes) == 1 else content_hash(hashes)

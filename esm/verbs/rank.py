@@ -39,6 +39,12 @@ def rank(
     max_examples: Annotated[
         int, typer.Option(help="Training texts to use at most, the same for all attributes.")
     ] = 1000,
+    max_chunks: Annotated[
+        int | None,
+        typer.Option(
+            help="Windows in which longer texts are read; 1 cuts them. Default: the pool's."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample of rows.")] = 0,
     aggregate: Annotated[
         bool,
@@ -85,6 +91,7 @@ def rank(
             "max_examples": max_examples,
             "form": form,
             "balance": balance,
+            "max_chunks": max_chunks,
             "seed": seed,
             "licences": commas(licence),
             "strict": strict,

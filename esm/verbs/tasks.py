@@ -90,13 +90,14 @@ def show_task(
     output: OutputOptions,
     out: OutFile = None,
 ) -> None:
-    """Show one task or target: balance, lengths, duplicates, and what may spoil results.
+    """Show one task or target: split, balance, lengths, duplicates, what may spoil results.
 
     Texts that are in train and in test are counted too.
     """
     from esm.tables import task_details
     from esm.tables_data import language_tables
     from esm.tables_proposal import finding_tables
+    from esm.tables_splits import split_tables
     from esm.tasks.describe import describe
     from esm.tasks.inspect import inspect_target
     from esm.tasks.read import load_target
@@ -105,8 +106,9 @@ def show_task(
     findings = inspect_target(target)
     description = describe(target) | {"findings": [asdict(finding) for finding in findings]}
     write_out(out, description, _records([description]))
-    tables = [*task_details(description), *language_tables(description["language"])]
-    output.show(description, [*tables, *finding_tables(findings)])
+    tables = [*split_tables(description), *task_details(description)]
+    tables += [*language_tables(description["language"]), *finding_tables(findings)]
+    output.show(description, tables)
 
 
 @app.command("init")

@@ -40,7 +40,14 @@ class EncoderOptions:
         str | None, typer.Option(help="mean, cls, pooler or last. Default: the model's own.")
     ] = None
     max_length: Annotated[
-        int | None, typer.Option(help="Tokens per text; longer ones are cut. Default: 256.")
+        int | None, typer.Option(help="Tokens that the model reads at once. Default: 256.")
+    ] = None
+    max_chunks: Annotated[
+        int | None,
+        typer.Option(help="Windows in which longer texts are read; 1 (default) cuts them."),
+    ] = None
+    stride: Annotated[
+        int | None, typer.Option(help="Tokens that neighbouring windows share. Default: 32.")
     ] = None
     precision: Annotated[
         str | None, typer.Option(help="Of embeddings: float32 or bfloat16. Default: float32.")
@@ -55,6 +62,8 @@ class EncoderOptions:
             "revision": self.base_revision,
             "pooling": self.pooling,
             "max_length": self.max_length,
+            "max_chunks": self.max_chunks,
+            "stride": self.stride,
             "precision": self.precision,
         }
         given = {name: value for name, value in named.items() if value is not None}
@@ -71,6 +80,10 @@ class FineTuneOptions:
     num_epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the rows.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
+    bf16: Annotated[
+        bool | None,
+        typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it (default)."),
+    ] = None
     max_examples: Annotated[int | None, typer.Option(help="Training rows used per source.")] = None
     seed: Annotated[int | None, typer.Option(help="Seed of fine-tuning and anchors.")] = None
 

@@ -50,6 +50,9 @@ def validate(
     batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
     adapter_size: Annotated[int, typer.Option(help="Width of the bottlenecks.")] = 64,
+    bf16: Annotated[
+        bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it.")
+    ] = True,
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep the tuned encoders in the run.")
     ] = False,
@@ -98,6 +101,7 @@ def validate(
                 "batch_size": batch_size,
                 "learning_rate": learning_rate,
                 "adapter_size": adapter_size,
+                "bf16": bf16,
             },
             "max_train": max_train,
         },

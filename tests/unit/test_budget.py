@@ -28,7 +28,7 @@ def world(tmp_path_factory):
 def plan_of(world, **settings):
     usual = {"strategy": "features", "top": 2, "random_sources": 1, "seeds": 2}
     config = ValidationConfig(**(usual | settings))
-    return plan_validation(world.ranking, world.pool, world.target, config)
+    return plan_validation(world.ranking, world.pool, [world.target], config)
 
 
 def fitted(world, out, seconds, **settings):

@@ -35,7 +35,7 @@ def world(tmp_path):
 
 def plan_of(world, **settings):
     config = ValidationConfig(**(SETTINGS | settings))
-    return plan_validation(world.ranking, world.pool, world.target, config)
+    return plan_validation(world.ranking, world.pool, [world.target], config)
 
 
 def estimate(plan, pool, out, **settings):

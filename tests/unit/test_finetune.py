@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from esm.encoder import Encoder, EncoderConfig
 from esm.errors import FitError
-from esm.finetune import HeadedEncoder, LengthGroupedBatches, _arguments, fine_tune, train
+from esm.finetune import HeadedEncoder, fine_tune, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.task import Examples, Problem, SplitName
+from esm.training import LengthGroupedBatches, _arguments
 from tests.toy_tasks import toy_task
 
 pytestmark = pytest.mark.slow

@@ -190,7 +190,7 @@ def test_another_format_and_other_databases_are_refused(path):
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(StorageError, match="has format 7; expected format 1"):
+    with pytest.raises(StorageError, match="has format 7; expected format 2"):
         Ledger(path)
     other = path.parent / "other.sqlite"
     with sqlite3.connect(other) as connection:
@@ -234,7 +234,8 @@ KEY = {
         {"transfer": {"num_epochs": 4}},
         {"max_train": 100},
         {"seed": 1},
-        {"format": 2},
+        {"fold": 0},
+        {"format": 99},
     ],
 )
 def test_whatever_determines_a_run_changes_its_key(change):
@@ -242,6 +243,8 @@ def test_whatever_determines_a_run_changes_its_key(change):
 
 
 def test_runs_that_differ_in_source_and_seed_share_their_configuration():
-    other = RunKey(**(KEY | {"source": "cola", "source_hash": "z", "source_seed": 5, "seed": 9}))
+    other = RunKey(
+        **(KEY | {"source": "cola", "source_hash": "z", "source_seed": 5, "seed": 9, "fold": 2})
+    )
     assert other.config_hash() == RunKey(**KEY).config_hash()
     assert RunKey(**(KEY | {"max_train": 10})).config_hash() != other.config_hash()

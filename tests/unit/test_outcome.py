@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+from dataclasses import replace
 
 import pytest
 
@@ -78,6 +79,7 @@ def row_of(key, value):
         strategy="houlsby",
         seed=key.seed,
         source_seed=key.source_seed,
+        fold=key.fold,
         metric="macro_f1",
         value=value,
         metrics={"macro_f1": value, "accuracy": value + 0.1},
@@ -224,6 +226,88 @@ def test_a_record_that_was_edited_is_refused(tmp_path):
         Validation.load(tmp_path)
     with pytest.raises(StorageError, match="no file"):
         Validation.load(tmp_path / "elsewhere")
+
+
+# --------------------------------------------------------------------------------------- folds
+
+
+def folded(values, by_fold=()):
+    """A plan over folds, its ledger and its ranking; values by source: a row per seed."""
+    seeds, folds = len(values["none"]), len(values["none"][0])
+    runs, rows = [], {}
+    plan, _ = plan_and_rows({source: [None] for source in values})
+    for first in plan.runs:
+        for seed, of_seed in enumerate(values[first.source]):
+            for fold, value in enumerate(of_seed):
+                key = first.key.model_copy(update={"seed": seed, "fold": fold})
+                runs.append(Run(first.arm, key))
+                if value is not None:
+                    rows[key.content_hash()] = row_of(key, value)
+    plan = replace(
+        plan,
+        runs=tuple(runs),
+        config=ValidationConfig(seeds=seeds),
+        folds=folds,
+        test_to_train={"harmful": 0.5},
+    )
+    attribute = RANKING.attributes["harmful"].model_copy(update={"by_fold": by_fold})
+    return plan, RANKING.model_copy(update={"attributes": {"harmful": attribute}}), rows
+
+
+def test_the_standard_error_over_folds_is_the_corrected_one():
+    # Fold means 0.1, 0.2, 0.3: variance 0.01; times 1/3 + 1/2 of Nadeau and Bengio.
+    values = {"none": [[0.0, 0.1, 0.2], [0.2, 0.3, 0.4]], "a": [[0.1, 0.3, 0.5]] * 2}
+    arms = {arm.source: arm for arm in summarise(*folded(values)).attributes["harmful"].arms}
+    assert arms["none"].mean == pytest.approx(0.2)
+    assert arms["none"].standard_error == pytest.approx((0.01 * (1 / 3 + 1 / 2)) ** 0.5)
+    # Gains with the same fold and seed: 0.1, 0.2, 0.3 and -0.1, 0, 0.1; fold means 0, 0.1, 0.2.
+    assert arms["a"].gain == pytest.approx(0.1)
+    assert arms["a"].gain_standard_error == pytest.approx((0.01 * (1 / 3 + 1 / 2)) ** 0.5)
+    assert arms["a"].runs == 6
+
+
+def test_a_single_fold_has_no_standard_error():
+    values = {"none": [[0.2, None]], "a": [[0.3, None]]}
+    result = summarise(*folded(values))
+    arm = result.attributes["harmful"].arms[1]
+    assert (arm.gain, arm.gain_standard_error) == (pytest.approx(0.1), None)
+    assert result.attributes["harmful"].measured == ()
+
+
+def test_the_gain_of_each_folds_own_choice():
+    values = {
+        "none": [[0.5, 0.5, 0.5]],
+        "a": [[0.9, 0.6, 0.6]],
+        "b": [[0.4, 0.7, 0.6]],
+        "c": [[0.5, 0.5, None]],
+    }
+    # c is not measured in all folds: the first fold takes b, the second a, the third a.
+    orders = (("c", "b", "a"), ("a", "b", "c"), ("a", "c", "b"))
+    result = summarise(*folded(values, orders))
+    found = result.attributes["harmful"]
+    assert found.measured == ("a", "b")
+    assert found.out_of_fold.picks == {"a": 2, "b": 1}
+    # Gains -0.1, 0.1, 0.1: mean 1/30, variance 0.04 / 3.
+    assert found.out_of_fold.gain == pytest.approx(1 / 30)
+    expected = (0.04 / 3 * (1 / 3 + 1 / 2)) ** 0.5
+    assert found.out_of_fold.standard_error == pytest.approx(expected)
+    assert Validation.model_validate(result.as_dict()) == result
+
+
+def test_the_folds_own_choice_waits_for_all_folds():
+    values = {"none": [[0.5, None]], "a": [[0.9, 0.6]]}
+    found = summarise(*folded(values, (("a",), ("a",)))).attributes["harmful"]
+    assert found.measured == ("a",)
+    assert found.out_of_fold is None
+    fixed = summarise(*_with_ranking(plan_and_rows({"none": [0.4], "a": [0.5]})))
+    assert fixed.attributes["harmful"].out_of_fold is None
+
+
+def test_the_result_says_how_the_error_over_folds_was_made():
+    result = summarise(*folded({"none": [[0.1, 0.2]], "a": [[0.3, 0.4]]}))
+    assert result.folds == 2
+    assert "over 2 folds" in result.standard_error
+    assert "Nadeau and Bengio 2003" in result.standard_error
 
 
 def test_rank_and_regret_are_those_of_the_aggregate_where_it_chose_the_picks():

@@ -8,7 +8,10 @@ from esm.aggregate import aggregate_rankings
 from esm.errors import EsmError, PoolError, TaskError, ValidationError
 from esm.plan import Arm, ValidationConfig, plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
-from esm.tasks.task import SplitName
+from esm.storage import read_json, write_json
+from esm.tasks.read import load_targets, load_task
+from esm.tasks.spec import SplitSpec, TaskSpec
+from esm.tasks.task import SplitName, joint_hash
 from esm.transfer.registry import strategy
 from tests.small_world import FINE_TUNE, SOURCES, make_world, ranked
 
@@ -29,7 +32,7 @@ def world(tmp_path_factory):
 
 
 def plan_of(world, **settings):
-    return plan_validation(world.ranking, world.pool, world.target, ValidationConfig(**settings))
+    return plan_validation(world.ranking, world.pool, [world.target], ValidationConfig(**settings))
 
 
 def arms_of(plan, attribute="harmful"):
@@ -123,7 +126,7 @@ def test_an_unknown_attribute_is_named(world):
 def test_a_target_that_has_changed_is_refused(world):
     target = replace(world.target, attributes={"topic": world.target.attributes["topic"]})
     with pytest.raises(ValidationError, match=r"rows of posts have changed .*esm rank again"):
-        plan_validation(world.ranking, world.pool, target, ValidationConfig())
+        plan_validation(world.ranking, world.pool, [target], ValidationConfig())
 
 
 def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
@@ -133,7 +136,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
     assert [skip.source for skip in plan.skipped] == ["reviews"]
     assert "reviews" not in {run.source for run in plan.runs}
     with pytest.raises(PoolError, match=r"source\.json"):
-        plan_validation(world.ranking, world.pool, world.target, ValidationConfig(), strict=True)
+        plan_validation(world.ranking, world.pool, [world.target], ValidationConfig(), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -156,13 +159,13 @@ def test_named_sources_are_trained_with_whatever_their_rank(world):
     config = ValidationConfig(
         attributes=("topic",), top=1, sources=(order[-1],), controls=("none", "all"), seeds=1
     )
-    plan = plan_validation(world.ranking, world.pool, world.target, config)
+    plan = plan_validation(world.ranking, world.pool, [world.target], config)
     arms = [(run.arm, run.source) for run in plan.runs]
     assert arms[:3] == [(Arm.NONE, "none"), (Arm.PICK, order[0]), (Arm.NAMED, order[-1])]
     assert [source for arm, source in arms if arm is Arm.ALL] == order[1:-1]
     with pytest.raises(ValidationError, match="source moon is not in the ranking"):
         unknown = config.model_copy(update={"sources": ("moon",)})
-        plan_validation(world.ranking, world.pool, world.target, unknown)
+        plan_validation(world.ranking, world.pool, [world.target], unknown)
 
 
 # ------------------------------------------------------------------ attributes without test rows
@@ -180,7 +183,7 @@ def without_test_rows(world, *names):
 
 def test_an_attribute_without_test_rows_is_left_out_and_named(world):
     target, ranking = without_test_rows(world, "harmful")
-    plan = plan_validation(ranking, world.pool, target, ValidationConfig())
+    plan = plan_validation(ranking, world.pool, [target], ValidationConfig())
     assert list(plan.num_train) == list(plan.num_test) == ["topic"]
     assert {run.attribute for run in plan.runs} == {"topic"}
     (skip,) = plan.skipped
@@ -203,7 +206,7 @@ def test_but_not_if_it_was_named_or_none_is_left(world, names, settings):
     strict = settings.pop("strict", False)
     message = rf"attribute {', '.join(names)} has no test rows; .*--test FILE.*--test-split"
     with pytest.raises(TaskError, match=message):
-        plan_validation(ranking, world.pool, target, ValidationConfig(**settings), strict=strict)
+        plan_validation(ranking, world.pool, [target], ValidationConfig(**settings), strict=strict)
 
 
 # ------------------------------------------------------------------------------- another pool
@@ -211,9 +214,64 @@ def test_but_not_if_it_was_named_or_none_is_left(world, names, settings):
 
 def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
     other = make_world(tmp_path, IDENTITY.model_copy(update={"model": "other"})).pool
-    plan = plan_validation(world.ranking, other, world.target, ValidationConfig())
+    plan = plan_validation(world.ranking, other, [world.target], ValidationConfig())
     assert (plan.pool, plan.base_model) == (str(other.folder), "other")
     assert plan.source_seconds == dict.fromkeys(SOURCES, 7.2)
+
+
+# --------------------------------------------------------------------------------------- folds
+
+
+def in_folds(tmp_path, **split):
+    """The world, its target in folds, and a ranking of it."""
+    world = make_world(tmp_path, IDENTITY)
+    spec = world.ranking.target_spec.model_copy(
+        update={"split": SplitSpec(method="k-fold", **split)}
+    )
+    targets = load_targets(spec)
+    update = {"target_spec": spec, "target_hash": joint_hash(targets)}
+    return world.ranking.model_copy(update=update), world.pool, targets
+
+
+def test_every_arm_runs_with_every_seed_on_every_fold(tmp_path):
+    ranking, pool, targets = in_folds(tmp_path, folds=4, repeats=2)
+    plan = plan_validation(
+        ranking, pool, targets, ValidationConfig(top=1, seeds=2, controls=("none",))
+    )
+    assert plan.folds == 8
+    picks = [run.key for run in plan.runs if run.arm is Arm.PICK and run.attribute == "topic"]
+    assert [(key.seed, key.fold) for key in picks] == [(s, f) for s in (0, 1) for f in range(8)]
+    assert plan.runs[0].as_dict()["fold"] == 0
+    # 64 rows of the file and its test file together, in four folds.
+    assert (plan.num_train["topic"], plan.num_test["topic"]) == (48, 16)
+    assert plan.test_to_train["topic"] == pytest.approx(1 / 3, abs=0.01)
+    assert len({run.key.content_hash() for run in plan.runs}) == len(plan.runs) == 2 * 2 * 16
+    assert len({run.key.config_hash() for run in plan.runs}) == 2
+
+
+def test_a_target_whose_folds_have_changed_is_refused(tmp_path):
+    ranking, pool, _ = in_folds(tmp_path, folds=4)
+    other = load_targets(
+        ranking.target_spec.model_copy(update={"split": SplitSpec(method="k-fold", seed=1)})
+    )
+    with pytest.raises(ValidationError, match="have changed since it was ranked"):
+        plan_validation(ranking, pool, other, ValidationConfig())
+
+
+def test_a_sibling_that_has_seen_test_texts_since_the_ranking_is_left_out(tmp_path):
+    world = make_world(tmp_path, IDENTITY)
+    path = world.pool.source_folder("reviews") / "source.json"
+    record = read_json(path)
+    record["task"]["location"] = world.ranking.target_spec.test
+    record["task"]["attributes"] = ["topic"]
+    record["task"]["split"]["method"] = "k-fold"
+    spec = TaskSpec.model_validate(record["task"])
+    write_json(path, record | {"task_hash": load_task(spec).content_hash()})
+    plan = plan_of(world, attributes=("harmful",), top=2)
+    assert "reviews" not in {run.source for run in plan.runs}
+    (skip,) = plan.skipped
+    assert skip.source == "reviews"
+    assert skip.reason == "harmful: its training rows hold 24 test texts of the target"
 
 
 # ------------------------------------------------------------------------- over all attributes
@@ -233,7 +291,7 @@ def test_the_picks_of_the_aggregate_are_those_of_every_attribute(world):
         topic=["claims", "moods", "weather", "reviews"],
     )
     config = ValidationConfig(top=1, controls=("none", "all"), seeds=1)
-    plan = plan_validation(ranking, world.pool, world.target, config)
+    plan = plan_validation(ranking, world.pool, [world.target], config)
     # Mean ranks: moods 2, then claims, reviews (2.5) and weather (3).
     for name in ("harmful", "topic"):
         assert arms_of(plan, name)[:2] == [(Arm.NONE, "none"), (Arm.PICK, "moods")]
@@ -252,7 +310,7 @@ def test_a_pick_that_cannot_serve_an_attribute_is_named_and_not_replaced(world):
         topic=["moods", "claims"],
     )
     config = ValidationConfig(top=2, controls=(), seeds=1)
-    plan = plan_validation(ranking, world.pool, world.target, config)
+    plan = plan_validation(ranking, world.pool, [world.target], config)
     # Mean ranks: moods 1.5, reviews (1 + 4) / 2.
     assert arms_of(plan, "harmful") == [(Arm.PICK, "moods"), (Arm.PICK, "reviews")]
     assert arms_of(plan, "topic") == [(Arm.PICK, "moods")]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esm.errors import EncoderError
-from esm.pooling import pool, wide_features, wide_layers
+from esm.pooling import join_chunks, pool, wide_features, wide_layers
 from esm.settings import Pooling
 
 # Two texts of three and one tokens, two wide; what stands at padding must never count.
@@ -97,3 +97,19 @@ def test_wide_features_of_a_causal_model_take_the_last_token():
 )
 def test_layers_are_spread_from_the_embeddings_to_the_last(num_layers, expected):
     assert wide_layers(num_layers) == expected
+
+
+def test_chunks_are_joined_by_their_shares():
+    chunks = torch.tensor([[1.0, 0.0], [5.0, 4.0], [7.0, 7.0]])
+    shares = torch.tensor([[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]])
+    assert join_chunks(chunks, shares).tolist() == [[2.0, 1.0], [7.0, 7.0]]
+
+
+def test_chunks_are_joined_in_float32_whatever_the_precision():
+    chunks = torch.tensor([[1.0], [1.0078125]], dtype=torch.bfloat16, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        joined = join_chunks(chunks, torch.tensor([[0.5, 0.5]]))
+    assert joined.dtype == torch.float32
+    assert joined.item() == 1.00390625  # no bfloat16 number
+    joined.sum().backward()
+    assert chunks.grad.tolist() == [[0.5], [0.5]]

@@ -17,8 +17,9 @@ from esm.rank import rank_sources
 from esm.ranking import Balance, RankConfig, Ranking
 from esm.scorers import logme
 from esm.settings import EncoderConfig, FineTuneConfig
-from esm.tasks.read import load_target
-from esm.tasks.spec import TaskSpec
+from esm.tasks.read import load_target, load_targets
+from esm.tasks.spec import SplitSpec, TaskSpec
+from esm.tasks.task import joint_hash
 from tests.tiny_models import save_tiny
 from tests.toy_folders import write_target, write_task
 
@@ -278,6 +279,68 @@ def test_an_attribute_that_cannot_be_ranked_is_named(world, tmp_path):
     assert list(rank_sources(target, Pool.open(world[0])).attributes) == ["good"]
     with pytest.raises(EsmError, match=r"one class only|constant"):
         rank_sources(spec(path, attributes=("constant",)), Pool.open(world[0]))
+
+
+# --------------------------------------------------------------------------- folds and siblings
+
+
+def test_each_fold_is_scored_on_its_own_training_rows(world):
+    folder, target = world
+    how = spec(target, split=SplitSpec(method="k-fold", folds=3))
+    pool = Pool.open(folder)
+    ranking = rank_sources(how, pool)
+    targets = load_targets(how)
+    assert ranking.target_hash == joint_hash(targets)
+    encoder = Encoder.load(EncoderConfig(model=pool.manifest.base.model, max_length=32), "cpu")
+    for name, ranked in ranking.attributes.items():
+        expected = {"": []} | {source: [] for source in ranked.order}
+        for fold in targets:
+            train = fold.attributes[name].train
+            embedded = encoder.embed(train.texts, wide=True)
+            base = embedded.last.astype(np.float64)
+            lifted = pool.lift().transform(embedded.wide).astype(np.float64)
+            weights = balance_weights(train.labels)
+            for source, scores in expected.items():
+                load = pool.entry(source).load_map(MapForm.ANCHORED).apply if source else None
+                mapped = load(base, lifted) if load else base
+                scores.append(logme(mapped, train.labels, variant="full", weights=weights))
+        assert ranked.base_score == pytest.approx(np.mean(expected.pop("")), abs=1e-5)
+        for line in ranked.ranking:
+            assert line.score == pytest.approx(np.mean(expected[line.source]), abs=1e-5)
+        for fold, order in enumerate(ranked.by_fold):
+            assert list(order) == sorted(order, key=lambda source: -expected[source][fold])
+        assert len(ranked.by_fold) == 3
+        assert ranked.examples == (80 if name == "cat" else 64)  # two thirds of 120 and of 96
+
+
+def test_a_fixed_split_has_no_folds(world):
+    ranking = rank_sources(spec(world[1]), Pool.open(world[0]))
+    assert {ranked.by_fold for ranked in ranking.attributes.values()} == {()}
+    assert {line.sibling for r in ranking.attributes.values() for line in r.ranking} == {False}
+
+
+def test_siblings_are_sources_where_they_saw_no_test_text(world, tmp_path):
+    config = TrainConfig(
+        encoder=EncoderConfig(model=Pool.open(world[0]).manifest.base.model, max_length=32),
+        fine_tune=FineTuneConfig(num_epochs=1, max_examples=16),
+        anchors_per_task=20,
+        lift_width=8,
+        rank=2,
+    )
+    sources = spec(world[1], attributes=("cat", "dog"))
+    report = train_pool([sources], tmp_path / "pool", config, device="cpu")
+    assert report.trained == ("posts/cat", "posts/dog")
+    pool = Pool.open(tmp_path / "pool")
+    assert pool.entry("posts/dog").record.task.attributes == ("dog",)
+    assert pool.entry("posts/dog").record.num_train == 64
+    ranked = rank_sources(spec(world[1]), pool).attributes["cat"]
+    assert [(line.source, line.sibling) for line in ranked.ranking] == [("posts/dog", True)]
+    assert [skip.source for skip in ranked.skipped] == ["posts/cat"]
+    for split, seen in ({"method": "k-fold"}, 80), ({"method": "stratified", "seed": 3}, None):
+        with pytest.raises(RankingError, match="no source could be scored") as caught:
+            rank_sources(spec(world[1], split=SplitSpec(**split)), pool)
+        assert f"hold {seen or ''}" in str(caught.value)
+        assert "test texts of the target" in str(caught.value)
 
 
 def test_sources_whose_licence_does_not_fit_are_left_out_with_the_reason(world, pool, tmp_path):

@@ -24,6 +24,7 @@ def test_a_classification_attribute_by_hand():
     assert described == {
         "id": "t",
         "skipped": {"y": "one class"},
+        "split": None,
         "attributes": {
             "x": {
                 "id": "t/x",

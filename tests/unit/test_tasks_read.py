@@ -122,7 +122,7 @@ def test_a_source_with_one_attribute_has_the_id_of_its_data(tmp_path):
 
 def test_a_source_with_several_attributes_needs_one_named(two_attributes):
     assert load_task(spec_of(two_attributes, attributes=("second",))).id == "data/second"
-    with pytest.raises(TaskError, match="data has 2 attributes: first, second; expected one"):
+    with pytest.raises(TaskError, match="data has 2 attributes: first, second; expected the att"):
         load_task(spec_of(two_attributes))
 
 

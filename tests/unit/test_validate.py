@@ -32,6 +32,9 @@ from esm.outcome import RESULT_NAME, Validation
 from esm.plan import Arm, ValidationConfig
 from esm.settings import TransferConfig
 from esm.storage import folder_lock, read_json, write_json
+from esm.tasks.read import load_targets
+from esm.tasks.spec import SplitSpec
+from esm.tasks.task import joint_hash
 from esm.transfer.features import Features
 from esm.validate import dry_run, is_run, results_table, validate_ranking
 from tests.small_world import SOURCES, make_world
@@ -358,6 +361,45 @@ def test_a_dry_run_without_the_base_model_guesses(tmp_path, tiny_encoder):
     ranking = own_world(tmp_path, gone).ranking
     config = CHEAP.model_copy(update={"strategy": "houlsby"})
     assert "guessed vocabulary" in dry_run(ranking, config, tmp_path / "run")[1].basis
+
+
+# --------------------------------------------------------------------------------------- folds
+
+
+def test_folds_are_trained_and_judged_each_on_its_own_rows(world, tmp_path):
+    how = SplitSpec(method="k-fold", folds=2, repeats=2)
+    spec = world.ranking.target_spec.model_copy(update={"split": how})
+    targets = load_targets(spec)
+    ranked = world.ranking.attributes["harmful"]
+    ranked = ranked.model_copy(update={"by_fold": (("moods", *SOURCES),) * 4})
+    ranking = world.ranking.model_copy(
+        update={
+            "target_spec": spec,
+            "target_hash": joint_hash(targets),
+            "attributes": {"harmful": ranked},
+        }
+    )
+    config = CHEAP.model_copy(update={"seeds": 1, "controls": (Arm.NONE,)})
+    result = validate_ranking(ranking, config, tmp_path, device="cpu")
+    found = result.attributes["harmful"]
+    assert (result.planned, result.finished, result.folds) == (12, 12, 4)
+    assert (found.num_train, found.num_test) == (32, 32)
+    with Ledger(tmp_path / LEDGER_NAME) as ledger:
+        rows = {(row.source, row.fold): row for row in ledger.rows()}
+        truth = ledger.to_truth()
+    assert {fold for _, fold in rows} == {0, 1, 2, 3}
+    none, pick = found.arms[:2]
+    gains = [rows["reviews", fold].value - rows["none", fold].value for fold in range(4)]
+    assert pick.gain == pytest.approx(sum(gains) / 4)
+    assert none.runs == 4
+    spread = pd.Series(gains).std() * (1 / 4 + 1) ** 0.5  # as many test as training rows
+    assert pick.gain_standard_error == pytest.approx(spread)
+    assert found.out_of_fold.picks == {"moods": 4}
+    assert found.out_of_fold.gain == pytest.approx(found.arms[2].gain)
+    judged = evaluate_rankings(ranking_table(ranking), truth, ks=[1])
+    assert judged.targets["posts/harmful"]["regret@1"] == pytest.approx(found.regret["regret@1"])
+    again = validate_ranking(ranking, config, tmp_path, device="cpu")
+    assert again == result
 
 
 # -------------------------------------------------------------------------------- time and disk

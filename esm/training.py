@@ -1,0 +1,301 @@
+"""The training loop: ``transformers.Trainer`` with our batches, our loss and bounded memory.
+
+Model, optimiser and schedule are born and die inside a run.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from esm.chunks import Tokens
+from esm.encoder import Encoder
+from esm.errors import FitError
+from esm.memory import SMALLER, is_out_of_memory, release_memory
+from esm.runtime import Advance, has_bfloat16, note, progress, seeded
+from esm.settings import FineTuneConfig
+
+# Batches are cut from this many batches' worth of random examples, sorted by length.
+_BATCHES_SORTED_TOGETHER = 16
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model, what it is to learn, and how.
+
+    Attributes:
+        name: What it is trained on, for progress and errors.
+        model: Takes a collated batch; its parameters that require a gradient are trained.
+        encoder: The encoder inside the model.
+        loss: The mean loss over a batch of outputs and targets.
+        texts: The examples.
+        targets: What the loss wants, one row per example.
+        config: The settings.
+    """
+
+    name: str
+    model: nn.Module
+    encoder: Encoder
+    loss: Callable[[Tensor, Tensor], Tensor]
+    texts: Sequence[Tokens]
+    targets: Tensor
+    config: FineTuneConfig
+
+    def run(self) -> None:
+        """Train the model in place; global random states are restored afterwards.
+
+        At most ``config.batch_size`` chunks go through the model at once: batches of long texts
+        are taken in parts whose gradients are added up, so that a step is that of the whole batch.
+        When memory runs out, training begins again from the initial weights with parts of half
+        the size: what comes out is what this size alone would have given.
+
+        Cost: about three forward passes per chunk and epoch, and a copy of the trained weights.
+
+        Raises:
+            FitError: The loss or a weight stopped being a finite number, or a single example does
+                not fit into memory.
+        """
+        initial = self._trained_weights()
+        capacity = self.config.batch_size
+        while not self._fits(capacity):
+            # Here, where no exception holds on to the tensors of the batch that failed.
+            self.model.load_state_dict(initial, strict=False)
+            release_memory()
+            capacity //= 2
+            note(f"out of memory: training on {self.name} again, {capacity} texts at a time")
+
+    def _trained_weights(self) -> dict[str, Tensor]:
+        """Return a copy of the weights that training changes, in the machine's memory."""
+        trained = {name for name, weight in self.model.named_parameters() if weight.requires_grad}
+        return {
+            name: weight.detach().to("cpu", copy=True)
+            for name, weight in self.model.state_dict().items()
+            if name in trained
+        }
+
+    def _fits(self, capacity: int) -> bool:
+        """Train with so many chunks at once; return whether memory sufficed."""
+        try:
+            self._train(capacity)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if capacity == 1:
+                raise FitError(
+                    f"training on {self.name} runs out of memory with one text at a time",
+                    expected="memory for one text, the weights, their gradients and moments",
+                    hint=f"{SMALLER}; --device cpu",
+                ) from error
+            return False
+        finally:
+            self.model.zero_grad()
+        return True
+
+    def _train(self, capacity: int) -> None:
+        config = self.config
+        lengths = [len(text) for text in self.texts]
+        batches = LengthGroupedBatches(lengths, config.batch_size, config.seed)
+        loader: DataLoader[int] = DataLoader(
+            range(len(self.texts)),  # type: ignore[arg-type]  # a range is a map-style dataset
+            batch_sampler=batches,
+            collate_fn=_Collator(self.encoder, self.texts, self.targets, capacity),
+        )
+        steps = len(batches) * config.num_epochs
+        with (
+            seeded(config.seed),
+            tempfile.TemporaryDirectory() as folder,
+            progress(f"training {self.name}", total=steps) as advance,
+        ):
+            arguments = _arguments(self.encoder, config, steps, folder)
+            trainer = _Trainer(self, loader, arguments, advance)
+            try:
+                trainer.train()
+            finally:
+                trainer.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        self.model.eval()
+        self.model.to(self.encoder.device)
+        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+            raise _diverged(self.name, steps, config.learning_rate)
+
+
+def _arguments(
+    encoder: Encoder, config: FineTuneConfig, steps: int, folder: str
+) -> TrainingArguments:
+    device = encoder.model.device
+    arguments = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=config.num_epochs,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=math.ceil(config.warmup_fraction * steps),
+        weight_decay=config.weight_decay,
+        seed=config.seed,
+        bf16=config.bf16 and has_bfloat16(device),
+        use_cpu=encoder.device.type == "cpu",
+        disable_tqdm=True,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        report_to="none",
+    )
+    # Trainer takes the first GPU, or splits each batch over all of them, wherever the model is.
+    arguments._setup_devices = device
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return arguments
+
+
+def _diverged(name: str, step: int, learning_rate: float) -> FitError:
+    return FitError(
+        f"training on {name} diverged at step {step}: the loss or a weight is not finite",
+        expected="finite numbers",
+        hint=f"a learning rate below {learning_rate:g}, and labels without extreme values",
+    )
+
+
+class LengthGroupedBatches(Sampler[list[int]]):
+    """Batches of examples of similar length, in random order, new ones in every epoch.
+
+    Unlike Trainer's own grouping, which goes from long to short again and again, the order of
+    the batches is random too, and small data are grouped as well.
+
+    Args:
+        lengths: Number of tokens of each example.
+        batch_size: Examples per batch; one batch of an epoch may be smaller.
+        seed: The same seed gives the same epochs.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._batch_size = batch_size
+        self._generator = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._lengths) / self._batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Draw the next epoch's batches."""
+        order = self._generator.permutation(len(self._lengths))
+        sorted_together = self._batch_size * _BATCHES_SORTED_TOGETHER
+        batches: list[list[int]] = []
+        for start in range(0, len(order), sorted_together):
+            chunk = order[start : start + sorted_together]
+            chunk = chunk[np.argsort(self._lengths[chunk], kind="stable")]
+            batches.extend(
+                chunk[first : first + self._batch_size].tolist()
+                for first in range(0, len(chunk), self._batch_size)
+            )
+        for position in self._generator.permutation(len(batches)):
+            yield batches[position]
+
+
+@dataclass(frozen=True)
+class _Collator:
+    """Turn row numbers into padded batches and their targets.
+
+    A batch is taken in parts of at most ``capacity`` chunks, or of one text that has more.
+    """
+
+    encoder: Encoder
+    texts: Sequence[Tokens]
+    targets: Tensor
+    capacity: int
+
+    def __call__(self, rows: list[int]) -> dict[str, Any]:
+        parts = _parts(rows, [len(self.texts[row].chunks) for row in rows], self.capacity)
+        return {
+            "parts": [
+                {
+                    "batch": self.encoder.collate([self.texts[row] for row in part]),
+                    "targets": self.targets[part],
+                    "share": len(part) / len(rows),
+                }
+                for part in parts
+            ]
+        }
+
+
+def _parts(rows: Sequence[int], sizes: Sequence[int], capacity: int) -> list[list[int]]:
+    """Cut rows into consecutive parts whose sizes add up to at most the capacity each."""
+    parts: list[list[int]] = []
+    filled = capacity
+    for row, size in zip(rows, sizes, strict=True):
+        if filled + size > capacity:
+            parts.append([])
+            filled = 0
+        parts[-1].append(row)
+        filled += size
+    return parts
+
+
+class _Trainer(Trainer):
+    """Trainer with our batches, our loss and our progress; it prints nothing."""
+
+    def __init__(
+        self,
+        training: Training,
+        loader: DataLoader[int],
+        arguments: TrainingArguments,
+        advance: Advance,
+    ) -> None:
+        super().__init__(model=training.model, args=arguments, callbacks=[_Progress(advance)])
+        self.remove_callback(PrinterCallback)
+        self._training = training
+        self._loader = loader
+
+    def get_train_dataloader(self) -> DataLoader[int]:
+        return self._loader
+
+    def training_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        """Add up the gradients of a batch's parts."""
+        losses = [
+            super(_Trainer, self).training_step(model, part, num_items_in_batch)
+            for part in inputs["parts"]
+        ]
+        return torch.stack(losses).sum()
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Tensor:
+        mean = self._training.loss(model(inputs["batch"]), inputs["targets"])
+        loss: Tensor = mean * inputs["share"]
+        if not torch.isfinite(loss):
+            step = self.state.global_step + 1
+            raise _diverged(self._training.name, step, self.args.learning_rate)
+        return loss
+
+
+class _Progress(TrainerCallback):
+    def __init__(self, advance: Advance) -> None:
+        self._advance = advance
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._advance(1)
