@@ -52,7 +52,9 @@ def finding_tables(findings: Sequence[Finding]) -> list[Table]:
         )
         for finding in findings
     ]
-    title = f"{len(findings)} things may spoil results" if len(findings) > 1 else (
-        "1 thing may spoil results"
+    title = (
+        f"{len(findings)} things may spoil results"
+        if len(findings) > 1
+        else ("1 thing may spoil results")
     )
     return [Table(title, columns, rows, left=frozenset(columns) - {"count"})]

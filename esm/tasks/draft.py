@@ -171,7 +171,9 @@ def _column(guess: Guess, how: ColumnSpec) -> Table:
     values: dict[str, Any] = how.model_dump(mode="json", exclude_defaults=True)
     rare = {key: values.pop(key) for key in ("min_per_class", "rare") if key in values}
     for key, value in values.items():
-        table.add(key, list(value) if isinstance(value, list | tuple) else value)
+        table.add(key, value)
+    if how.order:
+        _comment(table, 'Where their order does not matter: kind = "classification".')
     if rare:
         _comment(table, f"{guess.about_rare}. Or rare = keep, leave-out, merge, refuse.")
     for key, value in rare.items():

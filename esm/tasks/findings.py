@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+
 class FindingKind(StrEnum):
     """What a finding is about."""
 

@@ -46,8 +46,8 @@ def _rare(name: str, task: Task) -> Finding | None:
         FindingKind.RARE_CLASSES,
         name,
         len(rare),
-        f"{len(rare)} of {len(counts)} classes have fewer than {FEWEST_PER_CLASS} training rows:"
-        f" {listed(rare)}",
+        f"classes with fewer than {FEWEST_PER_CLASS} training rows: {len(rare)} of {len(counts)},"
+        f" namely {listed(rare)}",
         f"label more rows of them, or set min_per_class = {FEWEST_PER_CLASS} and rare ="
         ' "leave-out" (or "merge") for the column',
     )
@@ -84,12 +84,13 @@ def _not_in_test(name: str, task: Task) -> Finding | None:
     absent = {label: count for label, count in in_test.items() if not count}
     if not absent:
         return None
-    listed = listed({label: _class_counts(task.train, task)[label] for label in absent})
+    in_train = _class_counts(task.train, task)
     return Finding(
         FindingKind.NOT_IN_TEST,
         name,
         len(absent),
-        f"{len(absent)} of {len(in_test)} classes have no test row; in train: {listed}",
+        f"classes without a test row: {len(absent)} of {len(in_test)}; in train:"
+        f" {listed({label: in_train[label] for label in absent})}",
         "they cannot be judged: split in folds, merge them, or label more rows",
     )
 
@@ -120,7 +121,7 @@ def _few_rows(name: str, task: Task) -> Finding | None:
         FindingKind.FEW_ROWS,
         name,
         rows,
-        f"{rows} labelled rows: differences between sources will be within chance",
+        f"labelled rows: {rows}; differences between sources will be within chance",
         "label more; with fewer than 500 rows split in folds, repeated",
     )
 
@@ -139,7 +140,7 @@ def _conflicts(name: str, task: Task) -> Finding | None:
         FindingKind.CONFLICTING_LABELS,
         name,
         len(torn),
-        f"{len(torn):,} texts have different labels in different rows"
-        f" ({sum(rows[form] for form in torn):,} rows)",
+        f"texts with different labels in different rows: {len(torn):,}, in"
+        f" {sum(rows[form] for form in torn):,} rows",
         "decide on one label per text, or leave these rows out: no model can learn both",
     )

@@ -9,17 +9,10 @@ from typing import Any
 
 from esm.tasks.cells import settle, written
 from esm.tasks.facts import Facts
+from esm.tasks.hints import ANNOTATORS, ATTRIBUTE_NAMES, VALUES
 from esm.tasks.raw import is_missing
 from esm.tasks.words import says
 
-_NAMES = frozenset(
-    "attribute atribut property vlastnost question otazka aspect aspekt dimension dimenzia criterion"
-    " kriterium variable premenna znak".split()
-)
-_VALUES = frozenset(
-    "value hodnota label answer odpoved annotation anotacia rating hodnotenie".split()
-)
-_PEOPLE = frozenset("annotator anotator coder koder rater worker hodnotitel".split())
 _MOST_ATTRIBUTES = 50
 _ROWS_PER_TEXT = 1.5
 _SHARE_WITHOUT_REPETITION = 0.7
@@ -100,15 +93,15 @@ def find_long(text: Facts, others: Sequence[Facts]) -> LongLayout | None:
     """
     if len(text.filled) < _ROWS_PER_TEXT * len(text.counts):
         return None
-    by_several = any(says(facts.name, _PEOPLE) for facts in others)
+    by_several = any(says(facts.name, ANNOTATORS) for facts in others)
     for names in others:
-        if by_several and not says(names.name, _NAMES):
+        if by_several and not says(names.name, ATTRIBUTE_NAMES):
             continue
         values = next(
-            (facts for facts in others if facts is not names and says(facts.name, _VALUES)), None
+            (facts for facts in others if facts is not names and says(facts.name, VALUES)), None
         )
         remaining = [facts for facts in others if facts is not names]
-        if values is None and says(names.name, _NAMES) and len(remaining) == 1:
+        if values is None and says(names.name, ATTRIBUTE_NAMES) and len(remaining) == 1:
             values = remaining[0]
         if values is not None and _names_attributes(text, names):
             return LongLayout(text, names, values)
@@ -124,7 +117,6 @@ def _names_attributes(text: Facts, names: Facts) -> bool:
             of_text.setdefault(key, set()).add(name)
     distinct = sum(map(len, of_text.values()))
     several = sum(len(found) > 1 for found in of_text.values())
-    return (
-        distinct >= _SHARE_WITHOUT_REPETITION * len(names.filled)
-        and several >= _SHARE_OF_TEXTS * len(of_text)
-    )
+    return distinct >= _SHARE_WITHOUT_REPETITION * len(
+        names.filled
+    ) and several >= _SHARE_OF_TEXTS * len(of_text)

@@ -303,7 +303,10 @@ def _with_minimum(
 
 
 def _label_counts(cells: Sequence[object], how: ColumnSpec) -> Counter[str]:
-    values = settle(list(cells)) if how.separator is None else split_labels(list(cells), how.separator)
+    if how.separator is None:
+        values = settle(list(cells))
+    else:
+        values = split_labels(list(cells), how.separator)
     counts: Counter[str] = Counter()
     for value in values:
         if isinstance(value, list):

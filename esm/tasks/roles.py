@@ -9,10 +9,19 @@ from enum import StrEnum
 
 from esm.tasks.divide import split_of
 from esm.tasks.facts import Facts
+from esm.tasks.hints import (
+    AMOUNTS,
+    ANNOTATORS,
+    FILLERS,
+    OCCASIONS,
+    ROW_NUMBERS,
+    SENDERS,
+    TEXTS,
+)
 from esm.tasks.scales import ordered_scale
 from esm.tasks.spec import ColumnSpec
 from esm.tasks.task import Problem, SplitName
-from esm.tasks.words import plain_words, says, stem
+from esm.tasks.words import plain_words, says, says_only, stem
 
 
 class Role(StrEnum):
@@ -47,10 +56,6 @@ class Guess:
     about_rare: str = ""
 
 
-_TEXTS = frozenset(
-    "text post tweet content body article message comment statement document prispevok clanok obsah"
-    " sprava komentar vyrok znenie prispevek clanek zprava".split()
-)
 # Pairs of texts have names that belong together; beside them sentence1, sentence2 and the like.
 _PAIRS = (
     ("premise", "hypothesis"),
@@ -63,29 +68,6 @@ _PAIRS = (
     ("otazka", "odpoved"),
 )
 _NUMBERS_OF_PAIRS = (("1", "2"), ("a", "b"))
-
-# Ordered: the first one that repeats is proposed as the group.
-_SENDERS = tuple(
-    "author autor user username uzivatel pouzivatel account ucet profil profile speaker recnik"
-    " source zdroj domain domena publisher vydavatel outlet media medium page stranka channel"
-    " kanal".split()
-)
-_OCCASIONS = tuple("claim tvrdenie event udalost thread vlakno conversation diskusia".split())
-_FILLERS = frozenset(
-    "id ids name names meno nazov handle screen url key of the post posts tweet text article"
-    " prispevku clanku textu".split()
-)
-_ANNOTATORS = frozenset(
-    "annotator anotator coder koder rater labeler labeller worker hodnotitel anotatorka".split()
-)
-_NUMBERS_OF_ROWS = frozenset(
-    "id ids index idx uuid guid key nr number cislo c poradie row riadok hash kod code".split()
-)
-_AMOUNTS = frozenset(
-    "like likes share shares retweet retweets comments followers following friends reactions"
-    " views count num length age year lajky zdielania komentare reakcie sledovatelia pocet dlzka"
-    " vek rok".split()
-)
 
 _FEWEST_WORDS = 3
 _FEWEST_TEXTS = 10
@@ -115,12 +97,12 @@ def text_candidates(columns: Iterable[Facts]) -> list[Facts]:
 
 
 def _is_varied(facts: Facts) -> bool:
-    named = says(facts.name, _TEXTS) and len(facts.counts) >= _FEWEST_TEXTS
+    named = says(facts.name, TEXTS) and len(facts.counts) >= _FEWEST_TEXTS
     return named or len(facts.counts) > _MOST_CLASSES or facts.variety > 0.5
 
 
 def _likeness_to_texts(facts: Facts) -> float:
-    named = 4.0 if says(facts.name, _TEXTS) else 1.0
+    named = 4.0 if says(facts.name, TEXTS) else 1.0
     return named * facts.fill * math.log1p(facts.mean_words) * math.sqrt(facts.variety)
 
 
@@ -164,13 +146,13 @@ def find_group(columns: Iterable[Facts]) -> Facts | None:
     It is named like a sender (author, source) or an occasion (claim, event), has at least ten
     values, one row in ten or more shares its value, and no value has half of the rows.
     """
-    named = [facts for facts in columns if _kind_of_name(facts.name, _SENDERS + _OCCASIONS)]
+    named = [facts for facts in columns if _is_called(facts.name, SENDERS + OCCASIONS)]
     fit = [facts for facts in named if _can_group(facts)]
-    order = {stem(word): place for place, word in enumerate(_SENDERS + _OCCASIONS)}
+    order = [*SENDERS, *OCCASIONS]
 
     def place(facts: Facts) -> int:
-        stems = map(stem, plain_words(facts.name))
-        return min(order[word] for word in stems if word in order)
+        found = map(stem, plain_words(facts.name))
+        return min(order.index(word) for word in found if word in order)
 
     return min(fit, key=place, default=None)
 
@@ -184,12 +166,9 @@ def _can_group(facts: Facts) -> bool:
     )
 
 
-def _kind_of_name(name: str, words: Sequence[str]) -> bool:
+def _is_called(name: str, words: Sequence[str]) -> bool:
     """Return whether a name is one of these words and nothing else: not ``author_gender``."""
-    fillers = {stem(word) for word in _FILLERS}
-    return says(name, words) and all(
-        stem(word) in fillers or says(word, words) for word in plain_words(name)
-    )
+    return says(name, words) and says_only(name, {*words, *FILLERS})
 
 
 def about_group(facts: Facts) -> str:
@@ -220,22 +199,21 @@ def _why_not(facts: Facts) -> str | None:
         return f"the same value in all {rows:,} rows that have one"
     if facts.is_dates:
         return "dates"
-    if _kind_of_name(facts.name, _SENDERS):
+    if _is_called(facts.name, SENDERS):
         return f"named like an origin; {some} do not make groups to split by"
-    if says(facts.name, _ANNOTATORS):
+    if says(facts.name, ANNOTATORS):
         return "who annotated, not what"
     if facts.is_addresses:
         return "addresses on the web; a column with their domains could be a group"
     if _is_row_number(facts):
         return f"an id: {some}"
-    if facts.is_numbers and says(facts.name, _AMOUNTS):
+    if facts.is_numbers and says(facts.name, AMOUNTS):
         return "named like an amount that comes with the texts"
     return None
 
 
 def _is_row_number(facts: Facts) -> bool:
-    named = all(word in _NUMBERS_OF_ROWS | _FILLERS for word in plain_words(facts.name))
-    if named and facts.variety > 0.5:
+    if says_only(facts.name, {*ROW_NUMBERS, *FILLERS}) and facts.variety > 0.5:
         return True
     if len(facts.filled) < _ROWS_THAT_TELL or facts.variety < _ALL_DIFFER:
         return False

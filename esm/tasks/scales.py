@@ -5,16 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from esm.tasks.hints import RATINGS
 from esm.tasks.words import plain_words, says, stem
 
 _FEWEST_LEVELS = 3
 _NUMBERED = re.compile(r"\s*(-?\d+)\s*[_.:)\-–—]\s*\S.*|\s*(-?\d+)\s+\S.*", re.DOTALL)
 _LARGEST_RATING = 10
-_RATINGS = frozenset(
-    "rating rate score stars scale level degree grade severity intensity certainty confidence"
-    " likert agreement skore hodnotenie hviezdicky skala stupen miera uroven zavaznost intenzita"
-    " istota dovera znamka skodlivost hodnoceni mira".split()
-)
 
 # From lowest to highest; words of one level are separated by a bar.
 _SCALES = (
@@ -53,11 +49,13 @@ def _words(label: str) -> str:
     return " ".join(stem(word) for word in plain_words(label))
 
 
-# Per scale, the level of each wording.
-_LEVELS = tuple(
-    {_words(word): level for level, words in enumerate(scale.split("/")) for word in words.split("|")}
-    for scale in _SCALES
-)
+def _levels(scale: str) -> dict[str, int]:
+    """Return the level of each wording."""
+    levels = enumerate(scale.split("/"))
+    return {_words(wording): level for level, words in levels for wording in words.split("|")}
+
+
+_LEVELS = tuple(map(_levels, _SCALES))
 
 
 def ordered_scale(name: str, labels: Collection[str]) -> tuple[tuple[str, ...], str] | None:
@@ -90,7 +88,7 @@ def _numbered(labels: Collection[str]) -> tuple[tuple[str, ...], str] | None:
 
 
 def _ratings(name: str, labels: Collection[str]) -> tuple[tuple[str, ...], str] | None:
-    if not says(name, _RATINGS) or not all(re.fullmatch(r"-?\d{1,2}", label) for label in labels):
+    if not says(name, RATINGS) or not all(re.fullmatch(r"-?\d{1,2}", label) for label in labels):
         return None
     order = tuple(sorted(labels, key=int))
     if int(order[0]) < -_LARGEST_RATING or int(order[-1]) > _LARGEST_RATING:

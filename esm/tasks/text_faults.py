@@ -30,7 +30,6 @@ def text_findings(target: Target, seed: int) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-
 def row_forms(examples: Examples) -> list[str]:
     """Return each row's text in its normal form, of a pair both."""
     if examples.pairs is None:
@@ -49,8 +48,8 @@ def _forms(target: Target, splits: Collection[SplitName]) -> Counter[str]:
     """
     forms: Counter[str] = Counter()
     for task in target.attributes.values():
-        rows = [row for name in splits if name in task.splits for row in row_forms(task.splits[name])]
-        forms |= Counter(rows)
+        parts = [task.splits[name] for name in splits if name in task.splits]
+        forms |= Counter(form for part in parts for form in row_forms(part))
     return forms
 
 
@@ -69,7 +68,8 @@ def _empty_texts(target: Target) -> Finding | None:
 
 
 # What the letters of UTF-8 become when their bytes are read one by one: a lead byte from C2 to
-# C5, or the E2 80 of quotation marks, and a byte from 80 to BF, in cp1252, cp1250 or Latin-1.
+# C5, or the E2 80 of quotation marks, and a byte from 80 to BF, in cp1252, cp1250 or Latin-1. Ĺ
+# and Ă before capitals are left out: DĹŽKA is a word, and so is MĂŞTI.
 _FOLLOWING = "".join(
     {
         char
@@ -77,7 +77,7 @@ _FOLLOWING = "".join(
         for byte in range(0x80, 0xC0)
         for char in bytes([byte]).decode(encoding, "ignore")
     }
-    - {"\u00a0"}
+    - {"\u00a0", "Š", "Ž", "Ş"}
 )
 _DAMAGE = re.compile(
     f"\ufffd|[ÂÃÄÅĂĹ][{re.escape(_FOLLOWING)}]|â€"
@@ -105,8 +105,8 @@ def _damaged_texts(target: Target) -> Finding | None:
         FindingKind.DAMAGED_TEXTS,
         None,
         count,
-        f"{count:,} of {len(texts):,} texts hold replacement characters, or letters such as Ã¡ and"
-        " Ä¾ that come of a wrong encoding",
+        f"texts with replacement characters, or with letters such as Ã¡ and Ä¾ that come of a wrong"
+        f" encoding: {count:,} of {len(texts):,}",
         "read the file in its own encoding (--encoding), or export it again as UTF-8",
     )
 
@@ -120,7 +120,8 @@ def _duplicates(rows: Counter[str]) -> Finding | None:
         FindingKind.DUPLICATE_TEXTS,
         None,
         again,
-        f"{again:,} of {rows.total():,} rows repeat a text that came before ({several:,} texts)",
+        f"rows with a text that came before: {again:,} of {rows.total():,}; texts that come again:"
+        f" {several:,}",
         "keep one row of each: repeated texts count more than others, in training and in scores",
     )
 
@@ -133,8 +134,8 @@ def _shared(train: Counter[str], test: Counter[str]) -> Finding | None:
         FindingKind.SHARED_TEXTS,
         None,
         count,
-        f"{count:,} of {len(test):,} test texts are in train as well: results will flatter",
-        "remove them from one side, or split anew by text: method = \"stratified\" under [split]",
+        f"test texts that are in train as well: {count:,} of {len(test):,}; results will flatter",
+        'remove them from one side, or split anew by text: method = "stratified" under [split]',
     )
 
 
@@ -145,9 +146,9 @@ def _near(train: Counter[str], test: Counter[str], seed: int) -> Finding | None:
     count = int(near_copies(first, second).sum()) if first else 0
     if not count:
         return None
-    what = f"{count:,} of {len(first):,} texts are nearly the same as another one"
+    what = f"texts that are nearly the same as another one: {count:,} of {len(first):,}"
     if test:
-        what = f"{count:,} of {len(first):,} test texts are nearly the same as one in train"
+        what = f"test texts that are nearly the same as one in train: {count:,} of {len(first):,}"
     if max(map(len, (train, test))) > MOST_COMPARED:
         what += f" (looked at {MOST_COMPARED:,} texts of a side at most)"
     return Finding(

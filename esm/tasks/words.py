@@ -28,12 +28,21 @@ def stem(word: str) -> str:
     return _ENDINGS.sub("", word) if len(word) >= _SHORTEST_INFLECTED else word
 
 
-def says(name: object, words: Collection[str]) -> bool:
+def stems(words: str) -> tuple[str, ...]:
+    """Return the stems of plain words that are separated by blanks."""
+    return tuple(dict.fromkeys(stem(word) for word in words.split()))
+
+
+def says(name: object, known: Collection[str]) -> bool:
     """Return whether one of a name's words is among these, whatever its ending.
 
     Args:
         name: A column's name.
-        words: Plain words, such as ``author`` and ``zdroj``.
+        known: Stems, see :func:`stems`.
     """
-    stems = {stem(word) for word in words}
-    return any(stem(word) in stems for word in plain_words(name))
+    return any(stem(word) in known for word in plain_words(name))
+
+
+def says_only(name: object, known: Collection[str]) -> bool:
+    """Return whether all of a name's words are among these stems."""
+    return all(stem(word) in known for word in plain_words(name))
