@@ -68,4 +68,4 @@ def test_addresses_on_the_web():
     ],
 )
 def test_what_separates_labels_in_a_cell(cells, separator):
-    assert facts(*cells).separator == separator
+    assert facts(*cells * 2).separator == separator

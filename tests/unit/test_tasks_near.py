@@ -4,10 +4,33 @@ import pytest
 from esm.tasks import near
 from esm.tasks.near import near_copies, normal_form
 
-WORDS = (
-    "vláda minister očkovanie lekár vakcína nemocnica sused televízia tvrdí skrýva predáva popiera"
-    " pravdu účinky lieky predpis štúdia opatrenia klamstvá čipy rúška zdravie deti škola ľudia"
-).split()
+WORDS = [
+    "vláda",
+    "minister",
+    "očkovanie",
+    "lekár",
+    "vakcína",
+    "nemocnica",
+    "sused",
+    "televízia",
+    "tvrdí",
+    "skrýva",
+    "predáva",
+    "popiera",
+    "pravdu",
+    "účinky",
+    "lieky",
+    "predpis",
+    "štúdia",
+    "opatrenia",
+    "klamstvá",
+    "čipy",
+    "rúška",
+    "zdravie",
+    "deti",
+    "škola",
+    "ľudia",
+]
 
 
 @pytest.mark.parametrize(
