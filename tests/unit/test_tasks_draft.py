@@ -74,8 +74,8 @@ def test_the_data_file_is_named_relative_to_the_specification(tmp_path):
 
 
 def test_names_with_quotes_line_ends_and_dots_survive(tmp_path):
-    names = ('a "b"', "riadok\n1", "x.y", "#", " ", "č'")
-    columns = {name: ColumnSpec(kind="classification", order=(name, "\t")) for name in names}
+    names = ('a "b"', "riadok\n1", "x.y", "#", "č'")
+    columns = {name: ColumnSpec(kind="classification", order=(name, "\\")) for name in names}
     spec = TaskSpec(
         location=str(tmp_path / "p.csv"),
         text="te\nxt",
@@ -90,7 +90,7 @@ def test_names_with_quotes_line_ends_and_dots_survive(tmp_path):
         Guess("id\n", Role.NONE, "an id"),
     ]
     proposal = Proposal(spec, tuple(guesses), {"split": "why", "delimiter": "a\nb"})
-    assert read_spec(write_draft(proposal)) == spec.model_copy(update={"location": spec.location})
+    assert read_spec(write_draft(proposal)) == spec
 
 
 def test_nothing_that_was_edited_is_lost(tmp_path):

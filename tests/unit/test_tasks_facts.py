@@ -57,15 +57,15 @@ def test_addresses_on_the_web():
 @pytest.mark.parametrize(
     ("cells", "separator"),
     [
-        (["strach; hnev", "žiaľ", "hnev;žiaľ", ";"], ";"),
+        (["strach; hnev", "žiaľ", "hnev;žiaľ", ";", "hnev"], ";"),
         (["a|b", "b", "a", "b|a"], "|"),
         (["strach, hnev", "hnev", "strach", "hnev, žiaľ", "žiaľ, strach"], ","),
         # Labels with a comma inside: no cell holds one part alone.
         (["no, harmless", "yes, harmful", "no, harmless", "yes, harmful"], None),
         (["áno", "nie", "áno"], None),
-        (["a; b", "c", "d"], None),
+        (["a; b", "c", "d", "c", "d"], None),
         ([f"Veta číslo {i}; a ešte jedna" for i in range(90)], None),
     ],
 )
 def test_what_separates_labels_in_a_cell(cells, separator):
-    assert facts(*cells * 2).separator == separator
+    assert facts(*cells).separator == separator

@@ -23,9 +23,7 @@ def cycle(*values):
 
 
 def test_the_text_is_the_column_called_so_else_the_longest_and_fullest():
-    note = column(
-        "poznámka", [None] * 50 + [f"dlhá poznámka k riadku číslo {i}" for i in range(10)]
-    )
+    note = column("poznámka", [None] * 50 + TEXTS[:10])
     post = column("znenie", TEXTS)
     title = column("nadpis", [f"Krátky nadpis {i}" for i in range(N)])
     label = column("odôvodnenie", cycle("áno, lebo je to pravda", "nie, lebo to nesedí"))

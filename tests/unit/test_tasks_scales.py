@@ -13,7 +13,7 @@ from esm.tasks.scales import ordered_scale
         ("severity_level", ["0", "2", "10"]),
         ("závažnosť", ["nízka", "Stredná", "VYSOKÁ"]),
         ("riziko", ["žiadne", "mierne", "stredné", "závažné"]),
-        ("postoj", ["rozhodne nesúhlasím", "skôr nesúhlasím", "skôr súhlasím", "rozhodne súhlasím"]),
+        ("postoj", ["rozhodne nesúhlasím", "skôr súhlasím", "rozhodne súhlasím"]),
         ("otázka", ["nie", "čiastočne", "áno"]),
         ("pravdivosť", ["nepravda", "čiastočne pravda", "pravda"]),
         ("harm", ["low", "medium", "high"]),
