@@ -197,9 +197,8 @@ def test_damaged_texts_are_counted_with_a_way_out():
 
 
 def test_a_list_of_many_classes_is_cut():
-    assert (
-        listed({f"x{i}": i for i in range(8)}) == "x0 0, x1 1, x2 2, x3 3, x4 4, x5 5, and 2 others"
-    )
+    many = listed({f"x{i}": i for i in range(8)})
+    assert many == "x0 0, x1 1, x2 2, x3 3, x4 4, x5 5, and 2 others"
 
 
 # ---------------------------------------------------------------------------------- proposals
@@ -214,16 +213,28 @@ def test_nothing_is_stored_when_a_proposal_is_looked_at(tmp_path):
 
 
 def test_an_attribute_that_does_not_load_does_not_hide_the_others(tmp_path):
+    parts = cycle("train", "test", count=200)
+    table = {
+        "text": various(200),
+        "časť": parts,
+        "postoj": cycle("a", "a", "b", "b", count=200),
+        "téma": [f"iná pre {part}" for part in parts],
+    }
+    (finding,) = inspect_proposal(propose(write(tmp_path / "p.csv", table)))
+    assert (finding.kind, finding.attribute) == (FindingKind.UNUSABLE, "téma")
+    assert "one class or value only in its 100 training rows" in finding.message
+
+
+def test_a_long_file_that_contradicts_itself(tmp_path):
     texts = [text for text in various(40) for _ in range(2)]
     table = {
         "text": [*texts, texts[0]],
         "atribút": [*["postoj", "téma"] * 40, "téma"],
         "hodnota": [*(f"{'ab'[i % 2]}{i // 2 % 2}" for i in range(80)), "iná"],
     }
-    findings = inspect_proposal(propose(write(tmp_path / "p.csv", table)))
-    unusable = [finding for finding in findings if finding.kind is FindingKind.UNUSABLE]
-    assert [finding.attribute for finding in unusable] == ["téma"]
-    assert "has several values for 1 of its 40 texts" in unusable[0].message
+    (finding,) = inspect_proposal(propose(write(tmp_path / "p.csv", table)))
+    assert (finding.kind, finding.attribute) == (FindingKind.UNUSABLE, None)
+    assert "attribute 'téma' has several values for 1 of its 40 texts" in finding.message
 
 
 def test_a_file_without_attributes(tmp_path):
