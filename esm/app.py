@@ -17,6 +17,7 @@ from esm.options import Debug, Quiet
 from esm.runtime import show_progress
 from esm.verbs.demo import demo
 from esm.verbs.evaluate import evaluate
+from esm.verbs.pool import app as pool
 from esm.verbs.purge import purge
 from esm.verbs.rank import rank
 from esm.verbs.show import show
@@ -24,7 +25,7 @@ from esm.verbs.tasks import app as tasks
 from esm.verbs.train import train
 from esm.verbs.validate import validate
 
-_RESUMABLE = frozenset({"demo", "train", "validate"})
+_RESUMABLE = frozenset({"demo", "pool", "train", "validate"})
 
 
 class _Verbs(TyperGroup):
@@ -85,6 +86,7 @@ def options(
 app.command()(demo)
 app.add_typer(tasks, name="tasks")
 app.command()(train)
+app.add_typer(pool, name="pool")
 app.command()(rank)
 app.command()(validate)
 app.command()(evaluate)

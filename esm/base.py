@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.errors import PoolError
 from esm.pool import Pool
+from esm.runtime import note
 from esm.settings import EncoderConfig
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder
 
 
-_SAME_WEIGHTS = ("weights", "pooling", "max_length", "precision", "width")
+_SAME_WEIGHTS = ("weights", "pooling", "max_length", "precision", "width", "num_layers")
 _SAME_READING = (*_SAME_WEIGHTS, "max_chunks", "stride")
 
 
@@ -38,7 +40,8 @@ def load_base(
     from esm.encoder import Encoder
 
     config = base_config(pool)
-    if model not in (None, config.model):
+    if model is not None and model != config.model:
+        _check_named(pool, model)
         config = config.model_copy(update={"model": model, "revision": None})
     if max_chunks is not None:
         config = config.model_copy(update={"max_chunks": max_chunks})
@@ -61,11 +64,25 @@ def base_config(pool: Pool) -> EncoderConfig:
     )
 
 
+def _check_named(pool: Pool, model: str) -> None:
+    """Refuse another name where the pool knows its base model by nothing but its name."""
+    base = pool.manifest.base
+    if base.weights is None and not Path(model).is_dir():
+        raise PoolError(
+            f"base model {model!r} is not {base.model!r}, for which the maps of {pool.folder} were"
+            " published",
+            expected=f"{base.model!r}, or a folder with a copy of it",
+            hint="leave out --base",
+        )
+
+
 def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
     """Refuse a base model other than the pool's.
 
     In how many chunks long texts are read does not matter to who uses a map: maps are affine, so
     the mean over chunks that are mapped is the map of the mean. New entries are made as the others.
+    Maps that were made elsewhere only name their base model: its weights cannot be compared, and
+    a note says so.
 
     Args:
         pool: The pool.
@@ -76,9 +93,16 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
         PoolError: Weights, pooling, length or precision differ, or the reading of long texts.
     """
     ours, theirs = encoder.identity, pool.manifest.base
+    compared: tuple[str, ...] = _SAME_READING if reading else _SAME_WEIGHTS
+    if theirs.weights is None:
+        compared = tuple(name for name in compared if name != "weights")
+        note(
+            f"the maps of {pool.folder} only name their base model {theirs.model!r}; that the"
+            f" weights of {ours.model!r} are the same cannot be checked"
+        )
     differing = [
         f"{name} {str(getattr(ours, name))[:40]!r} instead of {str(getattr(theirs, name))[:40]!r}"
-        for name in (_SAME_READING if reading else _SAME_WEIGHTS)
+        for name in compared
         if getattr(ours, name) != getattr(theirs, name)
     ]
     if differing:

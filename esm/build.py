@@ -159,7 +159,8 @@ def _reopen(
     device: str,
 ) -> EntryTrainer:
     """Go on with a pool that is there; its base model, anchors and lift stay."""
-    if config.anchors_file and _absolute(config.anchors_file) != pool.manifest.anchors.corpus:
+    anchors, _ = pool.common()
+    if config.anchors_file and _absolute(config.anchors_file) != anchors.corpus:
         raise PoolError(
             f"anchors {config.anchors_file} for pool {pool.folder}, which has its own",
             expected="the anchors that its maps were fitted on",

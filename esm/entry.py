@@ -112,11 +112,12 @@ class EntryTrainer:
     def config_hash(self, task: Task) -> str:
         """Hash everything that determines the entry of a task."""
         config = self.config
+        anchors, lift = self.pool.common()
         return content_hash(
             POOL_FORMAT,
             self.pool.manifest.base.content_hash(),
-            self.pool.manifest.anchors.hash,
-            self.pool.manifest.lift.hash,
+            anchors.hash,
+            lift.hash,
             task.content_hash(),
             config.fine_tune.model_dump(mode="json"),
             sorted(config.forms),
@@ -225,7 +226,7 @@ class EntryTrainer:
             fit.map,
             source=task.id,
             base=self.pool.manifest.base,
-            lift=self.pool.manifest.lift.hash if form is MapForm.ANCHORED else None,
+            lift=self.pool.common()[1].hash if form is MapForm.ANCHORED else None,
             dtype=self.config.dtype,
         )
         save_map(fit.map, folder, config)
@@ -273,7 +274,7 @@ def restore_pool_anchors(pool: Pool, tasks: Sequence[Task] = ()) -> Anchors:
     Raises:
         TaskError: A task the anchors came from is gone or has changed.
     """
-    record = pool.manifest.anchors
+    record, _ = pool.common()
     if record.corpus is not None:
         anchors = corpus_anchors(Path(record.corpus), seed=record.seed)
     else:

@@ -13,7 +13,7 @@ from esm.intermediate import MODELS_NAME, model_folder, pool_model
 from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
 from esm.measures import NO_TRANSFER
 from esm.plan import Plan, Run
-from esm.pool import Pool, PoolEntry
+from esm.pool import Pool, PoolEntry, SourceRecord
 from esm.settings import BaseIdentity
 
 DEFAULT_SECONDS_PER_TEXT = 0.01
@@ -119,7 +119,7 @@ class Costs:
             for run in pending
         )
         return self._seconds_per_text * passes + sum(
-            entry.record.seconds.get("fine_tune", 0.0)
+            _tuning_seconds(entry.record, self._seconds_per_text)
             for folder, entry in self.models(pending).items()
             if folder not in made
         )
@@ -184,6 +184,14 @@ def _recorded(out: Path) -> list[RunRow]:
         return ledger.rows()
 
 
+def _tuning_seconds(record: SourceRecord, seconds_per_text: float) -> float:
+    """Return the seconds that fine-tuning took; for a fetched map those that it would take."""
+    if record.published is None:
+        return record.seconds.get("fine_tune", 0.0)
+    rows = record.num_used or record.fine_tune.max_examples
+    return _PASSES_PER_STEP * record.fine_tune.num_epochs * rows * seconds_per_text
+
+
 def _rate(plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry]) -> tuple[float, str]:
     """Return seconds per text and forward pass, and where the number comes from."""
     config = plan.config
@@ -192,10 +200,10 @@ def _rate(plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry]) -> t
     if passes:
         measured = sum(row.seconds for row in same) / passes
         return measured, f"{len(same)} finished {config.strategy} runs of this folder"
-    records = [entry.record for entry in entries]
+    records = [entry.record for entry in entries if entry.record.published is None]
     seconds = sum(record.seconds.get("fine_tune", 0.0) for record in records)
     if seconds > 0:
-        steps = sum(record.num_used * record.fine_tune.num_epochs for record in records)
+        steps = sum((record.num_used or 0) * record.fine_tune.num_epochs for record in records)
         return (
             seconds / (_PASSES_PER_STEP * steps),
             f"the fine-tuning of {len(records)} sources of the pool",

@@ -1,7 +1,7 @@
 """One fine-tuning run: an encoder with a head, trained on a task.
 
-The head sits on the same pooled
-embedding that the encoder returns, so what is learnt shows in the tuned embeddings.
+The head sits on the same pooled embedding that the encoder returns, so what is learnt shows in
+the tuned embeddings.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
+from esm.class_weights import balanced_class_weights, positive_weights, weighs_classes
 from esm.encoder import Encoder
+from esm.losses import training_loss
 from esm.metrics import performance
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig
@@ -49,7 +51,8 @@ class FineTuned:
     Attributes:
         encoder: The tuned encoder; the base encoder is untouched.
         head: The head's ``weight`` (c, d) and ``bias`` (c,), and ``label_mean`` and
-            ``label_scale`` (1,), by which a regression's outputs return to the label's unit.
+            ``label_scale`` (1,), by which outputs of a regression or an ordinal task return to
+            the label's unit.
         quality: Metrics on at most 500 held-out rows that were not trained on.
         examples: How many examples were trained on.
         seconds: Wall-clock time of training and evaluation.
@@ -82,7 +85,7 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
     unseen = sample(unseen, task.problem, _MOST_JUDGED, config.seed)
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
-        train(model, rows, config)
+        train(model, rows, config, weighs=weighs_classes(config.class_weights, task))
     return FineTuned(
         encoder=model.encoder,
         head=model.head_state(),
@@ -101,7 +104,7 @@ class HeadedEncoder(nn.Module):
     Args:
         encoder: Copied, never changed.
         task: Says what to output and which loss to minimise: cross-entropy, squared error of
-            standardised labels, or binary cross-entropy for each label.
+            standardised labels or ranks, or binary cross-entropy for each label.
     """
 
     def __init__(self, encoder: Encoder, task: Task) -> None:
@@ -119,38 +122,41 @@ class HeadedEncoder(nn.Module):
         self.label_scale: Tensor
         self.register_buffer("label_mean", torch.zeros(1))
         self.register_buffer("label_scale", torch.ones(1))
+        # They decide the loss alone: no part of what is kept of a model.
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", None, persistent=False)
         self.to(encoder.device)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return outputs (b, c): logits, or standardised values for regression."""
+        """Return outputs (b, c): logits, or standardised values or ranks."""
         outputs: Tensor = self.head(self.dropout(self.encoder.pooled(batch)))
         return outputs.float()
 
     def standardise(self, labels: npt.NDArray[Any]) -> None:
-        """Take the mean and spread of a regression's training labels, to be trained on z-scores.
+        """Take the mean and spread of the training amounts or ranks, to be trained on z-scores.
 
         One learning rate then suits ratings from 1 to 5 and prices in thousands alike.
         """
-        if self.problem is Problem.REGRESSION:
+        if self.problem in (Problem.REGRESSION, Problem.ORDINAL):
             self.label_mean.fill_(float(labels.mean()))
             self.label_scale.fill_(float(labels.std()) or 1.0)
 
+    def weigh_classes(self, labels: npt.NDArray[Any]) -> None:
+        """Take class weights from training labels: from here on rare classes count more."""
+        is_set = self.problem is Problem.MULTILABEL
+        weights = positive_weights(labels) if is_set else balanced_class_weights(labels)
+        self.class_weights = torch.from_numpy(weights).to(self.label_mean)
+
     def targets(self, labels: npt.NDArray[Any]) -> Tensor:
-        """Return labels as the loss wants them: classes, z-scores, or zeros and ones."""
-        if self.problem is Problem.CLASSIFICATION:
-            return torch.from_numpy(labels.astype(np.int64))
-        values = torch.from_numpy(labels.astype(np.float32))
-        if self.problem is Problem.REGRESSION:
-            values = (values - self.label_mean.cpu()) / self.label_scale.cpu()
-        return values
+        """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
+        is_class = self.problem in (Problem.CLASSIFICATION, Problem.ORDINAL)
+        return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss over a batch."""
-        if self.problem is Problem.CLASSIFICATION:
-            return nn.functional.cross_entropy(outputs, targets)
-        if self.problem is Problem.REGRESSION:
-            return nn.functional.mse_loss(outputs[:, 0], targets)
-        return nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+        """Return the mean loss over a batch, see :func:`~esm.losses.training_loss`."""
+        return training_loss(
+            self.problem, outputs, targets, self.class_weights, self.label_mean, self.label_scale
+        )
 
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
@@ -186,16 +192,22 @@ def _head_dropout(configuration: PreTrainedConfig) -> float:
     return float(next((rate for rate in found if rate is not None), 0.0))
 
 
-def train(model: HeadedEncoder, examples: Examples, config: FineTuneConfig) -> None:
+def train(
+    model: HeadedEncoder, examples: Examples, config: FineTuneConfig, *, weighs: bool = False
+) -> None:
     """Train, in place, whichever of the model's parameters require a gradient.
 
-    All examples given are used. See :meth:`esm.training.Training.run` for memory and cost.
+    All examples given are used, rare classes with more weight where ``weighs`` says so (what the
+    settings choose for a task: :func:`~esm.class_weights.weighs_classes`). See
+    :meth:`esm.training.Training.run` for memory and cost.
 
     Raises:
         FitError: The loss or a weight stopped being a finite number, or a single example does not
             fit into memory.
     """
     model.standardise(examples.labels)
+    if weighs:
+        model.weigh_classes(examples.labels)
     Training(
         name=model.task_id,
         model=model,

@@ -86,8 +86,17 @@ class TunedModels:
         from esm.finetune import fine_tune
         from esm.tasks.read import load_task
 
+        if entry.record.task is None:
+            raise ValidationError(
+                f"the description of {entry.id} does not say where its data lie and which columns"
+                " were used, so that its model cannot be made again",
+                expected="a source with a dataset, text columns and a label column",
+                hint="esm pool pull --filter task leaves such maps out",
+            )
         task = load_task(entry.record.task)
-        if task.content_hash() != entry.record.task_hash:
+        if entry.record.task_hash is None:
+            note(f"whether the rows of {entry.id} are those of its publisher cannot be checked")
+        elif task.content_hash() != entry.record.task_hash:
             raise ValidationError(
                 f"the rows of source {entry.id} have changed since it was put into the pool",
                 expected=f"content hash {entry.record.task_hash[:12]}",

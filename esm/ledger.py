@@ -44,6 +44,7 @@ CREATE TABLE runs (
     metric TEXT NOT NULL,
     value REAL NOT NULL,
     metrics TEXT NOT NULL,
+    confusion TEXT NOT NULL,
     trained_parameters INTEGER NOT NULL,
     total_parameters INTEGER NOT NULL,
     num_train INTEGER NOT NULL,
@@ -56,6 +57,7 @@ CREATE TABLE runs (
 """
 
 
+_AS_JSON = ("metrics", "confusion", "versions")
 _FURTHER_COLUMNS = (
     "seed",
     "source_seed",
@@ -70,6 +72,11 @@ _FURTHER_COLUMNS = (
     "config_hash",
     "created",
 )
+
+
+# (c, c) counts of rows by true and predicted class, or (c, 2, 2) for the c labels of a multi-label
+# task; see :func:`esm.confusion.confusion_matrix`.
+Confusion = list[list[int]] | list[list[list[int]]]
 
 
 class RunKey(Record):
@@ -132,6 +139,8 @@ class RunRow(Record):
         metric: Primary metric.
         value: Its value on the test rows.
         metrics: All metrics by name.
+        confusion: Test rows by true and predicted class, as
+            :func:`~esm.confusion.confusion_matrix` counts them; None for regression.
         trained_parameters: Weights that were trained on the attribute.
         total_parameters: Weights of the whole model.
         num_train: Training rows used.
@@ -155,6 +164,7 @@ class RunRow(Record):
     metric: str
     value: float
     metrics: dict[str, float]
+    confusion: Confusion | None = None
     trained_parameters: int
     total_parameters: int
     num_train: int
@@ -296,8 +306,7 @@ class Ledger:
 
     def _from_columns(self, values: dict[str, Any]) -> RunRow:
         try:
-            values["metrics"] = json.loads(values["metrics"])
-            values["versions"] = json.loads(values["versions"])
+            values |= {name: json.loads(values[name]) for name in _AS_JSON}
             return RunRow.model_validate(values)
         except (ValueError, TypeError, PydanticError) as error:
             raise self._damaged(f"row {str(values['key'])[:12]}") from error
@@ -358,8 +367,6 @@ def truth_table(rows: Iterable[RunRow]) -> pd.DataFrame:
 
 
 def _to_columns(row: RunRow) -> dict[str, Any]:
-    """Return the row as SQLite stores it: mappings as JSON text."""
+    """Return the row as SQLite stores it: mappings and lists as JSON text."""
     values = row.model_dump()
-    for name in ("metrics", "versions"):
-        values[name] = json.dumps(values[name], sort_keys=True)
-    return values
+    return values | {name: json.dumps(values[name], sort_keys=True) for name in _AS_JSON}

@@ -22,13 +22,14 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
 
     Classification has ``macro_f1``, ``accuracy`` and ``matthews``; regression ``spearman`` and
     ``mae`` (in the label's unit); multi-label ``macro_f1`` and ``accuracy`` (all labels of an
-    example right). All but ``mae`` are fractions, higher is better.
+    example right). Ordinal has, for outputs rounded to classes, ``macro_f1``, ``accuracy``,
+    ``kappa`` (Cohen's, with quadratic weights) and ``mae`` (in ranks), and ``spearman`` for the
+    outputs as they are. All but ``mae`` are fractions, higher is better.
 
     Args:
         task: Says which problem it is and what the outputs mean.
         labels: (n,) int64 classes, (n,) float64 values, or (n, c) zeros and ones.
-        outputs: (n, c) raw outputs of a model: logits, of which the highest wins, or those above
-            0 in a multi-label task; (n, 1) predicted values in the label's unit.
+        outputs: (n, c) raw outputs of a model, see :func:`predicted_labels`.
 
     Raises:
         ShapeError: There are no rows, shapes do not fit, or an output is not a finite number.
@@ -46,11 +47,13 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
     _check(task, labels, outputs)
     match task.problem:
         case Problem.CLASSIFICATION:
-            metrics = _classification(labels, outputs)
+            metrics = _classification(labels, predicted_labels(task, outputs))
+        case Problem.ORDINAL:
+            metrics = _ordinal(task, labels, outputs)
         case Problem.REGRESSION:
             metrics = _regression(labels, outputs[:, 0])
         case Problem.MULTILABEL:
-            metrics = _multilabel(labels, outputs)
+            metrics = _multilabel(labels, predicted_labels(task, outputs))
     if task.metric not in metrics:
         raise TaskError(
             f"task {task.id} is a {task.problem} task with the metric {task.metric}",
@@ -58,6 +61,31 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
             hint="correct the metric in its task.json",
         )
     return metrics
+
+
+def predicted_labels(task: Task, outputs: Array) -> Array:
+    """Return what outputs say, in the form of the task's labels.
+
+    Args:
+        task: Says which problem it is.
+        outputs: (n, c) logits, of which the highest wins, or in a multi-label task those above 0;
+            (n, 1) ranks of an ordinal task, which are rounded to the nearest class, halves up;
+            (n, 1) values of a regression.
+
+    Returns:
+        (n,) int64 classes, (n, c) int64 zeros and ones, or (n,) values.
+    """
+    match task.problem:
+        case Problem.CLASSIFICATION:
+            predicted: Array = outputs.argmax(axis=1)
+        case Problem.ORDINAL:
+            nearest = np.floor(outputs[:, 0] + 0.5)
+            predicted = np.clip(nearest, 0, len(task.label_names) - 1).astype(np.int64)
+        case Problem.MULTILABEL:
+            predicted = (outputs > 0).astype(np.int64)
+        case Problem.REGRESSION:
+            predicted = outputs[:, 0]
+    return predicted
 
 
 def _check(task: Task, labels: Array, outputs: Array) -> None:
@@ -77,17 +105,41 @@ def _check(task: Task, labels: Array, outputs: Array) -> None:
         )
 
 
-def _classification(labels: Array, outputs: Array) -> dict[str, float]:
+def _classification(labels: Array, predicted: Array) -> dict[str, float]:
+    return {**_hits(labels, predicted), "matthews": _matthews(labels, predicted)}
+
+
+def _hits(labels: Array, predicted: Array) -> dict[str, float]:
+    """Return what takes classes as mere names."""
     from sklearn.metrics import accuracy_score, f1_score
 
-    predicted = outputs.argmax(axis=1)
     occurring = np.unique(labels)
     f1 = f1_score(labels, predicted, labels=occurring, average="macro", zero_division=0.0)
+    return {"macro_f1": float(f1), "accuracy": float(accuracy_score(labels, predicted))}
+
+
+def _ordinal(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
+    predicted = predicted_labels(task, outputs)
     return {
-        "macro_f1": float(f1),
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "matthews": _matthews(labels, predicted),
+        **_hits(labels, predicted),
+        "spearman": _spearman(labels, outputs[:, 0]),
+        "kappa": _kappa(labels, predicted, len(task.label_names)),
+        "mae": float(np.abs(labels - predicted).mean()),
     }
+
+
+def _kappa(labels: Array, predicted: Array, num_classes: int) -> float:
+    """Return Cohen's kappa with quadratic weights; 0 where both are one class, undefined.
+
+    All classes are named, because only then are two classes with an absent one between them two
+    ranks apart.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    if np.ptp(np.concatenate([labels, predicted])) == 0:
+        return 0.0
+    classes = np.arange(num_classes)
+    return float(cohen_kappa_score(labels, predicted, labels=classes, weights="quadratic"))
 
 
 def _matthews(labels: Array, predicted: Array) -> float:
@@ -115,11 +167,10 @@ def _spearman(labels: Array, predicted: Array) -> float:
     return float(spearmanr(labels, predicted).statistic)
 
 
-def _multilabel(labels: Array, outputs: Array) -> dict[str, float]:
+def _multilabel(labels: Array, predicted: Array) -> dict[str, float]:
     from sklearn.metrics import f1_score
 
-    truth = labels > 0.5
-    predicted = outputs > 0
+    truth = (labels > 0.5).astype(np.int64)
     occurring = np.flatnonzero(truth.any(axis=0))
     f1 = (
         f1_score(truth, predicted, labels=occurring, average="macro", zero_division=0.0)

@@ -200,13 +200,14 @@ def label_columns(problem: Problem, labels: Numbers, num_classes: int) -> Float6
     """Return the label columns that a score regresses on.
 
     Classes, or labels of a multi-label task, that do not vary over these rows are dropped: they
-    say nothing, and one absent class moved a score from -0.52 to +0.72. Regression labels are
-    standardised: the evidence per example falls by the logarithm of the label's unit and the
-    model has no intercept, so a score would otherwise change with kilograms or pounds.
+    say nothing, and one absent class moved a score from -0.52 to +0.72. Amounts, and the ranks of
+    ordinal classes, are standardised: the evidence per example falls by the logarithm of the
+    label's unit and the model has no intercept, so a score would otherwise change with kilograms
+    or pounds.
 
     Args:
         problem: Kind of labels.
-        labels: (n,) class numbers, (n,) or (n, k) numbers, or (n, c) zeros and ones.
+        labels: (n,) class numbers, (n,) or (n, k) amounts or ranks, or (n, c) zeros and ones.
         num_classes: c for classification; not used otherwise.
 
     Returns:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from esm.confusion import ClassResult, class_results
 from esm.errors import ValidationError
-from esm.ledger import RunRow
+from esm.ledger import Confusion, RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
 from esm.plan import Arm, LeftOut, Plan, Run
 from esm.pool import Skipped
@@ -46,6 +47,9 @@ class ArmResult(Record):
             without such runs, and for ``none`` itself.
         gain_standard_error: Of the gain.
         metrics: Means of all metrics.
+        classes: Precision, recall and F1 of every class; empty for regression.
+        confusion: Test rows by true and predicted class, summed over the runs, as
+            :func:`~esm.confusion.confusion_matrix` counts them; None for regression.
         trained_share: Share of the model's weights that were trained on the attribute.
         seconds: Mean seconds per run, without the fine-tuning of the source.
     """
@@ -60,6 +64,8 @@ class ArmResult(Record):
     gain: float | None
     gain_standard_error: float | None
     metrics: dict[str, float]
+    classes: tuple[ClassResult, ...] = ()
+    confusion: Confusion | None = None
     trained_share: float
     seconds: float
 
@@ -69,6 +75,7 @@ class AttributeResult(Record):
 
     Attributes:
         metric: Primary metric.
+        label_names: The classes, in the order of the confusion matrices; empty for regression.
         num_train: Training rows used; of folds the mean, rounded.
         num_test: Test rows; of folds the mean, rounded.
         arms: Results in the order of execution; an arm without a finished run is absent.
@@ -80,12 +87,19 @@ class AttributeResult(Record):
     """
 
     metric: str
+    label_names: tuple[str, ...] = ()
     num_train: int
     num_test: int
     arms: tuple[ArmResult, ...]
     measured: tuple[str, ...]
     regret: dict[str, float | None]
     out_of_fold: OutOfFold | None = None
+
+    @property
+    def best(self) -> ArmResult | None:
+        """The arm with the highest mean, of equals ``none``; None where nothing is finished."""
+        order = sorted(self.arms, key=lambda arm: (-arm.mean, arm.source != NO_TRANSFER))
+        return order[0] if order else None
 
 
 class Failure(Record):
@@ -250,7 +264,7 @@ def _attribute(
     without = {(row.fold, row.seed): row.value for row in results.get(NO_TRANSFER, [])}
     overlap = plan.test_to_train.get(name, 0.0)
     arms = [
-        _arm(runs[source][0].arm, ranked, places, found, without, overlap)
+        _arm(runs[source][0].arm, ranked, places, found, without, overlap, plan.label_names[name])
         for source, found in results.items()
         if found
     ]
@@ -261,6 +275,7 @@ def _attribute(
     }
     return AttributeResult(
         metric=ranked.metric,
+        label_names=plan.label_names[name],
         num_train=plan.num_train[name],
         num_test=plan.num_test[name],
         arms=tuple(arms),
@@ -279,6 +294,7 @@ def _arm(
     rows: list[RunRow],
     without: Mapping[FoldAndSeed, float],
     overlap: float,
+    names: Sequence[str],
 ) -> ArmResult:
     line = next((line for line in ranked.ranking if line.source == rows[0].source), None)
     mean, standard_error = mean_and_error([(row, row.value) for row in rows], overlap)
@@ -286,6 +302,7 @@ def _arm(
     paired = paired_gains(rows, without)
     if arm is not Arm.NONE and paired:
         gain, gain_error = mean_and_error(paired, overlap)
+    counted = [row.confusion for row in rows if row.confusion is not None]
     return ArmResult(
         arm=arm,
         source=rows[0].source,
@@ -299,6 +316,8 @@ def _arm(
         metrics={
             name: float(np.mean([row.metrics[name] for row in rows])) for name in rows[0].metrics
         },
+        classes=class_results(counted, names) if counted else (),
+        confusion=np.sum(counted, axis=0).tolist() if counted else None,
         trained_share=rows[0].trained_parameters / rows[0].total_parameters,
         seconds=float(np.mean([row.seconds for row in rows])),
     )

@@ -155,6 +155,7 @@ class Plan:
             and random sources, and the rest.
         num_train: Training rows used, by attribute; of folds the mean, rounded.
         num_test: Test rows, by attribute; of folds the mean, rounded.
+        label_names: Names of the classes, by attribute.
         skipped: Attributes without test rows (``target/attribute``) and sources that the pool
             cannot give any more, with the reason.
         pool: Folder of the pool.
@@ -170,6 +171,7 @@ class Plan:
     runs: tuple[Run, ...]
     num_train: Mapping[str, int]
     num_test: Mapping[str, int]
+    label_names: Mapping[str, tuple[str, ...]]
     skipped: tuple[Skipped, ...]
     pool: str
     base_model: str
@@ -246,10 +248,8 @@ def plan_validation(
             name: round(np.mean([used_rows(len(fold.train), config) for fold in folds]))
             for name, folds in tasks.items()
         },
-        num_test={
-            name: round(np.mean([len(fold.test) for fold in folds]))
-            for name, folds in tasks.items()
-        },
+        num_test={n: round(np.mean([len(fold.test) for fold in f])) for n, f in tasks.items()},
+        label_names={name: folds[0].label_names for name, folds in tasks.items()},
         skipped=(*untested, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,
@@ -395,4 +395,4 @@ def _keys(
 
 def _source_hash(entry: PoolEntry) -> str:
     settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
-    return content_hash(entry.record.task_hash, settings)
+    return content_hash(entry.record.task_hash or entry.record.config_hash, settings)

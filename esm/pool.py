@@ -10,7 +10,8 @@ Layout::
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
-An entry appears under its name only when it is whole, so a reader never needs a lock.
+A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
+head. An entry appears under its name only when it is whole, so a reader never needs a lock.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.errors import EsmError, PoolError
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
+from esm.maps.peer import PeerConfig
 from esm.records import AnyRecord, Record, parse
 from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import check_id, load_tensors, read_json
@@ -61,13 +63,21 @@ class LiftRecord(Record):
 
 
 class PoolManifest(Record):
-    """What all entries of a pool have in common."""
+    """What all entries of a pool have in common.
+
+    Attributes:
+        format: Version of the pool's format.
+        base: The base model.
+        revision: Its Hub revision.
+        anchors: What anchored maps were fitted on; None where all maps come from the Hub.
+        lift: What anchored maps read; None where all maps come from the Hub.
+    """
 
     format: int
     base: BaseIdentity
     revision: str | None
-    anchors: AnchorRecord
-    lift: LiftRecord
+    anchors: AnchorRecord | None
+    lift: LiftRecord | None
 
 
 class MapRecord(Record):
@@ -76,57 +86,81 @@ class MapRecord(Record):
     Attributes:
         rank: Rank of the learned part; the full width for a dense map.
         penalty: Ridge penalty chosen on held-out texts; 0 where none was used.
-        r2_source: R² on held-out texts of the source task itself.
-        r2_anchors: R² on anchors of other tasks, held out where the fit used anchors.
+        r2_source: R² on held-out texts of the source task itself; None where it is not known.
+        r2_anchors: R² on anchors of other tasks, held out where the fit used anchors; None where
+            it is not known.
         bytes: Size of the weights on disk.
     """
 
     rank: int
     penalty: float
-    r2_source: float
-    r2_anchors: float
+    r2_source: float | None
+    r2_anchors: float | None
     bytes: int
+
+
+class PublishedRecord(Record):
+    """Where an entry that was fetched from the Hub comes from.
+
+    Attributes:
+        repo: Hub id of the map.
+        commit: Commit that was fetched.
+        generation: Generation of its ``config.json`` (see :mod:`esm.maps.peer`).
+        weights_hash: Hash of its weights file as the Hub states it: SHA-256, of small files git's.
+        config: What its ``config.json`` states.
+    """
+
+    repo: str
+    commit: str
+    generation: int
+    weights_hash: str
+    config: PeerConfig
 
 
 class SourceRecord(Record):
     """What is known of one source task of a pool.
 
+    Of an entry that was fetched from the Hub, only what its publisher states: no rows were seen.
+
     Attributes:
         id: The source task's id.
         config_hash: Hash of everything that determines the entry.
-        task: How to read the task again.
-        task_hash: Hash of the task's texts and labels.
-        problem: Kind of output.
-        metric: Primary metric.
+        task: How to read the task again; None where its publisher does not say.
+        task_hash: Hash of the task's texts and labels; None where no rows were seen.
+        problem: Kind of output; None where no rows were seen.
+        metric: Primary metric; None where no rows were seen.
         label_names: Names of the classes.
         metadata: Language (as declared, else as detected), domain, licence and so on.
         is_pair: Whether each example is two texts.
-        num_train: Training rows that the task has.
-        num_used: Training rows that fine-tuning used.
-        fine_tune: Settings of the fine-tuning.
+        num_train: Training rows that the task has; None where no rows were seen.
+        num_used: Training rows that fine-tuning used; None where it is not known.
+        fine_tune: Settings of the fine-tuning, with which it can be repeated; the default where
+            the publisher states none.
         quality: Performance of the tuned model on held-out rows of the source.
         maps: Fit of each stored map.
         seconds: Seconds of each step (fine_tune, embed, fit).
         num_cut: Training texts that were not read to their end, being longer than the base model
             takes.
+        published: Where an entry that was fetched from the Hub comes from, else None.
     """
 
     id: str
     config_hash: str
-    task: TaskSpec
-    task_hash: str
-    problem: Problem
-    metric: Metric
+    task: TaskSpec | None
+    task_hash: str | None
+    problem: Problem | None
+    metric: Metric | None
     label_names: tuple[str, ...]
     metadata: TaskMetadata
     is_pair: bool
-    num_train: int
-    num_used: int
+    num_train: int | None
+    num_used: int | None
     fine_tune: FineTuneConfig
     quality: dict[str, float]
     maps: dict[MapForm, MapRecord]
     seconds: dict[str, float]
     num_cut: int = 0
+    published: PublishedRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -167,9 +201,12 @@ class PoolEntry:
             raise PoolError(
                 f"source {self.id} has no {form} map",
                 expected=f"one of {', '.join(self.record.maps)}",
-                hint=f"esm train --map {','.join(sorted({*self.record.maps, form}))} --replace",
+                hint=f"--map {next(iter(self.record.maps))}"
+                if self.record.published
+                else f"esm train --map {','.join(sorted({*self.record.maps, form}))} --replace",
             )
-        lift = self.manifest.lift.hash if form is MapForm.ANCHORED else None
+        anchored = self.manifest.lift if form is MapForm.ANCHORED else None
+        lift = None if anchored is None else anchored.hash
         loaded, _ = load_map(self.folder / form, base=self.manifest.base, lift=lift)
         return loaded
 
@@ -222,20 +259,35 @@ class Pool:
             )
         return cls(folder, manifest)
 
+    def common(self) -> tuple[AnchorRecord, LiftRecord]:
+        """Return what all anchored maps of the pool rest on.
+
+        Raises:
+            PoolError: It has none: its maps come from the Hub.
+        """
+        if self.manifest.anchors is None or self.manifest.lift is None:
+            raise PoolError(
+                f"pool {self.folder} has no anchors: its maps come from the Hub",
+                expected="a pool made by esm train",
+                hint="another folder for esm train, --map published for esm rank",
+            )
+        return self.manifest.anchors, self.manifest.lift
+
     def lift(self) -> Lift:
         """Read the shared lift and check that it is the manifest's.
 
         Raises:
-            PoolError: It is another one.
+            PoolError: It is another one, or the pool has none.
             MapError: It is damaged.
         """
         from esm.anchors import Lift
 
+        _, record = self.common()
         lift = Lift.load(self.folder / "lift.safetensors")
-        if lift.content_hash() != self.manifest.lift.hash:
+        if lift.content_hash() != record.hash:
             raise PoolError(
                 f"{self.folder} holds another lift than its manifest names",
-                expected=f"hash {self.manifest.lift.hash[:12]}",
+                expected=f"hash {record.hash[:12]}",
                 hint="restore lift.safetensors, or train the pool again",
             )
         return lift

@@ -72,6 +72,7 @@ def rank_sources(
     target = targets[0]
     siblings = Siblings(spec, targets)
     entries, skipped = pool.entries(strict=config.strict)
+    config = config.model_copy(update={"form": config.form or _form(entries)})
     entries, refused = allowed_sources(entries, config.licences)
     maps, unreadable = _load_maps(entries, config)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
@@ -121,15 +122,42 @@ def rank_sources(
     )
 
 
+def _form(entries: list[PoolEntry]) -> MapForm:
+    """Return the form to score: the anchored one, unless the pool has published maps only."""
+    forms = {form for entry in entries for form in entry.record.maps}
+    return MapForm.PUBLISHED if forms == {MapForm.PUBLISHED} else MapForm.ANCHORED
+
+
+@dataclass(frozen=True)
+class _StoredMap:
+    """A map that was read and found whole.
+
+    Dense maps are read again for each score: a pool of 1,500 of them would take 3.5 GB.
+    """
+
+    entry: PoolEntry
+    form: MapForm
+    kept: EmbeddingSpaceMap | None
+
+    @classmethod
+    def of(cls, entry: PoolEntry, form: MapForm) -> _StoredMap:
+        loaded = entry.load_map(form)
+        return cls(entry, form, None if form is MapForm.PUBLISHED else loaded)
+
+    def load(self) -> EmbeddingSpaceMap:
+        return self.kept or self.entry.load_map(self.form)
+
+
 def _load_maps(
     entries: list[PoolEntry], config: RankConfig
-) -> tuple[list[tuple[PoolEntry, EmbeddingSpaceMap]], list[Skipped]]:
+) -> tuple[list[_StoredMap], list[Skipped]]:
     """Read the maps; a damaged one is left out with its reason."""
-    maps: list[tuple[PoolEntry, EmbeddingSpaceMap]] = []
+    form = config.form or _form(entries)
+    maps: list[_StoredMap] = []
     skipped: list[Skipped] = []
     for entry in entries:
         try:
-            maps.append((entry, entry.load_map(config.form)))
+            maps.append(_StoredMap.of(entry, form))
         except EsmError as error:
             if config.strict:
                 raise
@@ -205,7 +233,7 @@ def _keys(examples: Examples) -> list[tuple[str, str | None]]:
 
 def is_balanced(task: Task, balance: Balance) -> bool:
     """Whether the score of an attribute weighs its classes equally."""
-    if task.problem is not Problem.CLASSIFICATION:
+    if task.problem not in (Problem.CLASSIFICATION, Problem.ORDINAL):
         return False
     return balance is Balance.ON or (balance is Balance.AUTO and task.metric is Metric.MACRO_F1)
 
@@ -214,12 +242,13 @@ def _rank_attribute(
     name: str,
     targets: Sequence[Target],
     texts: Sequence[_TargetTexts],
-    maps: list[tuple[PoolEntry, EmbeddingSpaceMap]],
+    maps: list[_StoredMap],
     skipped: list[Skipped],
     siblings: Siblings,
     config: RankConfig,
     scorer: Scorer,
 ) -> AttributeRanking:
+    form = config.form or _form([source.entry for source in maps])
     tasks = [target.attributes[name] for target in targets]
     balanced = is_balanced(tasks[0], config.balance)
     moments = [
@@ -228,13 +257,15 @@ def _rank_attribute(
     left_out = list(skipped)
     scored: list[tuple[PoolEntry, Scores]] = []
     own = {task.content_hash() for task in tasks}
-    for entry, source_map in maps:
+    for source in maps:
+        entry = source.entry
         if entry.record.task_hash in own:
             left_out.append(Skipped(entry.id, "is the target itself"))
             continue
         if reason := siblings.refusal(entry, name):
             left_out.append(Skipped(entry.id, reason))
             continue
+        source_map = source.load()
         scores = np.array([scorer.score(Evidence(fold, source_map)) for fold in moments])
         if np.isfinite(scores).all():
             scored.append((entry, scores))
@@ -255,7 +286,7 @@ def _rank_attribute(
             source=entry.id,
             score=float(scores.mean()),
             gain=float(scores.mean()) - base_score,
-            r2=entry.record.maps[config.form].r2_anchors,
+            r2=entry.record.maps[form].r2_anchors,
             size=entry.record.num_used,
             sibling=siblings.includes(entry),
             licence=entry.record.metadata.license,

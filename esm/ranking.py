@@ -36,7 +36,8 @@ class RankConfig(Record):
     Attributes:
         max_examples: Training texts that are used, one stratified sample for all attributes, so
             that each text is embedded once; where there are fewer, all.
-        form: Which maps to score.
+        form: Which maps to score; None takes the anchored ones where the pool has any, else the
+            published ones. A ranking holds which were taken.
         balance: Class balance of the score.
         max_chunks: Most windows in which a long text of the target is read, here and in a
             validation; None for the pool's number.
@@ -49,7 +50,7 @@ class RankConfig(Record):
     """
 
     max_examples: int = Field(default=1000, ge=2)
-    form: MapForm = MapForm.ANCHORED
+    form: MapForm | None = None
     balance: Balance = Balance.AUTO
     max_chunks: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -66,8 +67,8 @@ class RankedSource(Record):
         source: Id of the source task.
         score: LogME of the target under the source's map, nats per example.
         gain: Score minus that of the untouched base embeddings, nats per example.
-        r2: R² of the source's map on anchors of other tasks.
-        size: Training rows that the source's fine-tuning used.
+        r2: R² of the source's map on anchors of other tasks; None where it is not known.
+        size: Training rows that the source's fine-tuning used; None where it is not known.
         sibling: Whether it was made of the target's own data, another attribute of it for
             instance; none of its training texts is a test text of the target.
         licence: Licence of the source's data, as they state it; empty where they do not.
@@ -78,8 +79,8 @@ class RankedSource(Record):
     source: str
     score: float
     gain: float
-    r2: float
-    size: int
+    r2: float | None
+    size: int | None
     sibling: bool = False
     licence: str = ""
     terms: Terms = Terms.UNKNOWN

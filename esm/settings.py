@@ -58,7 +58,8 @@ class BaseIdentity(Record):
 
     Attributes:
         model: As the user named it; two names of the same weights are the same encoder.
-        weights: SHA-256 over names, shapes and bytes of the weights.
+        weights: SHA-256 over names, shapes and bytes of the weights; None where maps were made
+            elsewhere, for a model that is known by its name only.
         pooling: How tokens become one vector.
         max_length: Most tokens of one input of the model.
         max_chunks: Most windows in which a longer text is read.
@@ -69,7 +70,7 @@ class BaseIdentity(Record):
     """
 
     model: str
-    weights: str
+    weights: str | None
     pooling: Pooling
     max_length: int
     max_chunks: int = 1
@@ -89,6 +90,18 @@ class BaseIdentity(Record):
         return content_hash(self.model_dump(mode="json", exclude={"model"}))
 
 
+class ClassWeights(StrEnum):
+    """Whether rare classes count more in training.
+
+    BALANCED gives all classes the same total weight, AUTO does so where the task's metric is
+    macro-F1, NONE weighs all rows the same.
+    """
+
+    AUTO = "auto"
+    BALANCED = "balanced"
+    NONE = "none"
+
+
 class FineTuneConfig(Record):
     """Settings of one fine-tuning run: AdamW with a linear schedule, gradients clipped to norm 1.
 
@@ -102,6 +115,7 @@ class FineTuneConfig(Record):
             gradients and loss stay float32, and embeddings and predictions keep the encoder's own
             precision. Without such a GPU all is float32.
         max_examples: How many training examples of a source task to use at most.
+        class_weights: Whether rare classes count more; as published, they do not.
         seed: Seed of the sample, the head, the order of the examples and the dropout.
     """
 
@@ -112,6 +126,7 @@ class FineTuneConfig(Record):
     weight_decay: float = Field(default=0.01, ge=0, allow_inf_nan=False)
     bf16: bool = True
     max_examples: int = Field(default=2000, ge=1)
+    class_weights: ClassWeights = ClassWeights.NONE
     seed: int = Field(default=0, ge=0)
 
     @classmethod
@@ -151,6 +166,7 @@ class TransferConfig(Record):
         batch_size: Examples per step.
         learning_rate: Highest learning rate.
         adapter_size: Width of the bottlenecks, for ``houlsby``.
+        class_weights: Whether rare classes count more.
         bf16: See :class:`FineTuneConfig`.
     """
 
@@ -158,6 +174,7 @@ class TransferConfig(Record):
     batch_size: int | None = Field(default=None, ge=1)
     learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     adapter_size: int = Field(default=64, ge=1)
+    class_weights: ClassWeights = ClassWeights.AUTO
     bf16: bool = True
 
     def settings(self, default: FineTuneConfig, seed: int) -> FineTuneConfig:

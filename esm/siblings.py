@@ -43,7 +43,8 @@ class Siblings:
     def includes(self, entry: PoolEntry) -> bool:
         """Whether a source comes from the target's files, or bears the name of its attribute."""
         task = entry.record.task
-        return bool({task.location, task.test} & self._places) or entry.id.startswith(self._prefix)
+        places = set() if task is None else {task.location, task.test}
+        return bool(places & self._places) or entry.id.startswith(self._prefix)
 
     def refusal(self, entry: PoolEntry, attribute: str) -> str | None:
         """Return why a source must not be used for an attribute; None where it may be.
@@ -73,6 +74,8 @@ class Siblings:
 
 def _training_texts(entry: PoolEntry) -> frozenset[str] | str:
     """Return the keys of a source's training texts, or why they cannot be told any more."""
+    if entry.record.published is not None or entry.record.task is None:
+        return "it was published by others, who may have trained it on test texts of the target"
     try:
         task = load_task(entry.record.task)
     except EsmError as error:

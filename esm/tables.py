@@ -7,22 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from esm.licences import marked
 from esm.measures import NO_TRANSFER
-from esm.report import MISSING, Table, duration, noted, number, size, skipped_notes
+from esm.report import MISSING, Table, duration, noted, number, skipped_notes
 from esm.tables_aggregate import aggregate_tables
+from esm.tables_classes import row_notes
 from esm.tables_plan import left_out_notes
 from esm.tables_splits import fold_notes
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
-    from esm.build import BuildReport
     from esm.demo import Verdict
     from esm.evaluate import Evaluation
     from esm.outcome import AttributeResult, Validation
-    from esm.pool import Pool, PoolEntry, Skipped
     from esm.ranking import AttributeRanking, Ranking
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
-_SECOND_METRICS = frozenset({"accuracy", "mae"})
+_SECOND_METRICS = frozenset({"accuracy", "kappa", "mae"})
 _NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
 
 
@@ -78,7 +77,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
                 number(line.score, 4),
                 number(line.gain, 4, sign=True),
                 number(line.r2, 2),
-                str(line.size),
+                MISSING if line.size is None else str(line.size),
                 marked(line.licence),
             )
             for line in shown
@@ -98,70 +97,6 @@ def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
         if name.startswith("regret@")
     ]
     return [f"by measured results: {', '.join(regrets)}"]
-
-
-# ------------------------------------------------------------------------------------------ pool
-
-
-def build_report(report: BuildReport) -> list[Table]:
-    """Return what became of the tasks of one training run."""
-    rows = [(source, "trained") for source in report.trained]
-    rows += [(source, "was there") for source in report.present]
-    return [
-        Table(
-            title=f"{report.folder}: {len(report.trained)} trained, {len(report.present)} were"
-            f" there, {len(report.skipped)} skipped, {duration(report.seconds)}",
-            columns=("source", "now"),
-            rows=rows,
-            notes=skipped_notes(report.skipped),
-            left=frozenset({"source", "now"}),
-        )
-    ]
-
-
-def pool_tables(
-    pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped]
-) -> list[Table]:
-    """Return a pool's sources: rows, quality of the tuned model, fit and size of the maps."""
-    base = pool.manifest.base
-    rows = [
-        (
-            entry.id,
-            entry.record.metadata.language or MISSING,
-            marked(entry.record.metadata.license),
-            str(entry.record.num_used),
-            f"{entry.record.metric} {number(entry.record.quality.get(entry.record.metric))}",
-            form,
-            str(fit.rank),
-            number(fit.r2_source, 2),
-            number(fit.r2_anchors, 2),
-            size(fit.bytes),
-            duration(sum(entry.record.seconds.values())),
-        )
-        for entry in entries
-        for form, fit in sorted(entry.record.maps.items())
-    ]
-    columns = (
-        "source",
-        "language",
-        "licence",
-        "rows",
-        "held-out quality",
-        "map",
-        "rank",
-        "R² own",
-        "R² others",
-        "size",
-        "time",
-    )
-    notes = [
-        f"base model {base.model}, {base.pooling} pooling, {base.reading}, width"
-        f" {base.width}; {pool.manifest.anchors.count} anchor texts, lift of width"
-        f" {pool.manifest.lift.width}",
-        "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
-    ]
-    title = f"{pool.folder}: {len(entries)} sources"
-    return [Table(title, columns, rows, [*notes, *skipped_notes(skipped)], _NAMES)]
 
 
 # ------------------------------------------------------------------------------------ evaluation
@@ -364,7 +299,7 @@ def _details(attribute: Mapping[str, Any]) -> Table:
     for label in attribute["splits"]["train"]["labels"]:
         shares = [attribute["splits"][split]["labels"][label] for split in splits]
         rows.append((f"  {label}", *(_share(share) for share in shares)))
-    notes = [f"{count} rows left out: {reason}" for reason, count in attribute["dropped"].items()]
+    notes = row_notes(attribute)
     if attribute["shared_train_test"]:
         notes.append(
             f"{attribute['shared_train_test']} texts are in train and in test: results on test will"

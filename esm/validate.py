@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from esm.base import base_config, load_base
 from esm.budget import Clock, Unit, arms, fit_plan, spelled
+from esm.confusion import confusion_matrix
 from esm.errors import (
     EncoderError,
     EsmError,
@@ -294,6 +295,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
     transferred = strategy(config.strategy).fit(encoder, task, rows, config.transfer, run.key.seed)
     outputs = transferred.model.predict(task.test.texts, task.test.pairs)
     metrics = performance(task, task.test.labels, outputs)
+    confusion = confusion_matrix(task, task.test.labels, outputs)
     return RunRow(
         key=run.key.content_hash(),
         target=run.key.target,
@@ -306,6 +308,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
         metric=task.metric,
         value=metrics[task.metric],
         metrics=metrics,
+        confusion=None if confusion is None else confusion.tolist(),
         trained_parameters=transferred.trained_parameters,
         total_parameters=transferred.total_parameters,
         num_train=len(rows),

@@ -52,7 +52,7 @@ def _examples(rng, problem, n, num_classes, pairs) -> Examples:
 
 def _labels(problem, moods, num_classes):
     match problem:
-        case Problem.CLASSIFICATION:
+        case Problem.CLASSIFICATION | Problem.ORDINAL:
             return moods.astype(np.int64)
         case Problem.REGRESSION:
             return 1000.0 + 100.0 * moods

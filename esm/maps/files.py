@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from esm.errors import MapError
 from esm.maps.forms import Array, DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
+from esm.maps.peer import LINEAR, PEER_KEYS, PEER_VERSION, read_peer_config
 from esm.records import Record, parse
 from esm.settings import BaseIdentity
 from esm.storage import load_tensors, read_json, save_tensors, write_json
@@ -21,9 +22,6 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 _OUR_KEY = "esm_transfer"
-# hf-dataset-selector takes the tensors' names from this version and does not notice when they
-# are not there: its "0.1.0" would read our weights as random numbers.
-_PEER_VERSION = "0.2.1"
 
 
 class MapConfig(Record):
@@ -148,9 +146,9 @@ def _document(config: MapConfig) -> dict[str, Any]:
         document |= {
             "base_model_name": config.base_model,
             "task_id": config.source,
-            "esm_architecture": "linear",
+            "esm_architecture": LINEAR,
             "esm_embedding_dim": config.width,
-            "version": _PEER_VERSION,
+            "version": PEER_VERSION,
         }
     return document
 
@@ -160,8 +158,12 @@ def _read_ours(
 ) -> tuple[EmbeddingSpaceMap, MapConfig]:
     config = _parse(document[_OUR_KEY])
     expected = _document(config)
+    # A map that was published carries more of its peer's metadata, which decide nothing here.
+    metadata = PEER_KEYS - expected.keys() if config.form is MapForm.PUBLISHED else frozenset()
     differing = sorted(
-        key for key in document.keys() | expected.keys() if document.get(key) != expected.get(key)
+        key
+        for key in (document.keys() | expected.keys()) - metadata
+        if document.get(key) != expected.get(key)
     )
     if differing:
         raise MapError(
@@ -180,17 +182,18 @@ def _read_published(
     document: dict[str, Any], tensors: Mapping[str, Array]
 ) -> tuple[EmbeddingSpaceMap, MapConfig]:
     """Read a map in one of hf-dataset-selector's config generations, the oldest without names."""
+    stated, _ = read_peer_config(document, CONFIG_FILE)
     loaded = DenseMap.from_tensors(tensors)
-    stated = document.get("esm_embedding_dim") or document.get("embedding_dim") or loaded.width
-    if stated != loaded.width:
-        raise MapError(f"weights of width {loaded.width}", expected=f"{stated}, as described")
-    names = [str(document[key]) for key in ("task_id", "task_subset") if document.get(key)]
+    if stated.esm_embedding_dim not in (None, loaded.width):
+        raise MapError(
+            f"weights of width {loaded.width}", expected=f"{stated.esm_embedding_dim}, as described"
+        )
     return loaded, _parse(
         {
             **_facts(loaded),
             "dtype": str(loaded.bias.dtype),
-            "source": "/".join(names),
-            "base_model": document.get("base_model_name") or "",
+            "source": "/".join(filter(None, (stated.task_id, stated.task_subset))),
+            "base_model": stated.base_model_name or "",
             "base": None,
             "lift": None,
         }

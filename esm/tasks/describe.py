@@ -19,7 +19,8 @@ def describe(target: Target) -> dict[str, Any]:
         ``id``; ``language`` (see :class:`esm.languages.Language`); ``skipped`` (reason by
         attribute); ``split`` (the fields of :class:`~esm.tasks.task.SplitOrigin`, null where they
         are not known); ``attributes``: by name ``id``, ``problem``, ``metric``, ``metadata``,
-        ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason),
+        ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason), ``rare`` (classes
+        merged or left out: name, training rows, into what),
         ``shared_train_test`` (distinct texts on both sides, null without test rows) and
         ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
         ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
@@ -55,6 +56,7 @@ def _task(task: Task) -> dict[str, Any]:
         },
         "shared_train_test": _shared(task),
         "dropped": dict(task.dropped),
+        "rare": [asdict(rare) for rare in task.rare],
     }
 
 
@@ -71,7 +73,7 @@ def _split(examples: Examples, task: Task) -> dict[str, Any]:
 def _labels(examples: Examples, task: Task) -> dict[str, Any]:
     if task.problem is Problem.REGRESSION:
         return _spread(examples.labels)
-    if task.problem is Problem.CLASSIFICATION:
+    if task.problem is not Problem.MULTILABEL:
         counts = np.bincount(examples.labels, minlength=len(task.label_names))
     else:
         counts = examples.labels.sum(axis=0)

@@ -22,10 +22,16 @@ LABEL = "label"
 _PROBLEMS = {
     "classification": Problem.CLASSIFICATION,
     "pair-classification": Problem.CLASSIFICATION,
+    "ordinal": Problem.ORDINAL,
+    "pair-ordinal": Problem.ORDINAL,
     "regression": Problem.REGRESSION,
     "pair-regression": Problem.REGRESSION,
     "multi-label": Problem.MULTILABEL,
 }
+
+# A rank correlation is asked of amounts only, ratings from 1 to 5 among them; a weighted kappa of
+# ordered classes.
+_PROBLEM_OF_METRIC = {Metric.SPEARMAN: Problem.REGRESSION, Metric.KAPPA: Problem.ORDINAL}
 
 
 class _Description(BaseModel):
@@ -151,8 +157,7 @@ def _attribute(description: _AttributeDescription, task: str) -> LabelColumn:
     metric = _metric(description.metric, task)
     return LabelColumn(
         names=description.labels,
-        # A rank correlation is asked of amounts only, ratings from 1 to 5 among them.
-        problem=Problem.REGRESSION if metric is Metric.SPEARMAN else None,
+        problem=None if metric is None else _PROBLEM_OF_METRIC.get(metric),
         metric=metric,
         readings=description.readings(),
     )

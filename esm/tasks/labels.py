@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.errors import TaskError
+from esm.tasks.classes import Classes, choose_classes
 from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
-from esm.tasks.task import Problem, SplitName
+from esm.tasks.spec import ColumnSpec
+from esm.tasks.task import Problem, RareClass, SplitName
 
 AS_IS = "as-is"
 AUTO = "auto"
@@ -38,6 +40,7 @@ class Labels:
         values: Labels of the rows kept, by split, as in :class:`~esm.tasks.task.Examples`.
         rows: Positions of the rows kept, by split.
         dropped: How many rows of all splits were left out, by reason.
+        rare: Classes that were merged or left out because they have too few training rows.
     """
 
     problem: Problem
@@ -45,6 +48,7 @@ class Labels:
     values: Mapping[SplitName, npt.NDArray[Any]]
     rows: Mapping[SplitName, npt.NDArray[np.int64]]
     dropped: Mapping[str, int]
+    rare: tuple[RareClass, ...] = ()
 
 
 def read_labels(
@@ -54,6 +58,7 @@ def read_labels(
     *,
     kind: str = AUTO,
     reading: str = AS_IS,
+    how: ColumnSpec | None = None,
 ) -> Labels:
     """Read one column as labels.
 
@@ -67,11 +72,15 @@ def read_labels(
         known: What the task's description says of the column.
         kind: "auto", or a problem that overrides the guess.
         reading: "as-is", or the name of a reading in ``known``.
+        how: What was said of this column: its kind, which comes before ``kind``, the order of its
+            classes, and what becomes of rare ones.
 
     Raises:
         TaskError: No labels, one class only, an unknown reading or kind, values that are neither
-            numbers, strings nor lists of strings.
+            numbers, strings nor lists of strings, a label without a place on its ordered scale,
+            or classes that are too rare.
     """
+    how = how or ColumnSpec()
     dropped: Counter[str] = Counter()
     read = _reader(column, known, reading)
     values: dict[SplitName, Values] = {}
@@ -89,18 +98,30 @@ def read_labels(
             " are empty, NaN or left out",
             expected="labels",
         )
-    problem = _problem(column, train, known, kind)
-    names, encode = _encoder(column, train, problem, known if reading == AS_IS else LabelColumn())
+    problem = _problem(column, train, known, kind if how.kind == AUTO else how.kind)
+    classes = _classes(column, train, problem, known.names if reading == AS_IS else (), how)
+    encode = _encoder(column, train, problem, classes)
+    too_few = _too_few(problem, classes)
     encoded: dict[SplitName, npt.NDArray[Any]] = {}
     rows: dict[SplitName, npt.NDArray[np.int64]] = {}
     for split, of_split in values.items():
         codes = [None if value is None else encode(value) for value in of_split]
         kept = [row for row, code in enumerate(codes) if code is not None]
-        dropped[NOT_IN_TRAIN] += sum(value is not None for value in of_split) - len(kept)
+        dropped.update(
+            too_few.get(label_name(value), NOT_IN_TRAIN)
+            for value, code in zip(of_split, codes, strict=True)
+            if value is not None and code is None
+        )
         rows[split] = np.asarray(kept, dtype=np.int64)
-        encoded[split] = _array([codes[row] for row in kept], problem, len(names))
-    counts = {reason: count for reason, count in dropped.items() if count}
-    return Labels(problem=problem, names=names, values=encoded, rows=rows, dropped=counts)
+        encoded[split] = _array([codes[row] for row in kept], problem, len(classes.names))
+    return Labels(
+        problem=problem,
+        names=classes.names,
+        values=encoded,
+        rows=rows,
+        dropped={reason: count for reason, count in dropped.items() if count},
+        rare=classes.rare,
+    )
 
 
 def distinct(values: Iterable[Any]) -> set[str]:
@@ -220,26 +241,46 @@ def _refuse_texts(column: str, train: Values) -> None:
 # ------------------------------------------------------------------------------------ encoding
 
 
+def _classes(
+    column: str, train: Values, problem: Problem, described: tuple[str, ...], how: ColumnSpec
+) -> Classes:
+    """Return the classes of the training rows; an amount has none."""
+    if problem is Problem.REGRESSION:
+        return Classes((), {})
+    counts = Counter(name for value in train for name in distinct([value]))
+    return choose_classes(column, counts, problem, tuple(map(label_name, described)), how)
+
+
+def _too_few(problem: Problem, classes: Classes) -> dict[str, str]:
+    """Return why rows with these labels are left out; in a set of labels, only the label is."""
+    if problem is Problem.MULTILABEL:
+        return {}
+    return {
+        rare.name: f"class {rare.name[:60]!r} has too few training rows ({rare.rows})"
+        for rare in classes.rare
+        if rare.into is None
+    }
+
+
 def _encoder(
-    column: str, train: Values, problem: Problem, known: LabelColumn
-) -> tuple[tuple[str, ...], Callable[[Any], Any]]:
-    """Return the class names, and what turns a value into its code, or None if not in train."""
+    column: str, train: Values, problem: Problem, classes: Classes
+) -> Callable[[Any], Any]:
+    """Return what turns a value into its code, or into None where its row is left out."""
     if problem is Problem.REGRESSION:
         _refuse_constant(column, {_amount(column, value) for value in train}, len(train))
-        return (), lambda value: _amount(column, value)
-    names = _ordered(distinct(train), known.names)
-    index = {name: code for code, name in enumerate(names)}
-    if problem is Problem.CLASSIFICATION:
-        _refuse_constant(column, set(names), len(train))
-        return names, lambda value: index.get(label_name(value))
+        return lambda value: _amount(column, value)
+    if problem is not Problem.MULTILABEL:
+        _refuse_constant(column, set(classes.names), len(train))
+        return lambda value: classes.codes.get(label_name(value))
 
     def codes(value: list[Any]) -> list[int] | None:
-        found = [index.get(name) for name in distinct([value])]
-        known_codes = sorted(code for code in found if code is not None)
-        return known_codes if len(known_codes) == len(found) else None
+        names = distinct([value])
+        if not names <= classes.codes.keys():
+            return None
+        return sorted({code for name in names if (code := classes.codes[name]) is not None})
 
     _refuse_constant(column, {tuple(codes(value) or ()) for value in train}, len(train))
-    return names, codes
+    return codes
 
 
 def _refuse_constant(column: str, values: set[Any], count: int) -> None:
@@ -261,21 +302,11 @@ def _amount(column: str, value: Any) -> float:
     return float(value)
 
 
-def _ordered(names: set[str], described: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names in the description's order, then sorted, numbers by their value."""
-
-    def key(name: str) -> tuple[bool, float, str]:
-        return (not is_number(name), float(name) if is_number(name) else 0.0, name)
-
-    stated = [name for name in map(label_name, described) if name in names]
-    return (*stated, *sorted(names - set(stated), key=key))
-
-
 def _array(codes: list[Any], problem: Problem, num_classes: int) -> npt.NDArray[Any]:
-    if problem is Problem.CLASSIFICATION:
-        return np.asarray(codes, dtype=np.int64)
     if problem is Problem.REGRESSION:
         return np.asarray(codes, dtype=np.float64)
+    if problem is not Problem.MULTILABEL:
+        return np.asarray(codes, dtype=np.int64)
     indicators = np.zeros((len(codes), num_classes), dtype=np.float64)
     for row, of_row in enumerate(codes):
         indicators[row, of_row] = 1.0

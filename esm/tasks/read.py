@@ -18,7 +18,7 @@ from esm.tasks.labels import read_labels
 from esm.tasks.layout import arrange
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
 from esm.tasks.rows import TextRows, take
-from esm.tasks.spec import SplitMethod, TaskSpec
+from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 
 EMPTY_TEXT = "empty text"
@@ -26,6 +26,7 @@ EMPTY_TEXT = "empty text"
 # The first metric of each problem is its default.
 _METRICS = {
     Problem.CLASSIFICATION: (Metric.MACRO_F1, Metric.ACCURACY, Metric.MATTHEWS),
+    Problem.ORDINAL: (Metric.MACRO_F1, Metric.ACCURACY, Metric.SPEARMAN, Metric.KAPPA),
     Problem.REGRESSION: (Metric.SPEARMAN,),
     Problem.MULTILABEL: (Metric.MACRO_F1, Metric.ACCURACY),
 }
@@ -248,20 +249,35 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
     raw, splits = opened.raw, opened.splits
     known = raw.known.get(name, LabelColumn())
     columns = {split: rows.columns[name] for split, rows in splits.items()}
-    labels = read_labels(name, columns, known, kind=spec.kind, reading=spec.reading)
+    how = spec.columns.get(name, ColumnSpec())
+    labels = read_labels(name, columns, known, kind=spec.kind, reading=spec.reading, how=how)
     examples = {}
     for split, rows in splits.items():
         kept = labels.rows[split]
         if len(kept):
             part = rows.take(kept)
             examples[split] = Examples(part.texts, part.pairs, labels.values[split])
-    metrics = _METRICS[labels.problem]
     return Task(
         id=attribute_id(raw.id, name),
         problem=labels.problem,
-        metric=known.metric if known.metric in metrics else metrics[0],
+        metric=_metric(name, labels.problem, known.metric, how.metric),
         label_names=labels.names,
         splits=examples,
         metadata=raw.metadata,
         dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
+        rare=labels.rare,
     )
+
+
+def _metric(column: str, problem: Problem, described: Metric | None, asked: str | None) -> Metric:
+    """Return the metric asked for, else the described one where it fits, else the default."""
+    metrics = _METRICS[problem]
+    if asked is None:
+        return described if described in metrics else metrics[0]
+    if asked not in metrics:
+        raise TaskError(
+            f"metric {asked!r} for the {problem} column {column!r}",
+            expected=f"one of {', '.join(metrics)}",
+            hint=f"correct metric under [columns.{column}]",
+        )
+    return Metric(asked)

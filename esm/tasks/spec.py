@@ -31,8 +31,9 @@ class SplitMethod(StrEnum):
 class RareClasses(StrEnum):
     """What becomes of classes with fewer training rows than the minimum.
 
-    KEEP uses them as they are; LEAVE_OUT leaves their rows out; MERGE puts them together into one
-    class (an ordered scale: into the neighbour towards the middle); REFUSE refuses the attribute.
+    KEEP uses them as they are; LEAVE_OUT leaves their rows out (of a set of labels, the label
+    alone); MERGE puts them together into one class (an ordered scale: into the neighbour towards
+    the middle); REFUSE refuses the attribute.
     """
 
     KEEP = "keep"

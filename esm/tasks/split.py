@@ -209,7 +209,7 @@ def _labels_of(examples: Examples, problem: Problem) -> Values:
     """Return labels in the form of raw values, for :func:`strata`."""
     if problem is Problem.MULTILABEL:
         return [[f"label {code}" for code in np.flatnonzero(row)] for row in examples.labels]
-    if problem is Problem.CLASSIFICATION:
+    if problem is not Problem.REGRESSION:
         return [f"class {code}" for code in examples.labels]
     return [float(value) for value in examples.labels]
 

@@ -15,9 +15,15 @@ from esm.storage import content_hash, hash_texts
 
 
 class Problem(StrEnum):
-    """What a model has to output."""
+    """What a model has to output.
+
+    CLASSIFICATION: one of c classes. ORDINAL: one of c classes on an ordered scale, learnt as a
+    regression on their ranks and rounded to the nearest one. REGRESSION: an amount. MULTILABEL:
+    which of c labels hold.
+    """
 
     CLASSIFICATION = "classification"
+    ORDINAL = "ordinal"
     REGRESSION = "regression"
     MULTILABEL = "multi-label"
 
@@ -29,6 +35,7 @@ class Metric(StrEnum):
     ACCURACY = "accuracy"
     MATTHEWS = "matthews"
     SPEARMAN = "spearman"
+    KAPPA = "kappa"
 
 
 class SplitName(StrEnum):
@@ -46,7 +53,7 @@ class Examples:
     Attributes:
         texts: n texts, in the file's order.
         pairs: The n second texts of a pair task, else None.
-        labels: (n,) int64 in [0, c) for classification, (n,) float64 for regression,
+        labels: (n,) int64 in [0, c) for classification and ordinal, (n,) float64 for regression,
             (n, c) float64 of 0 and 1 for multi-label.
     """
 
@@ -93,6 +100,21 @@ class TaskMetadata:
 
 
 @dataclass(frozen=True)
+class RareClass:
+    """A class with fewer training rows than the minimum.
+
+    Attributes:
+        name: Its name in the data.
+        rows: Its training rows.
+        into: The class that it became part of; None where it is left out.
+    """
+
+    name: str
+    rows: int
+    into: str | None
+
+
+@dataclass(frozen=True)
 class Task:
     """One attribute to predict: the unit that is trained on, ranked for and validated.
 
@@ -100,11 +122,12 @@ class Task:
         id: For instance ``tweeteval-emotion``; an attribute of a target is ``target/attribute``.
         problem: Kind of output.
         metric: Primary metric.
-        label_names: Names of the c classes (or of the c labels of a multi-label task); empty for
-            regression.
+        label_names: Names of the c classes, of an ordinal task from lowest to highest (or of the
+            c labels of a multi-label task); empty for regression.
         splits: Train is always there; validation and test where the data have them.
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.
+        rare: Classes that were merged or left out because they have too few training rows.
     """
 
     id: str
@@ -114,6 +137,7 @@ class Task:
     splits: Mapping[SplitName, Examples]
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    rare: tuple[RareClass, ...] = ()
 
     def __post_init__(self) -> None:
         if SplitName.TRAIN not in self.splits or len(self.train) == 0:
@@ -144,8 +168,8 @@ class Task:
 
     @property
     def num_outputs(self) -> int:
-        """Width of a model's output: c classes or labels, 1 for regression."""
-        return max(len(self.label_names), 1)
+        """Width of a model's output: c classes or labels, 1 for regression and ordinal."""
+        return 1 if self.problem is Problem.ORDINAL else max(len(self.label_names), 1)
 
     def content_hash(self) -> str:
         """Return a hash of everything that training and evaluation depend on."""

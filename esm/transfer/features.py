@@ -1,6 +1,6 @@
 """The cheap proof: a linear model on the embeddings of an encoder that stays as it is.
 
-Balanced logistic regression for classes and labels, ridge regression for values, both on
+Logistic regression for classes and labels, ridge regression for values and ranks, both on
 standardised embeddings with the penalty chosen on the training rows: seconds, not minutes.
 """
 
@@ -18,8 +18,10 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
 from esm.errors import FitError
+from esm.moments import balance_weights
 from esm.settings import TransferConfig
 from esm.tasks.task import Examples, Problem, Task
 from esm.transfer.strategy import Transferred
@@ -61,30 +63,30 @@ class Features:
     """Train a linear model on embeddings.
 
     A seed decides only the folds on which logistic regression chooses its penalty, so results
-    vary little over seeds, and not at all for regression: their standard error says nothing
-    about training.
+    vary little over seeds, and not at all for regression and ordinal: their standard error says
+    nothing about training.
     """
 
     name = "features"
-    seed_varies = "folds on which the penalty is chosen, nothing for regression"
+    seed_varies = "folds on which the penalty is chosen, nothing for regression and ordinal"
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.strategy.Strategy.check`; any base model will do."""
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.transfer.strategy.Strategy.settings`; there are none."""
-        del config
-        return {}
+        """See :meth:`esm.transfer.strategy.Strategy.settings`; class weights are the only one."""
+        return {"class_weights": config.class_weights.value}
 
     def fit(
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
     ) -> Transferred:
-        """See :meth:`esm.transfer.strategy.Strategy.fit`; the settings are not used."""
+        """See :meth:`esm.transfer.strategy.Strategy.fit`; only class weights are used."""
         start = time.monotonic()
         features = encoder.embed(rows.texts, rows.pairs).last.astype(np.float64)
         mean, scale = features.mean(axis=0), features.std(axis=0)
         scale[scale == 0] = 1.0
-        weight, bias = _fit(task, (features - mean) / scale, rows.labels, seed)
+        balanced = weighs_classes(config.class_weights, task)
+        weight, bias = _fit(task, (features - mean) / scale, rows.labels, seed, balanced=balanced)
         weight = weight / scale[:, None]
         trained = weight.size + bias.size
         return Transferred(
@@ -95,25 +97,31 @@ class Features:
         )
 
 
-def _fit(task: Task, features: Array, labels: Array, seed: int) -> tuple[Array, Array]:
+def _fit(
+    task: Task, features: Array, labels: Array, seed: int, *, balanced: bool
+) -> tuple[Array, Array]:
     """Return weight (d, c) and bias (c,) for standardised features (n, d)."""
-    if task.problem is Problem.REGRESSION:
-        ridge = RidgeCV(alphas=_RIDGE_PENALTIES).fit(features, labels)
+    if task.problem in (Problem.REGRESSION, Problem.ORDINAL):
+        weights = balance_weights(labels) if balanced else None
+        ridge = RidgeCV(alphas=_RIDGE_PENALTIES).fit(features, labels, sample_weight=weights)
         return ridge.coef_[:, None], np.array([ridge.intercept_])
+    class_weight = "balanced" if balanced else None
     if task.problem is Problem.MULTILABEL:
-        columns = [_one_label(features, column > 0.5, seed) for column in labels.T]
+        columns = [_one_label(features, column > 0.5, seed, class_weight) for column in labels.T]
         return np.stack([w for w, _ in columns], axis=1), np.array([b for _, b in columns])
-    return _classes(task, features, labels, seed)
+    return _classes(task, features, labels, seed, class_weight)
 
 
-def _classes(task: Task, features: Array, labels: Array, seed: int) -> tuple[Array, Array]:
+def _classes(
+    task: Task, features: Array, labels: Array, seed: int, class_weight: str | None
+) -> tuple[Array, Array]:
     if len(np.unique(labels)) < 2:
         raise FitError(
             f"the {len(labels)} training rows of {task.id} have one class only",
             expected="at least two classes",
             hint="more training rows",
         )
-    model = _logistic_regression(features, labels, seed)
+    model = _logistic_regression(features, labels, seed, class_weight)
     weight = np.zeros((features.shape[1], task.num_outputs))
     bias = np.full(task.num_outputs, _NEVER)
     if len(model.classes_) == 2:  # one row of coefficients: the second class against the first
@@ -124,24 +132,30 @@ def _classes(task: Task, features: Array, labels: Array, seed: int) -> tuple[Arr
     return weight, bias
 
 
-def _one_label(features: Array, label: Array, seed: int) -> tuple[Array, float]:
+def _one_label(
+    features: Array, label: Array, seed: int, class_weight: str | None
+) -> tuple[Array, float]:
     """Return weight (d,) and bias; constant where all rows, or none, have the label."""
     if label.all() or not label.any():
         return np.zeros(features.shape[1]), 1.0 if label.all() else -1.0
-    model = _logistic_regression(features, label.astype(np.int64), seed)
+    model = _logistic_regression(features, label.astype(np.int64), seed, class_weight)
     return model.coef_[0], float(model.intercept_[0])
 
 
-def _logistic_regression(features: Array, labels: Array, seed: int) -> LogisticRegression:
-    penalty = _inverse_penalty(features, labels, seed)
-    return _model(penalty).fit(features, labels)
+def _logistic_regression(
+    features: Array, labels: Array, seed: int, class_weight: str | None
+) -> LogisticRegression:
+    penalty = _inverse_penalty(features, labels, seed, class_weight)
+    return _model(penalty, class_weight).fit(features, labels)
 
 
-def _model(inverse_penalty: float) -> LogisticRegression:
-    return LogisticRegression(C=inverse_penalty, class_weight="balanced", max_iter=1000)
+def _model(inverse_penalty: float, class_weight: str | None) -> LogisticRegression:
+    return LogisticRegression(C=inverse_penalty, class_weight=class_weight, max_iter=1000)
 
 
-def _inverse_penalty(features: Array, labels: Array, seed: int) -> float:
+def _inverse_penalty(
+    features: Array, labels: Array, seed: int, class_weight: str | None = "balanced"
+) -> float:
     """Return the inverse penalty with the best cross-validated macro-F1, the smallest of equals.
 
     The predictions of all folds are scored together: a rare class may be in one of them only.
@@ -153,7 +167,8 @@ def _inverse_penalty(features: Array, labels: Array, seed: int) -> float:
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
 
     def quality(inverse_penalty: float) -> float:
-        predicted = cross_val_predict(_model(inverse_penalty), features, labels, cv=folds)
+        model = _model(inverse_penalty, class_weight)
+        predicted = cross_val_predict(model, features, labels, cv=folds)
         return float(f1_score(labels, predicted, average="macro", labels=np.unique(labels)))
 
     with warnings.catch_warnings():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
 from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
@@ -38,5 +39,6 @@ class Full:
         start = time.monotonic()
         with seeded(seed):
             model = HeadedEncoder(encoder, task)
-            train(model, rows, config.settings(DEFAULT, seed))
+            weighs = weighs_classes(config.class_weights, task)
+            train(model, rows, config.settings(DEFAULT, seed), weighs=weighs)
         return Transferred.of(model, time.monotonic() - start)

@@ -11,6 +11,7 @@ from esm.adapters import (
     freeze_all_but,
     insert_houlsby,
 )
+from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
 from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
@@ -53,5 +54,6 @@ class Houlsby:
             model = HeadedEncoder(encoder, task)
             insert_houlsby(model.backbone, config.adapter_size)
             freeze_all_but(model.backbone, adapter_parameters(model.backbone))
-            train(model, rows, config.settings(DEFAULT, seed))
+            weighs = weighs_classes(config.class_weights, task)
+            train(model, rows, config.settings(DEFAULT, seed), weighs=weighs)
         return Transferred.of(model, time.monotonic() - start)

@@ -27,7 +27,8 @@ def demo(
     """
     from esm.demo import run_demo
     from esm.pool import Pool
-    from esm.tables import pool_tables, ranking_tables, validation_tables, verdict_tables
+    from esm.tables import ranking_tables, validation_tables, verdict_tables
+    from esm.tables_pool import pool_tables
 
     made = run_demo(out.resolve(), base=base_model(base), device=device)
     pool = Pool.open(out / "pool")

@@ -30,8 +30,12 @@ def rank(
     output: OutputOptions,
     identifier: Annotated[str | None, typer.Option("--id", help="Name of the target.")] = None,
     form: Annotated[
-        str, typer.Option("--map", help="Maps to score: anchored or published.")
-    ] = "anchored",
+        str | None,
+        typer.Option(
+            "--map",
+            help="Maps to score: anchored or published. Default: the pool's, anchored ones first.",
+        ),
+    ] = None,
     balance: Annotated[
         str,
         typer.Option(help="Weigh classes equally: auto (where the metric is macro-F1), on or off."),

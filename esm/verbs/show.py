@@ -22,6 +22,10 @@ def show(
     top: Annotated[
         int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)
     ] = 10,
+    classes: Annotated[
+        bool,
+        typer.Option("--classes", help="Of a run: every class and the confusion matrices too."),
+    ] = False,
     out: OutFile = None,
 ) -> None:
     """Show a pool, a ranking or a validate run."""
@@ -31,7 +35,7 @@ def show(
     if Pool.exists(path):
         shown = _pool(path)
     elif is_run(path):
-        shown = _run(path)
+        shown = _run(path, classes=classes)
     elif path.is_file():
         shown = _ranking(path, top)
     else:
@@ -54,7 +58,7 @@ class _Shown:
 
 def _pool(path: Path) -> _Shown:
     from esm.pool import Pool
-    from esm.tables import pool_tables
+    from esm.tables_pool import pool_tables
 
     pool = Pool.open(path)
     entries, skipped = pool.entries()
@@ -74,16 +78,18 @@ def _pool(path: Path) -> _Shown:
     return _Shown(content, pool_tables(pool, entries, skipped), records)
 
 
-def _run(path: Path) -> _Shown:
+def _run(path: Path, *, classes: bool) -> _Shown:
     from esm.ledger import LEDGER_NAME, Ledger
     from esm.outcome import Validation
     from esm.tables import validation_tables
+    from esm.tables_classes import class_tables
 
     validation = Validation.load(path)
+    further = class_tables(validation) if classes else []
     with Ledger(path / LEDGER_NAME) as ledger:
         table = ledger.to_truth(validation.keys)
     records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
-    return _Shown(validation.as_dict(), validation_tables(validation), records)
+    return _Shown(validation.as_dict(), [*validation_tables(validation), *further], records)
 
 
 def _ranking(path: Path, top: int) -> _Shown:

@@ -80,6 +80,9 @@ class FineTuneOptions:
     num_epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the rows.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
+    class_weights: Annotated[
+        str | None, typer.Option(help="none (default), balanced or auto (for macro-F1).")
+    ] = None
     bf16: Annotated[
         bool | None,
         typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it (default)."),
@@ -155,7 +158,7 @@ def train(
     from esm.build import train_pool
     from esm.entry import TrainConfig
     from esm.settings import checked
-    from esm.tables import build_report
+    from esm.tables_pool import build_report
 
     specs = reading.specs(tasks, identifier=identifier)
     settings = fine_tune.config()

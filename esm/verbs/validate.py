@@ -50,6 +50,13 @@ def validate(
     batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
     adapter_size: Annotated[int, typer.Option(help="Width of the bottlenecks.")] = 64,
+    class_weights: Annotated[
+        str,
+        typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
+    ] = "auto",
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
+    ] = False,
     bf16: Annotated[
         bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it.")
     ] = True,
@@ -81,6 +88,7 @@ def validate(
     from esm.ranking import Ranking
     from esm.settings import checked
     from esm.tables import validation_tables
+    from esm.tables_classes import class_tables
     from esm.tables_plan import plan_tables
 
     seconds = None if budget is None else seconds_of(budget)
@@ -101,6 +109,7 @@ def validate(
                 "batch_size": batch_size,
                 "learning_rate": learning_rate,
                 "adapter_size": adapter_size,
+                "class_weights": class_weights,
                 "bf16": bf16,
             },
             "max_train": max_train,
@@ -129,4 +138,5 @@ def validate(
         keep_models=keep_models,
         budget=seconds,
     )
-    output.show(result.as_dict(), validation_tables(result))
+    further = class_tables(result) if classes else []
+    output.show(result.as_dict(), [*validation_tables(result), *further])

@@ -199,6 +199,31 @@ def test_a_finished_run_is_truth_for_a_ranking(world, run, tmp_path):
     assert header.startswith("target,source,")
 
 
+def test_classes_and_confusions_are_shown_on_request(run):
+    assert "classes" not in esm("show", run)
+    printed = esm("show", run, "--classes")
+    assert "posts/cat: classes" in printed
+    assert "posts/dog after none: test rows by true and predicted class, 2 runs" in printed
+    arm = json.loads(esm("show", run, "--json"))["attributes"]["cat"]["arms"][0]
+    assert [found["name"] for found in arm["classes"]] == ["no", "yes"]
+    assert sum(map(sum, arm["confusion"])) == 2 * 40  # every test row, once per seed
+
+
+def test_an_ordered_scale_is_ranked_and_validated_as_such(world, tmp_path):
+    ranking, out = tmp_path / "ranking.json", tmp_path / "run"
+    reading = ["--attribute", "cat", "--kind", "ordinal"]
+    esm("rank", world[2], "--pool", world[1], *reading, "--out", ranking)
+    assert json.loads(ranking.read_text(encoding="utf-8"))["attributes"]["cat"]["balanced"]
+    options = ["--strategy", "features", "--class-weights", "none", "--top", "1", "--seeds", "1"]
+    printed = esm("validate", ranking, *options, "--controls", "none", "--out", out, "--classes")
+    assert "kappa" in printed
+    assert "posts/cat: classes" in printed
+    content = json.loads(esm("show", out, "--json"))
+    assert content["settings"] == {"class_weights": "none"}
+    metrics = content["attributes"]["cat"]["arms"][0]["metrics"]
+    assert metrics.keys() == {"macro_f1", "accuracy", "spearman", "kappa", "mae"}
+
+
 def test_dry_run_prints_the_plan_and_writes_nothing(ranking, tmp_path):
     out = tmp_path / "run"
     printed = esm("validate", ranking, "--top", "2", "--dry-run", "--out", out)
@@ -301,6 +326,11 @@ def test_wrong_usage_exits_2(arguments):
         (["validate", "ranking.json", "--out", "r", "--top", "0"], "top = '0'; expected"),
         (["validate", "ranking.json", "--out", "r", "--budget", "2"], "budget '2'; expected a dur"),
         (["validate", "ranking.json", "--out", "r", "--strategy", "x"], "strategy = 'x'; expected"),
+        (
+            ["validate", "ranking.json", "--out", "r", "--class-weights", "x"],
+            "transfer.class_weights = 'x'; expected 'auto', 'balanced' or 'none'",
+        ),
+        (["train", "cat", "--pool", "pool", "--class-weights", "x"], "class_weights = 'x'; expec"),
     ],
 )
 def test_a_wrong_setting_is_wrong_usage_and_is_named(ranking, monkeypatch, arguments, message):

@@ -10,17 +10,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from esm.class_weights import weighs_classes
 from esm.encoder import Encoder, EncoderConfig
 from esm.errors import FitError
 from esm.finetune import HeadedEncoder, fine_tune, train
 from esm.runtime import seeded
-from esm.settings import FineTuneConfig
-from esm.tasks.task import Examples, Problem, SplitName
+from esm.settings import ClassWeights, FineTuneConfig
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 from esm.training import LengthGroupedBatches, _arguments
 from tests.toy_tasks import toy_task
 
 pytestmark = pytest.mark.slow
 
+TRAIN = SplitName.TRAIN
 QUICK = FineTuneConfig(num_epochs=1, batch_size=16, learning_rate=1e-3)
 LEARNS = FineTuneConfig(num_epochs=8, batch_size=16, learning_rate=5e-3)
 
@@ -36,7 +38,8 @@ def same(first, second):
 def trained(encoder, task, config, rows=None):
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
-        train(model, task.train if rows is None else rows, config)
+        weighs = weighs_classes(config.class_weights, task)
+        train(model, task.train if rows is None else rows, config, weighs=weighs)
     return model
 
 
@@ -170,6 +173,38 @@ def test_multilabel_loss_by_hand(tiny_encoder):
     model = HeadedEncoder(tiny_encoder, toy_task(Problem.MULTILABEL))
     loss = model.loss(torch.zeros(2, 3), torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]]))
     assert loss.item() == pytest.approx(np.log(2))
+
+
+def test_rare_classes_are_found_more_often_where_classes_are_weighed(tiny_encoder):
+    """Texts that say nothing of the label: what is predicted hangs on the classes' weights."""
+    train_rows = Examples(("the film",) * 40, None, np.array([0] * 36 + [1] * 4))
+    task = Task("skewed", Problem.CLASSIFICATION, Metric.MACRO_F1, ("a", "b"), {TRAIN: train_rows})
+    config = LEARNS.model_copy(update={"num_epochs": 12, "batch_size": 20})
+    odds = {}
+    for choice in (ClassWeights.NONE, ClassWeights.AUTO):  # macro-F1 is the metric
+        chosen = config.model_copy(update={"class_weights": choice})
+        (logits,) = trained(tiny_encoder, task, chosen).predict(["the film"])
+        odds[choice] = np.exp(logits[1] - logits[0])
+    assert odds["none"] == pytest.approx(1 / 9, rel=0.5)
+    assert odds["auto"] == pytest.approx(1, rel=0.5)
+
+
+def test_weights_of_classes_are_no_part_of_a_model(tiny_encoder):
+    model = HeadedEncoder(tiny_encoder, toy_task())
+    before = set(model.state_dict())
+    model.weigh_classes(np.array([0, 0, 0, 1]))
+    assert model.class_weights.tolist() == pytest.approx([2 / 3, 2])
+    assert set(model.state_dict()) == before
+    assert not any("class_weights" in name for name in before)
+
+
+def test_ranks_are_predicted_in_ranks(tiny_encoder):
+    task = toy_task(Problem.ORDINAL, num_train=96)
+    model = trained(tiny_encoder, task, LEARNS)
+    assert model.label_mean.item() == pytest.approx(1)
+    outputs = model.predict(task.train.texts)
+    assert outputs.shape == (96, 1)
+    assert np.abs(outputs[:, 0] - task.train.labels).mean() < 0.5
 
 
 @given(

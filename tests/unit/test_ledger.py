@@ -58,6 +58,14 @@ def test_rows_come_back_as_they_were(path):
         assert ledger.rows(strategy="full") == []
 
 
+@pytest.mark.parametrize("confusion", [[[3, 1], [0, 2]], [[[1, 2], [3, 4]]], None])
+def test_the_confusion_comes_back_as_it_was(path, confusion):
+    with Ledger(path) as ledger:
+        ledger.record(a_row(confusion=confusion))
+    with Ledger(path) as ledger:
+        assert ledger.get("k1").confusion == confusion
+
+
 def test_a_run_is_recorded_once(path):
     with Ledger(path) as ledger:
         ledger.record(a_row(value=0.5))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-from sklearn.metrics import f1_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from esm.errors import ShapeError, TaskError
-from esm.metrics import performance
+from esm.metrics import performance, predicted_labels
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 
 
@@ -21,6 +21,7 @@ def task_of(problem, metric, num_outputs=3):
 
 
 CLASSES = task_of(Problem.CLASSIFICATION, Metric.MACRO_F1)
+SCALE = task_of(Problem.ORDINAL, Metric.MACRO_F1)
 VALUES = task_of(Problem.REGRESSION, Metric.SPEARMAN)
 LABELS = task_of(Problem.MULTILABEL, Metric.MACRO_F1)
 
@@ -85,6 +86,46 @@ def test_a_constant_side_has_rank_correlation_zero(labels, predicted, recwarn):
     assert not recwarn
 
 
+def test_ordinal_by_hand():
+    # Predicted classes 0, 1, 2, 2 (rounded, halves up, clipped) for true classes 0, 0, 2, 1.
+    metrics = performance(SCALE, np.array([0, 0, 2, 1]), np.array([[-3.0], [0.5], [2.4], [1.6]]))
+    # F1: class 0 2/3 (1 of 2 found), class 1 0, class 2 2/3 (1 of 2 predicted right).
+    assert metrics["macro_f1"] == pytest.approx((2 / 3 + 0 + 2 / 3) / 3)
+    assert metrics["accuracy"] == 0.5
+    assert metrics["mae"] == 0.5  # ranks, of the rounded predictions
+    # Quadratic weights: observed 0 + 1 + 0 + 1 = 2; expected from the margins (2, 1, 1) of the
+    # labels and (1, 1, 2) of the predictions (2*1*1 + 2*2*4 + 1*1*1 + 1*2*1 + 1*1*4 + 1*1*1) / 4.
+    assert metrics["kappa"] == pytest.approx(1 - 2 / (26 / 4))
+    # Outputs as they are: ranks 1 2 4 3 against 1.5 1.5 4 3.
+    assert metrics["spearman"] == pytest.approx(spearmanr([0, 0, 2, 1], [-3, 0.5, 2.4, 1.6])[0])
+
+
+def test_a_level_that_does_not_occur_still_lies_between_its_neighbours():
+    labels, outputs = np.array([0, 0, 2, 2]), np.array([[0.0], [2.0], [2.0], [2.0]])
+    predicted = outputs[:, 0].astype(int)
+    expected = cohen_kappa_score(labels, predicted, labels=[0, 1, 2], weights="quadratic")
+    assert performance(SCALE, labels, outputs)["kappa"] == pytest.approx(expected)
+
+
+def test_one_level_only_has_no_kappa(recwarn):
+    assert performance(SCALE, np.array([1, 1]), np.array([[1.2], [0.9]]))["kappa"] == 0.0
+    assert not recwarn
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "expected"),
+    [
+        ("classes", [[0.1, 0.9, 0.2], [3, 1, 2]], [1, 0]),
+        ("scale", [[0.49], [0.5], [1.5], [-7.0], [7.0]], [0, 1, 2, 0, 2]),
+        ("labels", [[0.1, -0.1, 0.0]], [[1, 0, 0]]),
+        ("values", [[0.3], [0.7]], [0.3, 0.7]),
+    ],
+)
+def test_what_outputs_say(task, outputs, expected):
+    tasks = {"classes": CLASSES, "scale": SCALE, "labels": LABELS, "values": VALUES}
+    assert predicted_labels(tasks[task], np.array(outputs)).tolist() == expected
+
+
 def test_multilabel_by_hand():
     labels = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
     outputs = np.array([[0.3, -1.0, -2.0], [-0.1, 2.0, 1.0]])
@@ -99,10 +140,10 @@ def test_multilabel_without_any_positive_label(recwarn):
     assert not recwarn
 
 
-@pytest.mark.parametrize("task", [CLASSES, VALUES, LABELS])
+@pytest.mark.parametrize("task", [CLASSES, SCALE, VALUES, LABELS])
 def test_the_primary_metric_is_there(task):
     shape = (4, 3) if task is LABELS else (4,)
-    labels = np.zeros(shape, dtype=np.int64 if task is CLASSES else np.float64)
+    labels = np.zeros(shape, dtype=np.int64 if task in (CLASSES, SCALE) else np.float64)
     assert task.metric in performance(task, labels, np.zeros((4, task.num_outputs)))
 
 

@@ -139,6 +139,11 @@ def test_regression_labels_lose_their_unit():
     assert columns.shape == (4, 1)
 
 
+def test_ranks_are_one_standardised_column():
+    columns = label_columns(Problem.ORDINAL, np.array([0, 2, 2, 0]), 3)
+    assert columns.tolist() == [[-1.0], [1.0], [1.0], [-1.0]]
+
+
 @pytest.mark.parametrize(
     ("problem", "labels", "message"),
     [

@@ -62,6 +62,7 @@ def plan_and_rows(values, source_seeds=1, skipped=(), strategy="houlsby"):
         runs=tuple(runs),
         num_train={"harmful": 40},
         num_test={"harmful": 24},
+        label_names={"harmful": ("no", "yes")},
         skipped=tuple(skipped),
         pool="another pool",
         base_model="small",
@@ -226,6 +227,32 @@ def test_a_record_that_was_edited_is_refused(tmp_path):
         Validation.load(tmp_path)
     with pytest.raises(StorageError, match="no file"):
         Validation.load(tmp_path / "elsewhere")
+
+
+def test_confusions_are_summed_and_classes_averaged_over_runs():
+    plan, rows = plan_and_rows({"none": [0.4, 0.6], "a": [0.5, 0.7]})
+    confusions = {("none", 0): [[5, 5], [2, 12]], ("none", 1): [[8, 2], [4, 10]]}
+    rows = {
+        key: row.model_copy(update={"confusion": confusions.get((row.source, row.seed))})
+        for key, row in rows.items()
+    }
+    found = summarise(plan, RANKING, rows).attributes["harmful"]
+    none, pick = found.arms
+    assert found.label_names == ("no", "yes")
+    assert none.confusion == [[13, 7], [6, 22]]
+    assert [result.name for result in none.classes] == ["no", "yes"]
+    assert none.classes[0].recall == pytest.approx((5 / 10 + 8 / 10) / 2)
+    assert none.classes[0].support == 10
+    assert (pick.confusion, pick.classes) == (None, ())
+
+
+def test_the_best_arm_is_the_one_with_the_highest_mean_and_none_of_equals():
+    def best(values):
+        return summarise(*_with_ranking(plan_and_rows(values))).attributes["harmful"].best
+
+    assert best({"none": [0.4], "a": [0.5], "b": [0.6]}).source == "b"
+    assert best({"a": [0.5], "none": [0.5], "b": [0.4]}).source == "none"
+    assert best({"a": [None]}) is None
 
 
 # --------------------------------------------------------------------------------------- folds

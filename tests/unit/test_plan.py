@@ -109,7 +109,7 @@ def test_settings_are_resolved_before_they_enter_a_key():
     other = TransferConfig(num_epochs=default["num_epochs"] + 1)
     assert strategy("houlsby").settings(other) != default
     assert "adapter_size" not in strategy("full").settings(TransferConfig())
-    assert strategy("features").settings(TransferConfig(num_epochs=9)) == {}
+    assert strategy("features").settings(TransferConfig(num_epochs=9)) == {"class_weights": "auto"}
 
 
 def test_the_sample_of_training_rows_is_part_of_the_plan(world):

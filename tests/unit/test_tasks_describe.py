@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 
+from esm.tables import task_details
 from esm.tasks.describe import describe
-from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
+from esm.tasks.task import Examples, Metric, Problem, RareClass, SplitName, Target, Task
 
 
 def target_of(problem, names, train, test=None, pairs=None, **fields):
@@ -57,6 +58,7 @@ def test_a_classification_attribute_by_hand():
                 },
                 "shared_train_test": 1,
                 "dropped": {"no label": 3},
+                "rare": [],
             }
         },
     }
@@ -81,3 +83,18 @@ def test_the_summary_is_json_without_texts():
     target = target_of(Problem.CLASSIFICATION, ("a", "b"), (("secret", "words"), [0, 1]))
     written = json.dumps(describe(target))
     assert "secret" not in written
+
+
+def test_an_ordered_scale_is_counted_by_level_and_says_what_was_merged():
+    train = (("a", "b", "c"), [0, 1, 1])
+    rare = (RareClass("1", 1, "1|2"), RareClass("9", 2, None))
+    target = target_of(Problem.ORDINAL, ("1|2", "3"), train, rare=rare)
+    described = describe(target)
+    labels = described["attributes"]["x"]["splits"]["train"]["labels"]
+    assert {name: count["rows"] for name, count in labels.items()} == {"1|2": 1, "3": 2}
+    (details, _) = task_details(described)
+    assert details.title.startswith("t/x: ordinal")
+    assert details.notes == [
+        "class '1' has 1 training rows: now part of '1|2'",
+        "class '9' has 2 training rows: left out",
+    ]

@@ -4,6 +4,7 @@ import pytest
 from esm.errors import TaskError
 from esm.tasks.labels import read_labels
 from esm.tasks.raw import LabelColumn
+from esm.tasks.spec import ColumnSpec
 from esm.tasks.task import Problem, SplitName
 
 TRAIN, TEST = SplitName.TRAIN, SplitName.TEST
@@ -120,3 +121,78 @@ def test_an_incomplete_reading():
         labels_of(["a", "b"], known=known, reading="binary")
     with pytest.raises(TaskError, match="no reading 'other'; expected one of as-is, binary"):
         labels_of(["a", "b"], known=known, reading="other")
+
+
+# ------------------------------------------------------------------------- ordered and rare classes
+
+
+def test_an_ordinal_column_has_ranks_in_the_order_asked_for():
+    how = ColumnSpec(kind="ordinal", order=("nízka", "stredná", "vysoká"))
+    labels = labels_of(["vysoká", "nízka", None, "stredná"], ["stredná", "iná"], how=how)
+    assert (labels.problem, labels.names) == (Problem.ORDINAL, ("nízka", "stredná", "vysoká"))
+    assert labels.values[TRAIN].tolist() == [2, 0, 1]
+    assert labels.values[TRAIN].dtype == np.int64
+    assert labels.rows[TEST].tolist() == [0]
+
+
+def test_the_order_is_the_described_one_else_that_of_the_names():
+    known = LabelColumn(names=("none", "some", "all"))
+    assert labels_of(["all", "none"], known=known, kind="ordinal").names == ("none", "all")
+    assert labels_of([10, 9, 2.0], kind="ordinal").names == ("2", "9", "10")
+    assert labels_of(["3_high", "1_low"], kind="ordinal").names == ("1_low", "3_high")
+
+
+def test_what_is_said_of_a_column_comes_before_what_is_said_of_all():
+    how = ColumnSpec(kind="regression")
+    assert labels_of([1, 2, 3], kind="classification", how=how).problem is Problem.REGRESSION
+    assert labels_of([1, 2], kind="ordinal", how=ColumnSpec()).problem is Problem.ORDINAL
+
+
+def test_a_label_without_a_place_on_the_scale_is_named():
+    how = ColumnSpec(kind="ordinal", order=("low", "high"))
+    message = r"order of the ordinal column 'x' has no place for huge, odd; expected every label"
+    with pytest.raises(TaskError, match=message):
+        labels_of(["low", "odd", "high", "huge"], how=how)
+    assert labels_of(["low", "odd"], how=ColumnSpec(order=("odd",))).names == ("odd", "low")
+
+
+def test_rows_of_rare_classes_are_left_out_and_counted_by_train_alone():
+    how = ColumnSpec(min_per_class=2, rare="leave-out")
+    labels = labels_of(["a", "b", "a", "c", "c"], ["b", "b", "b", "a", "z"], how=how)
+    assert labels.names == ("a", "c")
+    assert labels.values[TRAIN].tolist() == [0, 0, 1, 1]
+    assert labels.rows[TEST].tolist() == [3]
+    assert labels.dropped == {
+        "class 'b' has too few training rows (1)": 4,
+        "label not in train": 1,
+    }
+
+
+def test_rare_classes_are_merged_in_train_and_test():
+    how = ColumnSpec(min_per_class=2, rare="merge")
+    labels = labels_of(["a", "b", "a", "c"], ["b", "c", "a"], how=how)
+    assert labels.names == ("a", "other")
+    assert labels.values[TRAIN].tolist() == [0, 1, 0, 1]
+    assert labels.values[TEST].tolist() == [1, 1, 0]
+    assert labels.dropped == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "names", "train"),
+    [
+        ("leave-out", ("a", "b"), [[1, 0], [1, 1], [0, 1], [0, 0]]),
+        ("merge", ("a", "b", "other"), [[1, 0, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]]),
+    ],
+)
+def test_a_rare_label_of_a_set_costs_no_row(rule, names, train):
+    how = ColumnSpec(min_per_class=2, rare=rule)
+    labels = labels_of([["a"], ["a", "b", "c"], ["b"], ["d"]], [["d", "b"]], how=how)
+    assert labels.names == names
+    assert labels.values[TRAIN].tolist() == train
+    assert labels.values[TEST].tolist() == [[0, 1, 1][: len(names)]]
+    assert labels.dropped == {}
+
+
+def test_amounts_have_no_rare_classes():
+    how = ColumnSpec(kind="regression", min_per_class=5, rare="refuse")
+    assert labels_of([1, 2], how=how).problem is Problem.REGRESSION

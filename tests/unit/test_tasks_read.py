@@ -7,8 +7,8 @@ import pytest
 
 from esm.errors import StorageError, TaskError
 from esm.tasks.read import load_target, load_task
-from esm.tasks.spec import SplitSpec, TaskSpec
-from esm.tasks.task import Metric, Problem, SplitName
+from esm.tasks.spec import ColumnSpec, SplitSpec, TaskSpec
+from esm.tasks.task import Metric, Problem, RareClass, SplitName
 
 
 def write_csv(path, rows, header="text,label"):
@@ -251,3 +251,59 @@ def test_a_training_split_that_leaves_all_test_classes_out(tmp_path):
     assert task.dropped == {"label not in train": 1}
     with pytest.raises(TaskError, match="no test rows"):
         _ = task.test
+
+
+# ------------------------------------------------------------------------------- single columns
+
+
+@pytest.fixture
+def skewed(tmp_path):
+    """Sixty Slovak posts: a scale whose ends are rare, and a topic with a rare class."""
+    levels = ["nízka"] * 3 + ["stredná"] * 30 + ["vysoká"] * 27
+    topics = ["kliešť" if i % 20 == 7 else ("žena", "muž")[i % 2] for i in range(60)]
+    rows = [
+        f"príspevok číslo {i} o očkovaní,{level},{topic}"
+        for i, (level, topic) in enumerate(zip(levels, topics, strict=True))
+    ]
+    return write_csv(tmp_path / "posts.csv", rows, "text,riziko,téma")
+
+
+def test_a_column_is_read_as_its_specification_says(skewed):
+    scale = ColumnSpec(
+        kind="ordinal",
+        metric="kappa",
+        order=("nízka", "stredná", "vysoká"),
+        min_per_class=5,
+        rare="merge",
+    )
+    columns = {"riziko": scale, "téma": ColumnSpec(min_per_class=4, rare="leave-out")}
+    target = load_target(spec_of(skewed, columns=columns))
+    risk, topic = target.attributes.values()
+    assert (risk.problem, risk.metric, risk.num_outputs) == (Problem.ORDINAL, Metric.KAPPA, 1)
+    assert risk.label_names == ("nízka|stredná", "vysoká")
+    (merged,) = risk.rare
+    assert (merged.name, merged.into) == ("nízka", "nízka|stredná")
+    assert len(risk.train) + len(risk.test) == 60
+    assert topic.label_names == ("muž", "žena")
+    assert topic.rare == (RareClass("kliešť", 2, None),)
+    assert topic.dropped == {"class 'kliešť' has too few training rows (2)": 3}
+
+
+def test_a_scale_and_its_nominal_reading_are_judged_by_the_same_metric(skewed):
+    for kind in ("ordinal", "classification"):
+        task = load_task(spec_of(skewed, attributes=("riziko",), kind=kind))
+        assert (task.problem, task.metric) == (Problem(kind), Metric.MACRO_F1)
+
+
+def test_a_metric_that_the_kind_does_not_have(skewed):
+    columns = {"riziko": ColumnSpec(metric="kappa")}
+    message = "metric 'kappa' for the classification column 'riziko'; expected one of macro_f1, acc"
+    with pytest.raises(TaskError, match=message):
+        load_task(spec_of(skewed, attributes=("riziko",), columns=columns))
+
+
+def test_a_refused_column_is_left_out_of_a_target_with_its_reason(skewed):
+    columns = {"téma": ColumnSpec(min_per_class=5, rare="refuse")}
+    target = load_target(spec_of(skewed, columns=columns))
+    assert list(target.attributes) == ["riziko"]
+    assert "too few training rows (kliešť 2)" in target.skipped["téma"]

@@ -138,6 +138,12 @@ def test_a_sample_keeps_proportions_and_the_order_of_the_data():
     assert sample(examples, Problem.CLASSIFICATION, 20, seed=1).texts != drawn.texts
 
 
+def test_a_sample_of_an_ordered_scale_keeps_the_share_of_every_level():
+    examples = examples_of(np.repeat(np.arange(25), 4))  # more levels than numbers have strata
+    drawn = sample(examples, Problem.ORDINAL, 50, seed=0)
+    assert set(Counter(drawn.labels.tolist()).values()) == {2}
+
+
 def test_a_sample_as_large_as_the_data_is_the_data():
     examples = examples_of([0, 1])
     assert sample(examples, Problem.CLASSIFICATION, 2, seed=0) is examples

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 
 from esm.errors import FitError
 from esm.settings import TransferConfig
-from esm.tasks.task import Examples, Problem
+from esm.tasks.task import Examples, Metric, Problem
 from esm.transfer.features import _RIDGE_PENALTIES, Features, _inverse_penalty
 from tests.toy_tasks import toy_task
 
 pytestmark = pytest.mark.slow
 
 
-def predict(encoder, task, rows=None, seed=0):
+def predict(encoder, task, rows=None, seed=0, **settings):
     rows = task.train if rows is None else rows
-    fitted = Features().fit(encoder, task, rows, TransferConfig(), seed)
+    fitted = Features().fit(encoder, task, rows, TransferConfig(**settings), seed)
     return fitted.model.predict(task.test.texts, task.test.pairs)
 
 
@@ -47,6 +50,34 @@ def test_regression_is_ridge_regression_whatever_the_seed(tiny_encoder):
     for seed in (0, 1):
         outputs = predict(tiny_encoder, task, seed=seed)
         np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("choice", ["auto", "none"])
+def test_ranks_are_learnt_by_weighted_ridge_regression(tiny_encoder, choice):
+    task = toy_task(Problem.ORDINAL)
+    rows = task.train.take(np.argsort(task.train.labels, kind="stable")[:40])  # few of the last
+    train = tiny_encoder.embed(rows.texts).last.astype(np.float64)
+    scaler = StandardScaler().fit(train)
+    weights = compute_sample_weight("balanced" if choice == "auto" else None, rows.labels)
+    oracle = RidgeCV(_RIDGE_PENALTIES).fit(scaler.transform(train), rows.labels, weights)
+    expected = oracle.predict(scaler.transform(tiny_encoder.embed(task.test.texts).last))
+    outputs = predict(tiny_encoder, task, rows, class_weights=choice)
+    np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("metric", "choice", "balanced"),
+    [("macro_f1", "none", False), ("accuracy", "auto", False), ("accuracy", "balanced", True)],
+)
+def test_classes_are_weighed_by_choice_or_for_macro_f1(tiny_encoder, metric, choice, balanced):
+    task = dataclasses.replace(toy_task(), metric=Metric(metric))
+    rows = task.train.take(np.argsort(task.train.labels, kind="stable")[:36])
+    plain, weighed = (
+        predict(tiny_encoder, task, rows, class_weights=which) for which in ("none", "balanced")
+    )
+    assert (plain != weighed).any()
+    outputs = predict(tiny_encoder, task, rows, class_weights=choice)
+    np.testing.assert_array_equal(outputs, weighed if balanced else plain)
 
 
 def test_a_class_without_training_rows_is_never_predicted(tiny_encoder):

@@ -27,9 +27,10 @@ def test_every_weight_that_has_a_part_in_the_output_moves(tiny_encoder):
 def test_settings_take_the_place_of_the_defaults():
     config = TransferConfig(num_epochs=3, learning_rate=7e-4)
     settings = config.settings(DEFAULT, seed=5)
-    expected = {"num_epochs": 3, "learning_rate": 7e-4, "seed": 5}
+    expected = {"num_epochs": 3, "learning_rate": 7e-4, "class_weights": "auto", "seed": 5}
     assert settings == DEFAULT.model_copy(update=expected)
-    assert TransferConfig().settings(DEFAULT, seed=0) == DEFAULT
+    untouched = DEFAULT.model_copy(update={"class_weights": "auto"})
+    assert TransferConfig().settings(DEFAULT, seed=0) == untouched
 
 
 def test_all_weights_are_trained_more_carefully_than_adapters():

@@ -25,7 +25,12 @@ def fit(name, encoder, task, config=QUICK, seed=0, rows=None):
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize(
     ("problem", "pairs"),
-    [(Problem.CLASSIFICATION, False), (Problem.REGRESSION, True), (Problem.MULTILABEL, False)],
+    [
+        (Problem.CLASSIFICATION, False),
+        (Problem.ORDINAL, False),
+        (Problem.REGRESSION, True),
+        (Problem.MULTILABEL, False),
+    ],
 )
 def test_it_learns(tiny_encoder, name, problem, pairs):
     task = toy_task(problem, pairs=pairs, num_train=96, num_test=48)
@@ -33,7 +38,8 @@ def test_it_learns(tiny_encoder, name, problem, pairs):
     outputs = model.predict(task.test.texts, task.test.pairs)
     assert outputs.shape == (48, task.num_outputs)
     # By chance: 0.33 for three equal classes, 0 for a rank correlation.
-    assert performance(task, task.test.labels, outputs)[task.metric] > 0.55
+    metric = "spearman" if problem is Problem.ORDINAL else task.metric
+    assert performance(task, task.test.labels, outputs)[metric] > 0.55
     if problem is Problem.REGRESSION:  # in the label's unit, far from zero
         assert abs(outputs.mean() - task.test.labels.mean()) < 50
 
@@ -65,6 +71,13 @@ def test_fewer_rows_than_a_batch(tiny_encoder, name):
     rows = task.train.take([int(np.flatnonzero(task.train.labels == k)[0]) for k in range(3)])
     outputs = fit(name, tiny_encoder, task, rows=rows).model.predict(task.test.texts)
     assert np.isfinite(outputs).all()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_class_weights_are_part_of_the_settings_that_key_a_run(name):
+    assert strategy(name).settings(TransferConfig())["class_weights"] == "auto"
+    chosen = strategy(name).settings(TransferConfig(class_weights="none"))
+    assert chosen["class_weights"] == "none"
 
 
 def test_the_number_of_parameters(tiny_encoder):

@@ -109,6 +109,21 @@ def test_every_arm_is_trained_and_compared_with_no_transfer(reference):
     assert set(rows[0].versions) == {"esm-transfer", "torch", "transformers", "python"}
 
 
+def test_every_run_counts_its_test_rows_by_true_and_predicted_class(reference):
+    out, result, _ = reference
+    with Ledger(out / LEDGER_NAME) as ledger:
+        rows = ledger.rows()
+    for row in rows:
+        hits = sum(row.confusion[i][i] for i in range(2))
+        assert hits / row.num_test == pytest.approx(row.metrics["accuracy"])
+    found = result.attributes["harmful"]
+    assert found.label_names == ("no", "yes")
+    for arm in found.arms:
+        f1 = [of_class.f1 for of_class in arm.classes]
+        assert sum(f1) / 2 == pytest.approx(arm.metrics["macro_f1"])
+        assert [of_class.support for of_class in arm.classes] == [12, 12]
+
+
 def test_realised_regret_says_over_which_sources(reference):
     _, result, _ = reference
     found = result.attributes["harmful"]

@@ -1,0 +1,39 @@
+"""What training minimises, for each kind of label."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from esm.tasks.task import Problem
+
+
+def training_loss(
+    problem: Problem,
+    outputs: Tensor,
+    targets: Tensor,
+    class_weights: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+) -> Tensor:
+    """Return the mean over a batch of each row's loss times the weight of its class.
+
+    The weights are not made to average 1 within a batch: a batch with a rare class counts for
+    more, so that over an epoch every class has its weight.
+
+    Args:
+        problem: Kind of label.
+        outputs: (b, c) logits, or (b, 1) standardised amounts or ranks.
+        targets: (b,) int64 classes or ranks, (b,) amounts, or (b, c) zeros and ones.
+        class_weights: (c,) weights of the classes, of a multi-label task those of a label's
+            presence against its absence; None weighs all rows the same.
+        mean: (1,), mean of the training amounts or ranks.
+        scale: (1,), their standard deviation.
+    """
+    if problem is Problem.MULTILABEL:
+        return binary_cross_entropy_with_logits(outputs, targets, pos_weight=class_weights)
+    if problem is Problem.CLASSIFICATION:
+        losses = cross_entropy(outputs, targets, reduction="none")
+    else:
+        losses = (outputs[:, 0] - (targets - mean) / scale).square()
+    return (losses if class_weights is None else class_weights[targets] * losses).mean()

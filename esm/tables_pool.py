@@ -1,0 +1,139 @@
+"""From pools, and what fills them, to the tables that show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from esm.licences import marked
+from esm.report import MISSING, Table, duration, number, size, skipped_notes
+
+if TYPE_CHECKING:
+    from esm.build import BuildReport
+    from esm.pool import Pool, PoolEntry, Skipped, SourceRecord
+    from esm.published.hub import Listing
+    from esm.published.pull import PullReport
+    from esm.published.push import PushReport
+
+
+def build_report(report: BuildReport) -> list[Table]:
+    """Return what became of the tasks of one training run."""
+    rows = [(source, "trained") for source in report.trained]
+    rows += [(source, "was there") for source in report.present]
+    return [
+        Table(
+            title=f"{report.folder}: {len(report.trained)} trained, {len(report.present)} were"
+            f" there, {len(report.skipped)} skipped, {duration(report.seconds)}",
+            columns=("source", "now"),
+            rows=rows,
+            notes=skipped_notes(report.skipped),
+            left=frozenset({"source", "now"}),
+        )
+    ]
+
+
+def pool_tables(
+    pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped]
+) -> list[Table]:
+    """Return a pool's sources: rows, quality of the tuned model, fit and size of the maps."""
+    rows = [
+        (
+            entry.id,
+            entry.record.metadata.language or MISSING,
+            marked(entry.record.metadata.license),
+            MISSING if entry.record.num_used is None else str(entry.record.num_used),
+            _quality(entry.record),
+            form,
+            str(fit.rank),
+            number(fit.r2_source, 2),
+            number(fit.r2_anchors, 2),
+            size(fit.bytes),
+            duration(sum(entry.record.seconds.values())) if entry.record.seconds else MISSING,
+        )
+        for entry in entries
+        for form, fit in sorted(entry.record.maps.items())
+    ]
+    columns = (
+        "source",
+        "language",
+        "licence",
+        "rows",
+        "held-out quality",
+        "map",
+        "rank",
+        "R² own",
+        "R² others",
+        "size",
+        "time",
+    )
+    left = frozenset({"source", "language", "licence", "held-out quality", "map"})
+    title = f"{pool.folder}: {len(entries)} sources"
+    return [Table(title, columns, rows, [*_pool_notes(pool), *skipped_notes(skipped)], left)]
+
+
+def _quality(record: SourceRecord) -> str:
+    if record.metric is None:
+        return MISSING
+    return f"{record.metric} {number(record.quality.get(record.metric))}"
+
+
+def _pool_notes(pool: Pool) -> list[str]:
+    manifest = pool.manifest
+    base = (
+        f"base model {manifest.base.model}, {manifest.base.pooling} pooling,"
+        f" {manifest.base.reading}, width {manifest.base.width}"
+    )
+    if manifest.anchors is None or manifest.lift is None:
+        return [base, "maps from the Hub: rows and licence as published, R² not known"]
+    return [
+        f"{base}; {manifest.anchors.count} anchor texts, lift of width {manifest.lift.width}",
+        "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
+    ]
+
+
+def pull_report(report: PullReport) -> list[Table]:
+    """Return what became of the maps on the Hub."""
+    rows = [
+        ("found on the Hub", str(report.found)),
+        ("fetched now", str(len(report.fetched))),
+        ("were there", str(len(report.present))),
+        *((f"left out by {name}", str(count)) for name, count in report.left_out.items()),
+        ("skipped", str(len(report.skipped))),
+    ]
+    return [
+        Table(
+            title=f"{report.folder}: maps for {report.base}, {duration(report.seconds)}",
+            columns=("maps", "number"),
+            rows=rows,
+            notes=skipped_notes(report.skipped),
+            left=frozenset({"maps"}),
+        )
+    ]
+
+
+def push_report(report: PushReport) -> list[Table]:
+    """Return what was published, or would be, and where."""
+    columns = ("source", "repository", "at")
+    rows = [(line.source, line.repo, line.url or line.folder or MISSING) for line in report.pushed]
+    done = "would be published" if report.dry_run else "published"
+    return [
+        Table(
+            title=f"{len(rows)} maps {done}",
+            columns=columns,
+            rows=rows,
+            notes=skipped_notes(report.skipped),
+            left=frozenset(columns),
+        )
+    ]
+
+
+def listing_table(base: str, listings: Sequence[Listing]) -> list[Table]:
+    """Return the maps that the Hub has for a base model."""
+    columns = ("map", "datasets", "licence of the map", "commit")
+    rows = [
+        (found.repo, ", ".join(found.datasets) or MISSING, found.licence or MISSING, found.commit)
+        for found in listings
+    ]
+    return [
+        Table(f"{len(rows)} maps for {base} on the Hub", columns, rows, left=frozenset(columns))
+    ]
