@@ -14,6 +14,7 @@ from esm.tasks.hints import (
     ANNOTATORS,
     FILLERS,
     OCCASIONS,
+    RATINGS,
     ROW_NUMBERS,
     SENDERS,
     TEXTS,
@@ -226,8 +227,7 @@ def guess_attribute(facts: Facts) -> Guess:
     distinct, rows = len(facts.counts), len(facts.filled)
     if facts.is_lists or facts.separator:
         return _labels_of_sets(facts)
-    whole_classes = facts.is_whole and distinct <= _MOST_NUMBERED_CLASSES
-    if facts.is_numbers and not (whole_classes and distinct <= rows / 2):
+    if facts.is_numbers and not (_are_codes(facts) and distinct <= rows / 2):
         low, high = min(facts.filled), max(facts.filled)
         why = f"{distinct:,} different numbers from {low:g} to {high:g} in {rows:,} rows"
         return _attribute(facts, Problem.REGRESSION, why)
@@ -241,6 +241,15 @@ def guess_attribute(facts: Facts) -> Guess:
             " each in several rows"
         )
     return Guess(facts.name, Role.NONE, why)
+
+
+def _are_codes(facts: Facts) -> bool:
+    """Return whether whole numbers are so few, or so regular, that they number classes."""
+    if not facts.is_whole:
+        return False
+    low, high, distinct = min(facts.filled), max(facts.filled), len(facts.counts)
+    counted_on = low in (0, 1) and high - low + 1 == distinct and not says(facts.name, RATINGS)
+    return distinct <= (_MOST_CLASSES if counted_on else _MOST_NUMBERED_CLASSES)
 
 
 def _classes(facts: Facts) -> Guess:

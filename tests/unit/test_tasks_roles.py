@@ -70,6 +70,8 @@ def test_a_group_is_named_like_an_origin_and_repeats():
         ("závažnosť", cycle("nízka", "stredná", "vysoká"), "ordinal"),
         ("hodnotenie", cycle(1, 2, 3, 4, 5), "ordinal"),
         ("toxicita", [i / N for i in range(N)], "regression"),
+        ("emócia", [i % 25 for i in range(N)], "classification"),
+        ("skóre", [i % 25 for i in range(N)], "regression"),
         ("body", [3 * (i % 25) for i in range(N)], "regression"),
         ("emócie", cycle("strach; hnev", "hnev", ";"), "multi-label"),
         ("emócie", cycle(["strach"], [], ["hnev", "strach"]), "multi-label"),
