@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from esm.arms import ValidationConfig
 from esm.base import load_base
 from esm.embeddings import EmbeddingCache
 from esm.fit import r_squared
 from esm.intermediate import MODELS_NAME, TunedModels
-from esm.plan import ValidationConfig, plan_validation
+from esm.plan import plan_validation
 from esm.pool import Pool
 from esm.ranking import Ranking
 from esm.runtime import show_progress

@@ -39,9 +39,12 @@ _HOME = {
     "aggregate_rankings": "esm.aggregate",
     "evaluate_rankings": "esm.evaluate",
     "Ledger": "esm.ledger",
-    "ValidationConfig": "esm.plan",
+    "ValidationConfig": "esm.arms",
     "Validation": "esm.outcome",
     "validate_ranking": "esm.validate",
+    "predict_file": "esm.predict",
+    "Predictions": "esm.predictions",
+    "export_run": "esm.export",
     "EsmError": "esm.errors",
 }
 

@@ -38,6 +38,9 @@ _PROJECTIONS: Mapping[str, tuple[str, str]] = {
 
 _ADAPTER = "adapter"
 
+DOWN_WEIGHT = f".{_ADAPTER}.down.weight"
+"""How the names of the (m, d) weights end that make an adapter's input narrow."""
+
 
 class Bottleneck(nn.Module):
     """x + up(gelu(down(x))): the identity until it is trained.

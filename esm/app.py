@@ -17,7 +17,9 @@ from esm.options import Debug, Quiet
 from esm.runtime import show_progress
 from esm.verbs.demo import demo
 from esm.verbs.evaluate import evaluate
+from esm.verbs.export import export
 from esm.verbs.pool import app as pool
+from esm.verbs.predict import predict
 from esm.verbs.purge import purge
 from esm.verbs.rank import rank
 from esm.verbs.show import show
@@ -89,6 +91,8 @@ app.command()(train)
 app.add_typer(pool, name="pool")
 app.command()(rank)
 app.command()(validate)
+app.command()(predict)
+app.command()(export)
 app.command()(evaluate)
 app.command()(show)
 app.command()(purge)

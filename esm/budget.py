@@ -22,9 +22,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from esm.arms import Arm
 from esm.errors import SettingError, ValidationError
 from esm.estimate import Costs
-from esm.plan import Arm, LeftOut, Plan, Run
+from esm.plan import LeftOut, Plan, Run
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 

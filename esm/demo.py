@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from esm.arms import Arm, ValidationConfig
 from esm.build import BuildReport, train_pool
 from esm.demo_tasks import DemoTasks, write_demo_tasks
 from esm.entry import TrainConfig
 from esm.outcome import Validation
-from esm.plan import Arm, ValidationConfig
 from esm.pool import Pool
 from esm.rank import rank_sources
 from esm.ranking import Ranking

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +35,8 @@ class Estimate:
         pending: Runs to be made.
         fine_tunings: How often a source has to be fine-tuned first.
         seconds: Time for all of it.
-        bytes: Disk for the tuned encoders that are to be made.
+        bytes: Most disk that is taken at a time: by the tuned encoders that are to be made, and by
+            what is trained on the target.
         kept_bytes: How much of it stays taken when all is done.
         free_bytes: Free disk where the folder is.
         basis: What the time of a run, and the size of an encoder, were estimated from.
@@ -132,21 +134,32 @@ class Costs:
         Args:
             runs: The runs.
             vocabulary: How many tokens the base model knows; None takes BERT's number, and says so.
-            keep_models: Whether the tuned encoders stay when all is done.
+            keep_models: Whether all models stay when all is done, not only those of the winners.
         """
         pending = self.pending(runs)
         to_tune = self.models(pending)
         basis = self.basis
         if vocabulary is None and to_tune:
             basis += f"; disk for a guessed vocabulary of {_USUAL_VOCABULARY:,} tokens"
-        model = _model_bytes(self._pool.manifest.base, vocabulary or _USUAL_VOCABULARY)
+        base = self._pool.manifest.base
+        model = _model_bytes(base, vocabulary or _USUAL_VOCABULARY)
+        each = _trained_bytes(pending[0].key, base, model) if pending else 0
+        arms = Counter((run.attribute, run.source) for run in pending)
+        # Of each attribute the arm that is ahead stays, with its encoder for every source seed.
+        longest = {name: max(n for (a, _), n in arms.items() if a == name) for name, _ in arms}
+        ahead = sum(longest.values())
+        tuned = min(len(to_tune), len(longest) * self._plan.config.source_seeds)
+        being_trained = max(longest.values(), default=0)
         return Estimate(
             done=len(runs) - len(pending),
             pending=len(pending),
             fine_tunings=len(to_tune),
             seconds=self.seconds(pending),
-            bytes=len(to_tune) * model,
-            kept_bytes=len(to_tune) * model if keep_models else 0,
+            bytes=len(to_tune) * model
+            + each * (len(pending) if keep_models else min(ahead + being_trained, len(pending))),
+            kept_bytes=len(to_tune) * model + len(pending) * each
+            if keep_models
+            else tuned * model + ahead * each,
             free_bytes=_free_bytes(self._out),
             basis=basis,
         )
@@ -160,8 +173,9 @@ def check_disk(cost: Estimate, out: Path) -> None:
     """
     if cost.missing_bytes:
         raise StorageError(
-            f"the tuned encoders of {cost.fine_tunings} sources need about"
-            f" {_megabytes(cost.bytes)} in {out}, where {_megabytes(cost.free_bytes)} are free",
+            f"the models of {cost.pending} runs and the encoders tuned on {cost.fine_tunings}"
+            f" sources need about {_megabytes(cost.bytes)} in {out}, where"
+            f" {_megabytes(cost.free_bytes)} are free",
             expected=f"another {_megabytes(cost.missing_bytes)}",
             hint="--out on another disk, or fewer sources (--top, --controls)",
         )
@@ -217,6 +231,15 @@ def _passes(key: RunKey, num_train: int, num_test: int) -> int:
     if epochs is None:  # a strategy that only embeds
         return num_train + num_test
     return _PASSES_PER_STEP * int(epochs) * num_train + num_test
+
+
+def _trained_bytes(key: RunKey, base: BaseIdentity, model: int) -> int:
+    """Return about how large what one run trains is: adapters, all weights, or next to nothing."""
+    size = key.transfer.get("adapter_size")
+    if size is not None:
+        adapter = 2 * base.width * int(size) + base.width + int(size)
+        return _BYTES_PER_WEIGHT * 2 * base.num_layers * adapter
+    return model if "num_epochs" in key.transfer else 0
 
 
 def _model_bytes(base: BaseIdentity, vocabulary: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,13 @@ from transformers import PreTrainedConfig
 
 from esm.class_weights import balanced_class_weights, positive_weights, weighs_classes
 from esm.encoder import Encoder
+from esm.errors import EncoderError
 from esm.losses import training_loss
 from esm.metrics import performance
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
-from esm.tasks.task import Examples, Problem, Task
+from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.training import Training
 
 _EVALUATION_BATCH = 64
@@ -107,7 +108,7 @@ class HeadedEncoder(nn.Module):
             standardised labels or ranks, or binary cross-entropy for each label.
     """
 
-    def __init__(self, encoder: Encoder, task: Task) -> None:
+    def __init__(self, encoder: Encoder, task: Outputs) -> None:
         super().__init__()
         self.task_id = task.id
         self.problem = task.problem
@@ -185,6 +186,49 @@ class HeadedEncoder(nn.Module):
             "label_scale": self.label_scale,
         }
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+
+    def trained_state(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return a copy of the head and of the encoder's weights that can be trained.
+
+        The names begin with ``head.`` and ``encoder.``.
+        """
+        head = {f"head.{name}": array for name, array in self.head_state().items()}
+        return head | {
+            f"encoder.{name}": parameter.detach().cpu().numpy().copy()
+            for name, parameter in self.backbone.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load_trained(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Put in what :meth:`trained_state` of such a model returned.
+
+        Raises:
+            EncoderError: Names or shapes are not this model's, or a number is not finite. The
+                model is then unchanged.
+        """
+        places = {
+            "head.weight": self.head.weight,
+            "head.bias": self.head.bias,
+            "head.label_mean": self.label_mean,
+            "head.label_scale": self.label_scale,
+        }
+        for name, parameter in self.backbone.named_parameters():
+            if parameter.requires_grad:
+                places[f"encoder.{name}"] = parameter
+        wanted = {name: tuple(place.shape) for name, place in places.items()}
+        found = {name: array.shape for name, array in state.items()}
+        differing = sorted(name for name, _ in wanted.items() ^ found.items())
+        differing += [name for name, array in state.items() if not np.isfinite(array).all()]
+        if differing:
+            raise EncoderError(
+                f"the trained weights of {self.task_id} do not fit: {differing[0]} is"
+                f" {found.get(differing[0], 'absent')}",
+                expected=f"finite numbers, {wanted.get(differing[0], 'no such weights')}",
+                hint="esm validate again, with the same base model",
+            )
+        with torch.no_grad():
+            for name, place in places.items():
+                place.copy_(torch.from_numpy(np.asarray(state[name])))
 
 
 def _head_dropout(configuration: PreTrainedConfig) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,16 @@ def pool_model(entry: PoolEntry, source_seed: int | None) -> Path | None:
     return entry.model_folder if source_seed == entry.record.fine_tune.seed else None
 
 
+def keep_only(models: Path, keys: Iterable[RunKey]) -> None:
+    """Remove the tuned encoders from which none of these runs starts."""
+    kept = {model_folder(models, key) for key in keys if key.source != NO_TRANSFER}
+    for folder in models.iterdir() if models.is_dir() else ():
+        if folder not in kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # others stay in it
+        models.rmdir()
+
+
 class TunedModels:
     """Tuned encoders: taken from the pool or a folder, else made once and put there.
 
@@ -37,11 +50,14 @@ class TunedModels:
         pool: Tells how each source was fine-tuned.
         base: The pool's base model.
         models: Folder for the encoders that the pool does not keep.
+
+    Attributes:
+        base: The pool's base model.
     """
 
     def __init__(self, pool: Pool, base: Encoder, models: Path) -> None:
+        self.base = base
         self._pool = pool
-        self._base = base
         self._models = models
         self._failed: dict[Path, EsmError] = {}
         self._latest: tuple[Path, Encoder] | None = None
@@ -56,7 +72,7 @@ class TunedModels:
                 or its fine-tuning failed.
         """
         if key.source == NO_TRANSFER:
-            return self._base.with_chunks(key.max_chunks)
+            return self.base.with_chunks(key.max_chunks)
         folder = model_folder(self._models, key)
         if folder in self._failed:
             raise self._failed[folder]
@@ -75,8 +91,8 @@ class TunedModels:
         entry = self._pool.entry(key.source)
         kept = pool_model(entry, key.source_seed) or folder
         if kept.is_dir():
-            config = self._base.config.model_copy(update={"model": str(kept), "revision": None})
-            return Encoder.load(config, str(self._base.device))
+            config = self.base.config.model_copy(update={"model": str(kept), "revision": None})
+            return Encoder.load(config, str(self.base.device))
         tuned = self._fine_tune(entry, key)
         with atomic_folder(folder) as unfinished:
             tuned.save(unfinished)
@@ -104,4 +120,4 @@ class TunedModels:
             )
         note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
         settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
-        return fine_tune(self._base, task, settings).encoder
+        return fine_tune(self.base, task, settings).encoder

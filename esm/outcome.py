@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from esm.arms import Arm
 from esm.confusion import ClassResult, class_results
 from esm.errors import ValidationError
 from esm.ledger import Confusion, RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
-from esm.plan import Arm, LeftOut, Plan, Run
+from esm.plan import LeftOut, Plan, Run
 from esm.pool import Skipped
 from esm.ranking import AttributeRanking, Ranking
 from esm.records import Record, parse
@@ -95,12 +97,6 @@ class AttributeResult(Record):
     regret: dict[str, float | None]
     out_of_fold: OutOfFold | None = None
 
-    @property
-    def best(self) -> ArmResult | None:
-        """The arm with the highest mean, of equals ``none``; None where nothing is finished."""
-        order = sorted(self.arms, key=lambda arm: (-arm.mean, arm.source != NO_TRANSFER))
-        return order[0] if order else None
-
 
 class Failure(Record):
     """Runs of one arm that failed for the same reason."""
@@ -134,6 +130,8 @@ class Validation(Record):
         left_out: What was not run for want of time in the last command.
         aggregate: Whether the picks are those of the ranking over all attributes.
         attributes: Results by attribute.
+        winners: Source with the highest mean, by attribute, ``none`` where no source is better;
+            only arms with all their runs count.
         seconds: Of all finished runs, without the fine-tuning of sources.
         source_seconds: Of fine-tuning the sources of these runs, once per training seed, as long
             as it took for the pool.
@@ -158,6 +156,7 @@ class Validation(Record):
     left_out: tuple[LeftOut, ...] = ()
     aggregate: bool = False
     attributes: dict[str, AttributeResult]
+    winners: dict[str, str]
     seconds: float
     source_seconds: float = 0.0  # absent in results of earlier versions
     keys: tuple[str, ...]
@@ -205,6 +204,7 @@ def summarise(
     """
     config = plan.config
     finished = [key for run in plan.runs if (key := run.key.content_hash()) in rows]
+    attributes = {name: _attribute(name, plan, ranking, rows) for name in plan.num_train}
     return Validation(
         target=plan.target,
         pool=plan.pool,
@@ -222,11 +222,24 @@ def summarise(
         skipped=plan.skipped,
         left_out=plan.left_out,
         aggregate=bool(ranking.aggregate),
-        attributes={name: _attribute(name, plan, ranking, rows) for name in plan.num_train},
+        attributes=attributes,
+        winners=_winners(plan, attributes),
         seconds=sum(rows[key].seconds for key in finished),
         source_seconds=_source_seconds(plan, finished),
         keys=tuple(finished),
     )
+
+
+def _winners(plan: Plan, attributes: Mapping[str, AttributeResult]) -> dict[str, str]:
+    """Return the best complete arm of each attribute; of equals ``none``, then the first run."""
+    planned = Counter((run.attribute, run.source) for run in plan.runs)
+    winners = {}
+    for name, found in attributes.items():
+        complete = [arm for arm in found.arms if arm.runs == planned[name, arm.source]]
+        if complete:
+            best = max(complete, key=lambda arm: (arm.mean, arm.source == NO_TRANSFER))
+            winners[name] = best.source
+    return winners
 
 
 def _source_seconds(plan: Plan, finished: Collection[str]) -> float:

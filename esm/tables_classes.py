@@ -22,24 +22,25 @@ _LEFT = frozenset({"class", "true class", "label"})
 def class_tables(validation: Validation) -> list[Table]:
     """Return, per attribute, precision, recall and F1 of every class and confusion matrices.
 
-    They are those of the best arm and of no transfer; an attribute whose labels are amounts has
+    They are those of the winner and of no transfer; an attribute whose labels are amounts has
     none.
     """
     tables = []
     for name, found in validation.attributes.items():
         title = f"{validation.target}/{name}"
-        arms = [arm for arm in _shown(found) if arm.confusion is not None]
+        arms = [
+            arm for arm in _shown(found, validation.winners.get(name)) if arm.confusion is not None
+        ]
         if arms:
             tables.append(_per_class(title, arms))
             tables += [_confusion(title, found.label_names, arm) for arm in arms]
     return tables
 
 
-def _shown(found: AttributeResult) -> list[ArmResult]:
-    """Return the best arm and no transfer, or no transfer alone where it is the best."""
-    none = [arm for arm in found.arms if arm.source == NO_TRANSFER]
-    best = found.best
-    return none if best is None or best in none else [best, *none]
+def _shown(found: AttributeResult, winner: str | None) -> list[ArmResult]:
+    """Return the winner and no transfer, or no transfer alone where it wins."""
+    arms = {arm.source: arm for arm in found.arms}
+    return [arms[name] for name in dict.fromkeys((winner, NO_TRANSFER)) if name in arms]
 
 
 def _per_class(title: str, arms: list[ArmResult]) -> Table:

@@ -90,6 +90,11 @@ class TextReader:
         return batch
 
     @property
+    def overlap(self) -> int:
+        """How many tokens neighbouring windows of a single text really share."""
+        return min(self.stride, (self.max_length - self._frames[0].size) // 2)
+
+    @property
     def between(self) -> str:
         """What is put before the second text of a pair.
 

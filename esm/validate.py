@@ -7,20 +7,21 @@ ledger in the output folder, so the same command goes on where a killed one stop
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esm.arms import ValidationConfig
 from esm.base import base_config, load_base
-from esm.budget import Clock, Unit, arms, fit_plan, spelled
+from esm.book import Book
+from esm.budget import Clock, arms, fit_plan, spelled
 from esm.confusion import confusion_matrix
 from esm.errors import (
     EncoderError,
-    EsmError,
     FitError,
     HubError,
     MapError,
@@ -30,11 +31,11 @@ from esm.errors import (
     ValidationError,
 )
 from esm.estimate import Costs, Estimate, check_disk
-from esm.intermediate import MODELS_NAME, TunedModels
-from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
+from esm.intermediate import MODELS_NAME, TunedModels, keep_only
+from esm.ledger import LEDGER_NAME, Ledger, RunRow
 from esm.metrics import performance
-from esm.outcome import RESULT_NAME, Validation, summarise
-from esm.plan import Plan, Run, ValidationConfig, plan_validation, used_rows
+from esm.outcome import RESULT_NAME, Validation
+from esm.plan import Plan, Run, plan_validation, used_rows
 from esm.pool import Pool
 from esm.ranking import Ranking
 from esm.runtime import note
@@ -42,6 +43,7 @@ from esm.storage import folder_lock, sweep
 from esm.tasks.read import load_targets
 from esm.tasks.split import sample
 from esm.tasks.task import Examples, Target, Task
+from esm.trained import TrainedStore
 from esm.transfer.registry import strategy
 
 if TYPE_CHECKING:
@@ -83,13 +85,15 @@ def validate_ranking(
     Args:
         ranking: The ranking to prove.
         config: Settings.
-        out: Folder for the ledger (``ledger.sqlite``), the result (``validation.json``) and,
-            during the run, the tuned encoders (``models/``).
+        out: Folder for the ledger (``ledger.sqlite``), the result (``validation.json``) and
+            what the winners need to label new texts: what was trained on the target
+            (``trained/``) and the tuned encoders it started from (``models/``).
         pool: The pool; None for the one that the ranking names.
         device: Device to compute on.
         strict: Raise for the first arm that fails instead of leaving it out.
-        keep_models: Keep the tuned encoders when all is done; without it, a command that has
-            something to run removes them, those of earlier commands included.
+        keep_models: Keep the models of all arms; without it, a command that has something to run
+            keeps those of the winner of each attribute and removes all others, those of earlier
+            commands included.
         budget: Seconds for this command; None for as long as it takes. What does not fit by the
             estimate is left out (see :mod:`esm.budget`), and no arm is begun when the time is over.
 
@@ -100,7 +104,7 @@ def validate_ranking(
         PoolError: The base model is not the one the pool was built with.
         BusyError: Another process is writing to the folder.
         StorageError: The folder cannot be written, finished runs being kept; or the disk has no
-            room for the tuned encoders.
+            room for the models.
     """
     started = time.monotonic()
     pool = pool or Pool.open(Path(ranking.pool))
@@ -110,50 +114,64 @@ def validate_ranking(
     with folder_lock(out), Ledger(out / LEDGER_NAME) as ledger:
         sweep(out)
         sweep(models)
+        store = TrainedStore(out)
+        sweep(store.folder)
         costs = Costs(plan, pool, out)
         if budget is not None:
             plan = fit_plan(plan, costs, budget)
             if plan.left_out:
                 note(f"{len(plan.left_out)} arms do not fit into the budget of {spelled(budget)}")
-        book = _Book(plan, ranking, ledger, out)
-        if book.pending:
+        book = Book(plan, ranking, ledger, out, store, keep_models=keep_models)
+        something_to_do = bool(book.pending or book.missing())
+        if something_to_do:
             base = load_base(pool, device)
             strategy(config.strategy).check(base.model.config)
             vocabulary = getattr(base.model.config, "vocab_size", None)
-            check_disk(costs.estimate(plan.runs, vocabulary=vocabulary), out)
+            cost = costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
+            check_disk(cost, out)
             clock = Clock(started, budget, costs)
-            tuned = TunedModels(pool, base, models)
-            _run_all(book, targets, tuned, config, clock, strict=strict)
+            lab = _Lab(targets, TunedModels(pool, base, models), store, config)
+            _run_all(book, lab, clock, strict=strict)
+            for run in book.missing():
+                _run_one(run, book, lab, strict=strict)
         result = book.close()
-        if book.pending and not keep_models:
-            shutil.rmtree(models, ignore_errors=True)
+        if something_to_do and not keep_models:
+            winning = book.winning()
+            store.remove_all_but(winning)
+            keep_only(models, winning)
     return result
 
 
-def _run_all(
-    book: _Book,
-    targets: Sequence[Target],
-    tuned: TunedModels,
-    config: ValidationConfig,
-    clock: Clock,
-    *,
-    strict: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Lab:
+    """What runs are made from, and where their models go."""
+
+    targets: Sequence[Target]
+    tuned: TunedModels
+    store: TrainedStore
+    config: ValidationConfig
+
+
+def _run_all(book: Book, lab: _Lab, clock: Clock, *, strict: bool) -> None:
     waiting = arms(book.pending)
     while waiting:
         if clock.is_over():
             book.stop(clock, waiting)
             return
         for run in waiting.pop(0):
-            task = targets[run.key.fold or 0].attributes[run.attribute]
-            try:
-                row = _measure(run, task, tuned, config)
-            except _ARM_ERRORS as error:
-                if strict:
-                    raise
-                book.fail(run, error)
-            else:
-                book.finish(row)
+            _run_one(run, book, lab, strict=strict)
+
+
+def _run_one(run: Run, book: Book, lab: _Lab, *, strict: bool) -> None:
+    task = lab.targets[run.key.fold or 0].attributes[run.attribute]
+    try:
+        row = _measure(run, task, lab)
+    except _ARM_ERRORS as error:
+        if strict:
+            raise
+        book.fail(run, error)
+    else:
+        book.finish(row)
 
 
 def dry_run(
@@ -214,88 +232,26 @@ def results_table(path: Path) -> pd.DataFrame | Path:
         return ledger.to_truth(keys)
 
 
-class _Book:
-    """What is done and what failed so far; the result on disk follows every run."""
-
-    def __init__(self, plan: Plan, ranking: Ranking, ledger: Ledger, out: Path) -> None:
-        self._plan = plan
-        self._ranking = ranking
-        self._ledger = ledger
-        self._out = out
-        recorded = [ledger.get(run.key.content_hash()) for run in plan.runs]
-        self._rows = {row.key: row for row in recorded if row is not None}
-        self._failed: list[tuple[Run, str]] = []
-        self.pending = [run for run in plan.runs if run.key.content_hash() not in self._rows]
-        if self._rows:
-            note(f"{len(self._rows)} of {len(plan.runs)} runs are in {ledger.path} already")
-        self._save()
-
-    def finish(self, row: RunRow) -> None:
-        """Put a finished run into the ledger and the result."""
-        self._ledger.record(row)
-        self._rows[row.key] = row
-        self._note(f"{_name(row)}: {row.value:.3f}")
-        self._save()
-
-    def fail(self, run: Run, error: EsmError) -> None:
-        """Remember that a run failed."""
-        self._failed.append((run, str(error)))
-        self._note(f"{_name(run.key)} failed: {error}")
-        self._save()
-
-    def stop(self, clock: Clock, waiting: Sequence[Unit]) -> None:
-        """Leave out the arms that wait, for want of time.
-
-        Raises:
-            ValidationError: Nothing was run or tried before.
-        """
-        if not self._rows and not self._failed:
-            raise ValidationError(
-                f"the budget of {spelled(clock.budget or 0)} was used up before the first run",
-                expected="time to load the data and the base model, and for a run",
-                hint="a longer --budget",
-            )
-        self._plan = clock.rest(self._plan, waiting)
-        note(f"the time is over; {len(waiting)} arms are left out")
-        self._save()
-
-    def close(self) -> Validation:
-        """Return the result.
-
-        Raises:
-            ValidationError: Not a single run was finished.
-        """
-        if not self._rows:
-            raise ValidationError(
-                f"all {len(self._failed)} runs failed; the first: {self._failed[0][1]}",
-                expected="at least one run that can be finished",
-            )
-        return self._save()
-
-    def _note(self, message: str) -> None:
-        done = len(self._rows) + len(self._failed)
-        note(f"[{done}/{len(self._plan.runs)}] {message}")
-
-    def _save(self) -> Validation:
-        result = summarise(self._plan, self._ranking, self._rows, self._failed)
-        result.save(self._out)
-        return result
-
-
-def _name(run: RunKey | RunRow) -> str:
-    fold = "" if run.fold is None else f", fold {run.fold}"
-    return f"{run.attribute} after {run.source}, seed {run.seed}{fold}"
-
-
-def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig) -> RunRow:
-    """Train on an attribute from the run's encoder, and judge by its test rows."""
-    encoder = tuned.encoder(run.key)
+def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
+    """Train on an attribute from the run's encoder, judge by its test rows, keep the model."""
+    config = lab.config
+    encoder = lab.tuned.encoder(run.key)
     rows = _training_rows(task, config)
     started = time.monotonic()
     transferred = strategy(config.strategy).fit(encoder, task, rows, config.transfer, run.key.seed)
     outputs = transferred.model.predict(task.test.texts, task.test.pairs)
     metrics = performance(task, task.test.labels, outputs)
     confusion = confusion_matrix(task, task.test.labels, outputs)
+    seconds = time.monotonic() - started
+    lab.store.keep(
+        run.key,
+        task,
+        transferred.model,
+        encoder,
+        lab.tuned.base.with_chunks(run.key.max_chunks).config,
+        size=len(rows),
+        seed=_SAMPLE_SEED,
+    )
     return RunRow(
         key=run.key.content_hash(),
         target=run.key.target,
@@ -313,7 +269,7 @@ def _measure(run: Run, task: Task, tuned: TunedModels, config: ValidationConfig)
         total_parameters=transferred.total_parameters,
         num_train=len(rows),
         num_test=len(task.test),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         config_hash=run.key.config_hash(),
         versions=_versions(),
     )

@@ -266,6 +266,7 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         metadata=raw.metadata,
         dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
         rare=labels.rare,
+        text_columns=opened.divider.columns,
     )
 
 

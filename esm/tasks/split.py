@@ -217,6 +217,15 @@ def _labels_of(examples: Examples, problem: Problem) -> Values:
 def sample(examples: Examples, problem: Problem, size: int, seed: int) -> Examples:
     """Draw rows without replacement, in proportion to classes, in the order of the data.
 
+    See :func:`sample_rows`, which says which rows.
+    """
+    rows = sample_rows(examples, problem, size, seed)
+    return examples if len(rows) == len(examples) else examples.take(rows)
+
+
+def sample_rows(examples: Examples, problem: Problem, size: int, seed: int) -> Rows:
+    """Return the positions, ascending, of a sample in proportion to classes.
+
     Every class (every label of a multi-label task) that occurs keeps at least one row where
     ``size`` allows it. Amounts are drawn in proportion to their fifths.
 
@@ -232,14 +241,14 @@ def sample(examples: Examples, problem: Problem, size: int, seed: int) -> Exampl
     if size < 1:
         raise TaskError(f"a sample of {size} rows", expected="at least 1")
     if size >= len(examples):
-        return examples
+        return np.arange(len(examples))
     rng = np.random.default_rng(seed)
     membership = strata(_labels_of(examples, problem))
     if problem is Problem.MULTILABEL:
         chosen = _cover_and_fill(membership, size, rng)
     else:
         chosen = _draw_quotas(membership.argmax(axis=1), size, rng)
-    return examples.take(np.sort(chosen))
+    return np.sort(chosen)
 
 
 def sample_together(target: Target, size: int, seed: int) -> dict[str, Examples]:

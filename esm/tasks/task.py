@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -99,6 +99,25 @@ class TaskMetadata:
     citation: str = ""
 
 
+class Outputs(Protocol):
+    """What a model needs to know of a task: a :class:`Task`, or what is kept of one."""
+
+    @property
+    def id(self) -> str:
+        """Id of the task."""
+        ...
+
+    @property
+    def problem(self) -> Problem:
+        """Kind of output."""
+        ...
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the output."""
+        ...
+
+
 @dataclass(frozen=True)
 class RareClass:
     """A class with fewer training rows than the minimum.
@@ -128,6 +147,8 @@ class Task:
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.
         rare: Classes that were merged or left out because they have too few training rows.
+        text_columns: Name of the column with the texts and, of a pair task, of the second texts;
+            empty where they are not known.
     """
 
     id: str
@@ -138,6 +159,7 @@ class Task:
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
     dropped: Mapping[str, int] = field(default_factory=dict)
     rare: tuple[RareClass, ...] = ()
+    text_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if SplitName.TRAIN not in self.splits or len(self.train) == 0:

@@ -20,11 +20,11 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
-from esm.errors import FitError
+from esm.errors import EncoderError, FitError
 from esm.moments import balance_weights
 from esm.settings import TransferConfig
-from esm.tasks.task import Examples, Problem, Task
-from esm.transfer.strategy import Transferred
+from esm.tasks.task import Examples, Outputs, Problem, Task
+from esm.transfer.strategy import State, Transferred
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -57,6 +57,15 @@ class LinearModel:
         """Return outputs (n, c): logits, or values in the label's unit."""
         outputs: Array = self.encoder.embed(texts, pairs).last @ self.weight + self.bias
         return outputs
+
+    def trained_state(self) -> State:
+        """See :meth:`esm.transfer.strategy.TransferModel.trained_state`."""
+        return {
+            "head.weight": self.weight.T.copy(),
+            "head.bias": self.bias.copy(),
+            "head.label_mean": np.zeros(1),
+            "head.label_scale": np.ones(1),
+        }
 
 
 class Features:
@@ -95,6 +104,24 @@ class Features:
             total_parameters=trained + sum(p.numel() for p in encoder.model.parameters()),
             seconds=time.monotonic() - start,
         )
+
+    def restore(self, encoder: Encoder, task: Outputs, state: State) -> LinearModel:
+        """See :meth:`esm.transfer.strategy.Strategy.restore`."""
+        shapes = {name: array.shape for name, array in state.items()}
+        outputs = task.num_outputs
+        wanted = {
+            "head.weight": (outputs, encoder.width),
+            "head.bias": (outputs,),
+            "head.label_mean": (1,),
+            "head.label_scale": (1,),
+        }
+        if shapes != wanted or not all(np.isfinite(array).all() for array in state.values()):
+            raise EncoderError(
+                f"the trained weights of {task.id} do not fit: {shapes}",
+                expected=f"finite numbers of the shapes {wanted}",
+                hint="esm validate again, with the same base model",
+            )
+        return LinearModel(encoder, state["head.weight"].T, state["head.bias"])
 
 
 def _fit(

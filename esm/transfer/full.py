@@ -10,8 +10,8 @@ from esm.encoder import Encoder
 from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Task
-from esm.transfer.strategy import Transferred, training_settings
+from esm.tasks.task import Examples, Outputs, Task
+from esm.transfer.strategy import State, Transferred, training_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -42,3 +42,10 @@ class Full:
             weighs = weighs_classes(config.class_weights, task)
             train(model, rows, config.settings(DEFAULT, seed), weighs=weighs)
         return Transferred.of(model, time.monotonic() - start)
+
+    def restore(self, encoder: Encoder, task: Outputs, state: State) -> HeadedEncoder:
+        """See :meth:`esm.transfer.strategy.Strategy.restore`."""
+        with seeded(0):
+            model = HeadedEncoder(encoder, task)
+        model.load_trained(state)
+        return model

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from esm.adapters import (
+    DOWN_WEIGHT,
     adapter_parameters,
     check_architecture,
     freeze_all_but,
@@ -13,11 +14,12 @@ from esm.adapters import (
 )
 from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
+from esm.errors import EncoderError
 from esm.finetune import HeadedEncoder, train
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Task
-from esm.transfer.strategy import Transferred, training_settings
+from esm.tasks.task import Examples, Outputs, Task
+from esm.transfer.strategy import State, Transferred, training_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -51,9 +53,28 @@ class Houlsby:
         """See :meth:`esm.transfer.strategy.Strategy.fit`."""
         start = time.monotonic()
         with seeded(seed):
-            model = HeadedEncoder(encoder, task)
-            insert_houlsby(model.backbone, config.adapter_size)
-            freeze_all_but(model.backbone, adapter_parameters(model.backbone))
+            model = _with_adapters(encoder, task, config.adapter_size)
             weighs = weighs_classes(config.class_weights, task)
             train(model, rows, config.settings(DEFAULT, seed), weighs=weighs)
         return Transferred.of(model, time.monotonic() - start)
+
+    def restore(self, encoder: Encoder, task: Outputs, state: State) -> HeadedEncoder:
+        """See :meth:`esm.transfer.strategy.Strategy.restore`."""
+        sizes = {len(array) for name, array in state.items() if name.endswith(DOWN_WEIGHT)}
+        if len(sizes) != 1:
+            raise EncoderError(
+                f"the trained weights of {task.id} hold adapters of {len(sizes)} sizes",
+                expected="adapters of one size",
+                hint="esm validate again",
+            )
+        with seeded(0):
+            model = _with_adapters(encoder, task, sizes.pop())
+        model.load_trained(state)
+        return model
+
+
+def _with_adapters(encoder: Encoder, task: Outputs, size: int) -> HeadedEncoder:
+    model = HeadedEncoder(encoder, task)
+    insert_houlsby(model.backbone, size)
+    freeze_all_but(model.backbone, adapter_parameters(model.backbone))
+    return model

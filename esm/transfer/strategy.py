@@ -10,13 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.settings import FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Task
+from esm.tasks.task import Examples, Outputs, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from esm.encoder import Encoder
     from esm.finetune import HeadedEncoder
+
+
+State = dict[str, npt.NDArray[Any]]
+"""What was trained, by name: ``head.`` arrays and, where the encoder changed, ``encoder.`` ones.
+
+``head.weight`` is (c, d), ``head.bias`` (c,), ``head.label_mean`` and ``head.label_scale`` (1,);
+outputs are ``(embeddings @ weight.T + bias) * label_scale + label_mean``.
+"""
 
 
 def training_settings(config: FineTuneConfig) -> dict[str, Any]:
@@ -31,6 +39,10 @@ class TransferModel(Protocol):
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> npt.NDArray[np.floating[Any]]:
         """Return raw outputs (n, c), as :func:`~esm.metrics.performance` takes them."""
+        ...
+
+    def trained_state(self) -> State:
+        """Return a copy of all that training changed; the strategy restores the model from it."""
         ...
 
 
@@ -104,5 +116,18 @@ class Strategy(Protocol):
 
         Raises:
             FitError: Training diverged, or the rows are not enough to learn from.
+        """
+        ...
+
+    def restore(self, encoder: Encoder, task: Outputs, state: State) -> TransferModel:
+        """Return the model of which a state was taken.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            task: What the model predicts.
+            state: What :meth:`TransferModel.trained_state` returned.
+
+        Raises:
+            EncoderError: The state is not of this encoder, task and strategy.
         """
         ...

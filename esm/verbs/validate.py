@@ -61,7 +61,7 @@ def validate(
         bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it.")
     ] = True,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the run.")
+        bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
     ] = False,
     budget: Annotated[
         str | None,
@@ -82,8 +82,8 @@ def validate(
     Reports realised gain and regret; a stopped run goes on where it was.
     """
     import esm.validate as library
+    from esm.arms import ValidationConfig
     from esm.budget import seconds_of
-    from esm.plan import ValidationConfig
     from esm.pool import Pool
     from esm.ranking import Ranking
     from esm.settings import checked

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from esm.arms import Arm, ValidationConfig
 from esm.budget import arms, fit_plan, leave_out, seconds_of, spelled
 from esm.errors import SettingError, ValidationError
 from esm.estimate import Costs
 from esm.intermediate import MODELS_NAME, model_folder
 from esm.ledger import LEDGER_NAME, Ledger
-from esm.plan import Arm, ValidationConfig, plan_validation
+from esm.plan import plan_validation
 from tests.small_world import make_world
 from tests.unit.test_outcome import row_of
 from tests.unit.test_plan import IDENTITY

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from esm.arms import ValidationConfig
 from esm.errors import StorageError
 from esm.estimate import DEFAULT_SECONDS_PER_TEXT, Costs, check_disk
 from esm.intermediate import MODELS_NAME, model_folder
 from esm.ledger import LEDGER_NAME, Ledger
-from esm.plan import ValidationConfig, plan_validation
+from esm.plan import plan_validation
 from esm.settings import TransferConfig
 from esm.storage import read_json, write_json
 from tests.small_world import SOURCES, make_world
@@ -38,6 +39,11 @@ def plan_of(world, **settings):
     return plan_validation(world.ranking, world.pool, [world.target], config)
 
 
+# Weights of the tiny BERT with 200 tokens, and of four adapters 64 wide.
+MODEL = 4 * (12 * 2 * 32**2 + 200 * 32)
+ADAPTERS = 4 * 2 * 2 * (2 * 32 * 64 + 32 + 64)
+
+
 def estimate(plan, pool, out, **settings):
     return Costs(plan, pool, out).estimate(plan.runs, **settings)
 
@@ -47,7 +53,8 @@ def test_time_from_the_pools_fine_tuning(world, tmp_path):
     # The pool took 7.2 s for 24 rows once: 0.1 s per text and pass. Two sources are to be tuned.
     assert found.seconds == pytest.approx(6 * PASSES * 0.1 + 2 * 7.2)
     assert (found.done, found.pending, found.fine_tunings) == (0, 6, 2)
-    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 200 * 32)
+    # Two tuned encoders, and the adapters of four runs: the arm that is ahead and the next one.
+    assert found.bytes == 2 * MODEL + 4 * ADAPTERS
     assert found.basis == "the fine-tuning of 2 sources of the pool"
     assert not (tmp_path / "run").exists()
 
@@ -82,7 +89,7 @@ def test_a_stated_guess_where_nothing_was_measured(world, tmp_path):
         write_json(path, read_json(path) | {"seconds": {}})
     found = estimate(plan_of(world), world.pool, tmp_path)
     assert found.seconds == pytest.approx(6 * PASSES * DEFAULT_SECONDS_PER_TEXT)
-    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 30_522 * 32)
+    assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 30_522 * 32) + 4 * ADAPTERS
     assert found.basis == (
         "a guess of 0.01 s per text and pass; disk for a guessed vocabulary of 30,522 tokens"
     )
@@ -94,8 +101,17 @@ def test_a_stated_guess_where_nothing_was_measured(world, tmp_path):
 def test_kept_encoders_are_counted(world, tmp_path):
     plan = plan_of(world)
     found = estimate(plan, world.pool, tmp_path / "run", vocabulary=200, keep_models=True)
-    assert found.kept_bytes == found.bytes == 2 * 4 * (12 * 2 * 32**2 + 200 * 32)
-    assert estimate(plan, world.pool, tmp_path / "run").kept_bytes == 0
+    assert found.kept_bytes == found.bytes == 2 * MODEL + 6 * ADAPTERS
+    # Without it, what the winner needs: the adapters of its two seeds and its encoder.
+    found = estimate(plan, world.pool, tmp_path / "run", vocabulary=200)
+    assert found.kept_bytes == MODEL + 2 * ADAPTERS
+
+
+def test_all_weights_and_a_linear_model_are_counted_as_what_they_are(world, tmp_path):
+    found = estimate(plan_of(world, strategy="full"), world.pool, tmp_path, vocabulary=200)
+    assert (found.bytes, found.kept_bytes) == ((2 + 4) * MODEL, (1 + 2) * MODEL)
+    found = estimate(plan_of(world, strategy="features"), world.pool, tmp_path, vocabulary=200)
+    assert (found.bytes, found.kept_bytes) == (2 * MODEL, MODEL)
 
 
 def test_free_disk_is_that_of_the_nearest_folder_that_exists(world, tmp_path, monkeypatch):
@@ -113,10 +129,11 @@ def test_free_disk_is_that_of_the_nearest_folder_that_exists(world, tmp_path, mo
 
 def test_a_disk_without_room_is_refused_with_what_is_missing(world, tmp_path):
     found = estimate(plan_of(world), world.pool, tmp_path, vocabulary=200)
-    assert found.bytes == 247_808
+    assert found.bytes == 2 * MODEL + 4 * ADAPTERS
     full = replace(found, bytes=300_000_000, free_bytes=100_000_000)
     message = (
-        r"tuned encoders of 2 sources need about 300\.0 MB in .*, where 100\.0 MB are free;"
+        r"models of 6 runs and the encoders tuned on 2 sources need about 300\.0 MB in .*, where"
+        r" 100\.0 MB are free;"
         r" expected another 200\.0 MB; try: --out on another disk, or fewer sources"
     )
     with pytest.raises(StorageError, match=message):

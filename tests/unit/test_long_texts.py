@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from esm.arms import ValidationConfig
 from esm.base import load_base
 from esm.build import train_pool
 from esm.embeddings import EmbeddingCache
@@ -16,7 +17,7 @@ from esm.intermediate import TunedModels
 from esm.ledger import LEDGER_NAME, Ledger
 from esm.maps import MapForm
 from esm.moments import balance_weights
-from esm.plan import ValidationConfig, plan_validation
+from esm.plan import plan_validation
 from esm.pool import Pool
 from esm.rank import rank_sources
 from esm.ranking import RankConfig

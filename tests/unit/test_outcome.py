@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from esm.aggregate import aggregate_rankings
+from esm.arms import Arm, ValidationConfig
 from esm.errors import StorageError, ValidationError
 from esm.ledger import RunKey, RunRow
 from esm.outcome import RESULT_NAME, Validation, summarise
-from esm.plan import Arm, Plan, Run, ValidationConfig
+from esm.plan import Plan, Run
 from esm.pool import Skipped
 from esm.ranking import RankConfig, Ranking
 from esm.tasks.spec import TaskSpec
@@ -246,13 +247,13 @@ def test_confusions_are_summed_and_classes_averaged_over_runs():
     assert (pick.confusion, pick.classes) == (None, ())
 
 
-def test_the_best_arm_is_the_one_with_the_highest_mean_and_none_of_equals():
-    def best(values):
-        return summarise(*_with_ranking(plan_and_rows(values))).attributes["harmful"].best
+def test_the_winner_has_the_highest_mean_and_is_none_of_equals():
+    def winner(values):
+        return summarise(*_with_ranking(plan_and_rows(values))).winners.get("harmful")
 
-    assert best({"none": [0.4], "a": [0.5], "b": [0.6]}).source == "b"
-    assert best({"a": [0.5], "none": [0.5], "b": [0.4]}).source == "none"
-    assert best({"a": [None]}) is None
+    assert winner({"none": [0.4], "a": [0.5], "b": [0.6]}) == "b"
+    assert winner({"a": [0.5], "none": [0.5], "b": [0.4]}) == "none"
+    assert winner({"a": [None]}) is None
 
 
 # --------------------------------------------------------------------------------------- folds

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from esm.aggregate import aggregate_rankings
+from esm.arms import Arm, ValidationConfig
 from esm.errors import EsmError, PoolError, TaskError, ValidationError
-from esm.plan import Arm, ValidationConfig, plan_validation
+from esm.plan import plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
 from esm.storage import read_json, write_json
 from esm.tasks.read import load_targets, load_task

@@ -10,13 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from esm.app import app
+from esm.arms import ValidationConfig
 from esm.base import load_base
 from esm.build import train_pool
 from esm.encoder import Encoder
 from esm.entry import TrainConfig
 from esm.errors import PoolError
 from esm.maps import MapForm
-from esm.plan import ValidationConfig, plan_validation
+from esm.plan import plan_validation
 from esm.pool import Pool
 from esm.published.hub import Hub
 from esm.published.pull import pull_pool

@@ -29,7 +29,10 @@ def with_confusions(names, confusions, means) -> Validation:
     changed = AttributeResult.model_validate(
         found.model_dump() | {"label_names": names, "arms": [arm.model_dump() for arm in arms]}
     )
-    return base.model_copy(update={"attributes": {"harmful": changed}})
+    winner = max(means, key=lambda source: (means[source], source == "none"))
+    return base.model_copy(
+        update={"attributes": {"harmful": changed}, "winners": {"harmful": winner}}
+    )
 
 
 def test_the_best_arm_stands_beside_no_transfer():

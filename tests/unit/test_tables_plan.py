@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from esm.arms import Arm
 from esm.estimate import Estimate
-from esm.plan import Arm, LeftOut
+from esm.plan import LeftOut
 from esm.report import plain
 from esm.tables import validation_tables
 from esm.tables_plan import plan_tables

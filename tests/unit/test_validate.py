@@ -15,6 +15,7 @@ import pytest
 
 import esm.finetune
 import esm.validate
+from esm.arms import Arm, ValidationConfig
 from esm.encoder import Encoder, EncoderConfig
 from esm.errors import (
     BusyError,
@@ -29,14 +30,16 @@ from esm.evaluate import evaluate_rankings, ranking_table
 from esm.intermediate import MODELS_NAME
 from esm.ledger import LEDGER_NAME, Ledger
 from esm.outcome import RESULT_NAME, Validation
-from esm.plan import Arm, ValidationConfig
+from esm.predict import predict_file
 from esm.settings import TransferConfig
 from esm.storage import folder_lock, read_json, write_json
 from esm.tasks.read import load_targets
 from esm.tasks.spec import SplitSpec
 from esm.tasks.task import joint_hash
+from esm.trained import TRAINED_NAME, TrainedStore
 from esm.transfer.features import Features
 from esm.validate import dry_run, is_run, results_table, validate_ranking
+from esm.winners import winners
 from tests.small_world import SOURCES, make_world
 
 pytestmark = pytest.mark.slow
@@ -134,12 +137,42 @@ def test_realised_regret_says_over_which_sources(reference):
     assert found.regret == {"regret@1": pytest.approx(expected)}
 
 
-def test_what_derives_from_the_target_is_private_and_models_are_gone(reference):
+def test_what_derives_from_the_target_is_private(reference):
     out, result, _ = reference
-    assert sorted(path.name for path in out.iterdir()) == [".lock", LEDGER_NAME, RESULT_NAME]
-    for name in (LEDGER_NAME, RESULT_NAME):
-        assert stat.S_IMODE((out / name).stat().st_mode) == 0o600
+    for path in out.rglob("*"):
+        derived = path.is_file() and MODELS_NAME not in path.parts and path.name != ".lock"
+        assert not derived or stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Validation.load(out) == result
+
+
+def test_only_the_models_of_the_winner_are_kept(reference):
+    out, result, _ = reference
+    arms = {arm.source: arm.mean for arm in result.attributes["harmful"].arms}
+    winner = max(arms, key=lambda source: (arms[source], source == "none"))
+    assert result.winners == {"harmful": winner}
+    (won,) = winners(out, result)
+    assert [trained.record.key.seed for trained in won.models] == [0, 1]
+    assert len(TrainedStore(out).models()) == 2
+    assert won.record.text_columns == ("text",)
+    tuned = {trained.record.tuned for trained in won.models} - {None}
+    assert {path.name for path in (out / MODELS_NAME).glob("*")} == tuned
+
+
+def test_the_winner_labels_new_texts_as_it_labelled_the_test_rows(reference, world, tmp_path):
+    out, result, values = reference
+    task = world.target.attributes["harmful"]
+    table = pd.DataFrame({"text": task.test.texts})
+    table.to_csv(tmp_path / "new.csv", index=False)
+    found = predict_file(out, tmp_path / "new.csv", device="cpu").attributes["harmful"]
+    truth = [task.label_names[label] for label in task.test.labels]
+    right = sum(a == b for a, b in zip(found.labels, truth, strict=True)) / len(truth)
+    accuracies = [
+        metrics["accuracy"]
+        for source, _, metrics in values.values()
+        if source == result.winners["harmful"]
+    ]
+    assert min(accuracies) - 0.1 <= right <= max(accuracies) + 0.1
+    assert found.summary["calibration"]["accuracy"] == pytest.approx(right)
 
 
 def test_fine_tuning_the_sources_is_counted_apart(reference, world):
@@ -175,6 +208,7 @@ def test_adapters_on_a_sample_of_the_rows_with_varied_source_seeds(world, tmp_pa
     assert 0 < found.arms[0].trained_share < 0.5
     assert result.settings["num_epochs"] == 1
     assert len(list((tmp_path / MODELS_NAME).iterdir())) == 2
+    assert len(TrainedStore(tmp_path).models()) == 4
     with Ledger(tmp_path / LEDGER_NAME) as ledger:
         assert {row.num_train for row in ledger.rows()} == {12}
         assert [row.source_seed for row in ledger.rows()] == [None, None, 0, 1]
@@ -252,6 +286,26 @@ def wait_until(happened, child, seconds=120):
         assert child.poll() is None, "the child ended by itself"
         assert time.monotonic() < end, "the child did nothing"
         time.sleep(0.01)
+
+
+def test_models_of_the_winner_that_are_gone_are_trained_again(reference, world, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(reference[0], out)
+    before = predictions_of(out)
+    shutil.rmtree(out / TRAINED_NAME)
+    shutil.rmtree(out / MODELS_NAME, ignore_errors=True)
+    with pytest.raises(ValidationError, match=r"0 of the 2 trained models.*it trains what is miss"):
+        predictions_of(out)
+    again = validate_ranking(world.ranking, CHEAP, out, device="cpu")
+    assert again == reference[1]
+    assert values_of(out) == reference[2]
+    assert predictions_of(out) == before
+
+
+def predictions_of(out):
+    path = out.parent / "new.csv"
+    pd.DataFrame({"text": ["the film was good", "the vaccine was bad"]}).to_csv(path, index=False)
+    return predict_file(out, path, device="cpu").attributes["harmful"].confidence.tolist()
 
 
 def test_models_that_were_kept_stay_where_nothing_is_run(reference, world, tmp_path):
@@ -409,6 +463,12 @@ def test_folds_are_trained_and_judged_each_on_its_own_rows(world, tmp_path):
     assert none.runs == 4
     spread = pd.Series(gains).std() * (1 / 4 + 1) ** 0.5  # as many test as training rows
     assert pick.gain_standard_error == pytest.approx(spread)
+    (winner,) = winners(tmp_path, result)  # the models of all folds vote on new texts
+    assert sorted(trained.record.key.fold for trained in winner.models) == [0, 1, 2, 3]
+    path = tmp_path / "new.csv"
+    pd.DataFrame({"text": ["the film was good"]}).to_csv(path, index=False)
+    told = predict_file(tmp_path, path, device="cpu").attributes["harmful"].summary
+    assert (told["models"], told["calibration"]["rows"]) == (4, 4 * 32)
     assert found.out_of_fold.picks == {"moods": 4}
     assert found.out_of_fold.gain == pytest.approx(found.arms[2].gain)
     judged = evaluate_rankings(ranking_table(ranking), truth, ks=[1])
@@ -479,7 +539,7 @@ def test_a_full_disk_is_noticed_before_anything_is_tuned(
 ):
     monkeypatch.setattr("esm.estimate._free_bytes", lambda out: 1000)
     with pytest.raises(
-        StorageError, match=r"encoders of 3 sources need .*, where 0\.0 MB are free"
+        StorageError, match=r"encoders tuned on 3 sources need .*, where 0\.0 MB are free"
     ):
         validate_ranking(world.ranking, CHEAP, tmp_path, device="cpu")
     assert dry_run(world.ranking, CHEAP, tmp_path)[1].missing_bytes > 0

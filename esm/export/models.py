@@ -1,0 +1,246 @@
+"""Winners of a validation to folders that plain Transformers code loads."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from esm.adapters import DOWN_WEIGHT
+from esm.errors import StorageError, ValidationError
+from esm.export.readme import Code, listed, page
+from esm.measures import NO_TRANSFER
+from esm.outcome import ArmResult, Validation
+from esm.settings import OFFLINE, Pooling
+from esm.storage import atomic_folder, load_tensors, write_atomic, write_json
+from esm.tasks.raw import to_id
+from esm.trained import WEIGHTS_NAME
+from esm.winners import StartEncoders, Winner, winners
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from esm.encoder import Encoder
+
+LABELS_NAME = "labels.json"
+README_NAME = "README.md"
+EXPORT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported attribute.
+
+    Attributes:
+        attribute: Its name.
+        source: Source of the winning arm, or ``none``.
+        models: How many models vote.
+        folder: Where they lie.
+        bytes: How large it is.
+    """
+
+    attribute: str
+    source: str
+    models: int
+    folder: Path
+    bytes: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "attribute": self.attribute,
+            "source": self.source,
+            "models": self.models,
+            "folder": str(self.folder),
+            "bytes": self.bytes,
+        }
+
+
+def export_run(
+    run: Path, to: Path, *, attributes: Collection[str] = (), device: str = "cpu"
+) -> list[Exported]:
+    """Write the winning models of a validation as folders that need nothing of this package.
+
+    Each attribute gets a folder of its own: encoder and tokenizer in Transformers' format, what
+    was trained of every run of the winner, labels and temperatures, and a README with the code
+    that predicts what :func:`~esm.predict.predict_file` predicts.
+
+    Args:
+        run: Folder of the validation.
+        to: Folder to write into.
+        attributes: Attributes to export; none means all that have a winner.
+        device: Device to load the encoder on.
+
+    Raises:
+        ValidationError: The folder has no trained models, an attribute has no winner, or it is of
+            pairs that are read in chunks, for which there is no plain code.
+        EncoderError: The base model is gone or has changed.
+        MapError: A model's weights are truncated.
+        StorageError: A folder is there already, or cannot be written.
+    """
+    validation = Validation.load(run)
+    chosen = winners(run, validation, attributes)
+    places = {winner.attribute: to / to_id(winner.attribute) for winner in chosen}
+    for place in places.values():
+        if place.exists():
+            raise StorageError(
+                f"{place} is there already",
+                expected="a folder to be made",
+                hint="remove it, or name another one with --to",
+            )
+    for winner in chosen:
+        if winner.record.is_pair and winner.record.encoder.max_chunks > 1:
+            raise ValidationError(
+                f"{winner.attribute} is predicted from pairs of texts that are read in chunks",
+                expected="single texts, or pairs that are cut",
+                hint="esm predict, or --attribute with another one",
+            )
+    encoders = StartEncoders(run, validation, device)
+    return [_export(winner, validation, encoders, places[winner.attribute]) for winner in chosen]
+
+
+def _export(
+    winner: Winner, validation: Validation, encoders: StartEncoders, place: Path
+) -> Exported:
+    starts = list(dict.fromkeys(trained.record.tuned for trained in winner.models))
+    names = {
+        tuned: "encoder" if len(starts) == 1 else f"encoder-{number}"
+        for number, tuned in enumerate(starts, start=1)
+    }
+    models = []
+    with atomic_folder(place) as folder:
+        for number, trained in enumerate(winner.models, start=1):
+            encoder = encoders.encoder(trained.record)
+            trained.restore(encoder)  # refuses what could not be loaded again
+            inside = names[trained.record.tuned]
+            if not (folder / inside).is_dir():
+                encoder.save(folder / inside)
+            file = f"model-{number}.safetensors"
+            shutil.copy(trained.folder / WEIGHTS_NAME, folder / file)
+            calibration = trained.record.calibration
+            temperature = 1.0 if calibration is None else calibration.temperature
+            models.append({"encoder": inside, "file": file, "temperature": temperature})
+        write_json(folder / LABELS_NAME, _labels(winner, encoder, models), private=True)
+        text = _readme(winner, validation, encoder, folders=", ".join(names.values()))
+        write_atomic(folder / README_NAME, text.encode(), private=True)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
+    return Exported(winner.attribute, winner.source, len(winner.models), place, size)
+
+
+def _labels(winner: Winner, encoder: Encoder, models: list[dict[str, Any]]) -> Mapping[str, Any]:
+    record = winner.record
+    return {
+        "format": EXPORT_FORMAT,
+        "attribute": winner.attribute,
+        "problem": record.problem,
+        "label_names": record.label_names,
+        "source": winner.source,
+        "strategy": record.key.strategy,
+        "max_length": encoder.max_length,
+        "max_chunks": encoder.config.max_chunks,
+        "stride": encoder.reader.overlap,
+        "between": encoder.reader.between,
+        "models": models,
+    }
+
+
+# ---------------------------------------------------------------------------------------- README
+
+
+def _readme(winner: Winner, validation: Validation, encoder: Encoder, *, folders: str) -> str:
+    import transformers
+
+    record = winner.record
+    module, loader = _loader(encoder.model)
+    base = _shown(validation.base_model)
+    state = load_tensors(winner.models[0].folder / WEIGHTS_NAME)
+    tuned = winner.source != NO_TRANSFER
+    return page(
+        record.id,
+        _about(winner, validation),
+        Code(
+            module=module,
+            loader=loader,
+            without_pooler=_leaves_out_pooler(encoder),
+            pooling=encoder.pooling,
+            problem=record.problem,
+            has_names=bool(record.label_names),
+            has_adapters=any(name.endswith(DOWN_WEIGHT) for name in state),
+            is_pair=record.is_pair,
+            in_chunks=encoder.config.max_chunks > 1,
+        ),
+        folders=folders,
+        encoder=f"the encoder {base}" + (f", tuned on `{winner.source}`" if tuned else ""),
+        version=transformers.__version__,
+        notes=_notes(winner),
+    )
+
+
+def _loader(model: PreTrainedModel) -> tuple[str, str]:
+    """Return module and name of the class that loads a saved encoder.
+
+    The encoder of an encoder-decoder model is no model of its own for ``AutoModel``.
+    """
+    kind = type(model)
+    if kind.__name__.endswith(("Encoder", "Stack")):
+        return kind.__module__, kind.__name__
+    return "transformers", "AutoModel"
+
+
+def _leaves_out_pooler(encoder: Encoder) -> bool:
+    parameters = inspect.signature(type(encoder.model).__init__).parameters
+    return encoder.pooling is not Pooling.POOLER and "add_pooling_layer" in parameters
+
+
+def _shown(base_model: str) -> str:
+    """Return the base model's name; of a folder only the last part."""
+    if base_model == OFFLINE:
+        return "all-MiniLM-L6-v2"
+    return Path(base_model).name if Path(base_model).is_absolute() else base_model
+
+
+def _about(winner: Winner, validation: Validation) -> str:
+    record = winner.record
+    found = validation.attributes[winner.attribute]
+    by_source = {arm.source: arm for arm in found.arms}
+    arm, none = by_source[winner.source], by_source.get(NO_TRANSFER)
+    what = f"Predicts `{winner.attribute}`"
+    if record.label_names:
+        what += f": {listed(record.label_names)}"
+    made = (
+        f"{what}. Trained on {found.num_train} rows by the strategy `{record.key.strategy}`"
+        f" ({arm.runs} runs, which vote), {_result(arm, found.metric)} on {found.num_test} test"
+        " rows"
+    )
+    if winner.source == NO_TRANSFER or none is None:
+        return f"{made}."
+    return f"{made}; without the source task `{winner.source}`: {none.mean:.3f}."
+
+
+def _result(arm: ArmResult, metric: str) -> str:
+    spread = "" if arm.standard_error is None else f" ± {arm.standard_error:.3f}"
+    return f"{metric} {arm.mean:.3f}{spread}"
+
+
+def _notes(winner: Winner) -> str:
+    record = winner.record
+    lines = [
+        "The arm was chosen by the test rows named above, so that figure flatters it a little.",
+        f"{_reading(record.encoder.max_chunks, record.start.max_length)}; the code computes in"
+        " float32.",
+    ]
+    if record.calibration is not None:
+        lines.append(
+            "Probabilities are calibrated by temperature scaling (Guo et al. 2017) on"
+            f" {record.calibration.rows} {record.calibration.calibrated_on}."
+        )
+    return "\n".join(lines)
+
+
+def _reading(max_chunks: int, max_length: int) -> str:
+    if max_chunks == 1:
+        return f"Texts are cut to {max_length} tokens"
+    return f"Longer texts are read in up to {max_chunks} chunks of {max_length} tokens"

@@ -1,0 +1,94 @@
+"""``esm predict``: labels for new texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esm.options import OutputOptions, commas, grouped
+
+_SUFFIXES = (".csv", ".jsonl", ".parquet")
+
+
+def _writable(path: Path) -> Path:
+    """Refuse a file that could not be written before time is spent on what goes into it."""
+    if path.suffix not in _SUFFIXES:
+        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_SUFFIXES)}")
+    return path
+
+
+@grouped
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a validate run.")],
+    file: Annotated[Path, typer.Argument(help="Texts to label, in any format that esm reads.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="File to write: .csv, .jsonl or .parquet.",
+            metavar="FILE",
+            callback=_writable,
+        ),
+    ],
+    output: OutputOptions,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="Attributes; by commas, one in a name as '\\,'. Default: all."),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Text column. Default: the one that the target had.")
+    ] = None,
+    text_pair: Annotated[str | None, typer.Option(help="Second text column of a pair task.")] = (
+        None
+    ),
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of the file. Default: found out.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What separates its cells. Default: found out.")
+    ] = None,
+    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first.")] = (
+        None
+    ),
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave a label empty whose probability is below this; values have none.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Write a column per class too.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> None:
+    """Label new texts with the winners of a validate run.
+
+    Every attribute is predicted by the arm that did best; its models vote with calibrated
+    probabilities.
+    """
+    from esm.predict import predict_file
+    from esm.tables_predict import prediction_tables
+    from esm.tasks.spec import TaskSpec
+
+    spec = TaskSpec(
+        location=str(file),
+        text=text,
+        text_pair=text_pair,
+        encoding=encoding,
+        delimiter=delimiter,
+        sheet=sheet,
+    )
+    found = predict_file(
+        run,
+        spec,
+        attributes=commas(attribute),
+        abstain=abstain,
+        device=device,
+    )
+    found.write(out, with_probabilities=probabilities)
+    typer.echo(f"written to {out}", err=True)
+    output.show(found.as_dict(), prediction_tables(found.as_dict(), str(out)))
