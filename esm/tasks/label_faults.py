@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from esm.tasks.findings import Finding, FindingKind, listed
-from esm.tasks.propose import FEWEST_PER_CLASS
+from esm.tasks.minimum import FEWEST_PER_CLASS
 from esm.tasks.task import Examples, Problem, SplitName, Task
 from esm.tasks.text_faults import row_forms
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from esm.errors import TaskError
 from esm.languages import UNDETERMINED, detect
-from esm.tasks.cells import settle, split_labels
 from esm.tasks.delimited import find_delimiter
 from esm.tasks.divide import split_of
 from esm.tasks.facts import Facts
 from esm.tasks.files import read_table
 from esm.tasks.long import LongLayout, find_long
+from esm.tasks.minimum import with_minimum
 from esm.tasks.raw import Table, is_missing, missing_column, num_rows
 from esm.tasks.roles import (
     Guess,
@@ -30,12 +28,10 @@ from esm.tasks.roles import (
     guess_column,
     text_candidates,
 )
-from esm.tasks.spec import ColumnSpec, RareClasses, SplitMethod, SplitSpec, TaskSpec
+from esm.tasks.spec import ColumnSpec, SplitMethod, SplitSpec, TaskSpec
 from esm.tasks.task import Problem, SplitName
 from esm.tasks.textfile import decode
 from esm.tasks.workbook import sheet_names
-
-FEWEST_PER_CLASS = 5
 
 _FEWEST_FOR_HOLD_OUT = 500
 # Fewer texts with several values of an attribute are slips; they are named when it is read.
@@ -105,7 +101,7 @@ def propose(
     reasons["language"] = _about_language(texts[0])
     values = _values(columns, long)
     counted = _training_rows(method, split) if long is None else None
-    guesses = [_with_minimum(guess, values, method, counted) for guess in guesses]
+    guesses = [with_minimum(guess, values, method, counted) for guess in guesses]
     attributes = {guess.name: guess.how for guess in guesses if guess.how is not None}
     spec = source.model_copy(
         update={
@@ -273,54 +269,3 @@ def _training_rows(method: SplitSpec, split: Facts | None) -> list[bool] | None:
     if split is None or method.method is not SplitMethod.COLUMN:
         return None
     return [split_of(value) is SplitName.TRAIN for value in split.values]
-
-
-# ------------------------------------------------------------------------------- rare classes
-
-
-def _with_minimum(
-    guess: Guess, values: Mapping[str, Facts], method: SplitSpec, training: list[bool] | None
-) -> Guess:
-    """Return the guess with a minimum per class, where classes will have too few rows."""
-    if guess.how is None or guess.how.kind == Problem.REGRESSION:
-        return guess
-    cells = values[guess.name].values
-    if training is not None:
-        cells = [cell for cell, kept in zip(cells, training, strict=True) if kept]
-    drawn = method.method in (SplitMethod.STRATIFIED, SplitMethod.GROUPED)
-    share = 1 - method.test_share if drawn else 1.0
-    counts = _label_counts(cells, guess.how)
-    needed = math.ceil(FEWEST_PER_CLASS / share)
-    few = sorted(name for name, count in counts.items() if count < needed)
-    rare = _rule(guess.how.kind, counts, few, needed)
-    if not few or rare is None:
-        return guess
-    listed = ", ".join(f"{' '.join(name.split())[:30]} {counts[name]}" for name in few[:6])
-    more = f" and {len(few) - 6} others" if len(few) > 6 else ""
-    why = f"few rows to learn from: {listed}{more}"
-    how = guess.how.model_copy(update={"min_per_class": FEWEST_PER_CLASS, "rare": rare})
-    return dataclasses.replace(guess, how=how, about_rare=why)
-
-
-def _label_counts(cells: Sequence[object], how: ColumnSpec) -> Counter[str]:
-    if how.separator is None:
-        values = settle(list(cells))
-    else:
-        values = split_labels(list(cells), how.separator)
-    counts: Counter[str] = Counter()
-    for value in values:
-        if isinstance(value, list):
-            counts.update(set(Facts("", value).counts))
-        elif not is_missing(value):
-            counts.update(Facts("", [value]).counts)
-    return counts
-
-
-def _rule(
-    kind: str, counts: Mapping[str, int], few: Sequence[str], needed: int
-) -> RareClasses | None:
-    """Return what should become of the rare classes; None where too little would be left."""
-    enough = len(counts) - len(few)
-    if kind == Problem.ORDINAL:
-        return RareClasses.MERGE if sum(counts.values()) >= 2 * needed and enough else None
-    return RareClasses.LEAVE_OUT if enough >= (1 if kind == Problem.MULTILABEL else 2) else None
