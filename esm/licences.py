@@ -7,6 +7,7 @@ unknown.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from enum import StrEnum
 
@@ -75,8 +76,12 @@ def is_stated(licence: str) -> bool:
     return _UNSTATED.fullmatch(" ".join(licence.casefold().split())) is None
 
 
-def marked(licence: str) -> str:
+def marked(licence: str, *, longest: int | None = None) -> str:
     """Return a licence for a table: what is not stated is said, what restricts is marked.
+
+    Args:
+        licence: The licence text.
+        longest: Letters to keep of a longer text, whole words; None keeps all.
 
     Example:
         >>> marked("CC BY 4.0"), marked("cc-by-nc-4.0"), marked("")
@@ -85,9 +90,10 @@ def marked(licence: str) -> str:
     if not is_stated(licence):
         return NOT_STATED
     found = terms(licence)
-    if found is Terms.NON_COMMERCIAL and not re.search(r"non-?commercial", licence.casefold()):
-        return f"{licence} (non-commercial)"
-    return f"{licence} (unclear)" if found is Terms.UNKNOWN else licence
+    text = licence if longest is None else textwrap.shorten(licence, longest, placeholder=" ...")
+    if found is Terms.NON_COMMERCIAL and not re.search(r"non-?commercial", text.casefold()):
+        return f"{text} (non-commercial)"
+    return f"{text} (unclear)" if found is Terms.UNKNOWN else text
 
 
 def fits(licence: str, wanted: Iterable[str]) -> bool:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MISSING = "-"
 
+LICENCE_LETTERS = 28
+"""Letters of a licence that a table shows; JSON has it whole."""
+
 
 @dataclass(frozen=True)
 class Table:

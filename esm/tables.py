@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.licences import marked
 from esm.measures import NO_TRANSFER
-from esm.report import MISSING, Table, duration, noted, number, skipped_notes
+from esm.report import LICENCE_LETTERS, MISSING, Table, duration, noted, number, skipped_notes
 from esm.tables_aggregate import aggregate_tables
 from esm.tables_classes import row_notes
 from esm.tables_plan import left_out_notes
@@ -78,7 +78,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
                 number(line.gain, 4, sign=True),
                 number(line.r2, 2),
                 MISSING if line.size is None else str(line.size),
-                marked(line.licence),
+                marked(line.licence, longest=LICENCE_LETTERS),
             )
             for line in shown
         ],
@@ -207,11 +207,28 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
             f"realised {regrets} over the {len(found.measured)} measured sources:"
             f" {', '.join(found.measured)}"
         )
+    notes += _winner_note(validation, name)
     notes += fold_notes(validation.folds, found.out_of_fold)
     title = (
         f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
     )
     return Table(title, columns, rows, notes, _NAMES)
+
+
+def _winner_note(validation: Validation, name: str) -> list[str]:
+    """Say which arm won, and whether its gain is more than its error."""
+    winner = validation.winners.get(name)
+    if winner is None:
+        return []
+    if winner == NO_TRANSFER:
+        return ["winner: no transfer; no source that was measured does better"]
+    (arm,) = (arm for arm in validation.attributes[name].arms if arm.source == winner)
+    if arm.gain is None:
+        return [f"winner: {winner}"]
+    gain = _plus_minus(arm.gain, arm.gain_standard_error, sign=True)
+    sure = arm.gain_standard_error is not None and arm.gain > 2 * arm.gain_standard_error
+    doubt = "" if sure else "; that is not more than two standard errors"
+    return [f"winner: {winner}, {gain} over no transfer on the same test rows{doubt}"]
 
 
 def _metric(name: str, value: float) -> str:
@@ -261,7 +278,7 @@ def task_list(
             *(_rows(attribute, split) for split in _SPLITS),
             attribute["metric"],
             attribute["metadata"]["language"] or MISSING,
-            attribute["metadata"]["license"] or MISSING,
+            marked(attribute["metadata"]["license"], longest=LICENCE_LETTERS),
         )
         for described in found
         for attribute in described["attributes"].values()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.licences import marked
-from esm.report import MISSING, Table, size
+from esm.report import LICENCE_LETTERS, MISSING, Table, size
 
 if TYPE_CHECKING:
     from esm.caches import Cache
@@ -22,7 +22,7 @@ def registry_tables(entries: Sequence[RegistryEntry]) -> list[Table]:
             entry.hub + (f" ({entry.config})" if entry.config else ""),
             entry.kind + (" of pairs" if entry.text_pair else ""),
             entry.language,
-            marked(entry.licence),
+            marked(entry.licence, longest=LICENCE_LETTERS),
             entry.good_for,
         )
         for entry in entries

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esm.licences import marked
-from esm.report import MISSING, Table, duration, number, size, skipped_notes
+from esm.report import LICENCE_LETTERS, MISSING, Table, duration, number, size, skipped_notes
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
@@ -40,7 +40,7 @@ def pool_tables(
         (
             entry.id,
             entry.record.metadata.language or MISSING,
-            marked(entry.record.metadata.license),
+            marked(entry.record.metadata.license, longest=LICENCE_LETTERS),
             MISSING if entry.record.num_used is None else str(entry.record.num_used),
             _quality(entry.record),
             form,

@@ -97,3 +97,9 @@ def test_a_filter_takes_terms_and_parts_of_names():
     assert fits("cc-by-sa-4.0", ["CC BY-SA"])
     assert fits("GPL-3.0", ["mit", "gpl"])
     assert not fits("GPL-3.0", ["mit", "apache"])
+
+
+def test_a_long_licence_is_cut_between_words_and_still_marked():
+    text = "for research purposes only, without any warranty"
+    assert marked(text, longest=28) == "for research purposes ... (non-commercial)"
+    assert marked("MIT", longest=28) == "MIT"

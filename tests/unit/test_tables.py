@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from esm.evaluate import evaluate_rankings, ranking_table
 from esm.maps import MapForm
@@ -117,7 +118,9 @@ def validation() -> Validation:
         "measured": ["a"],
         "regret": {},
     }
-    return Validation.model_validate(VALIDATION | {"attributes": {"harmful": found}})
+    return Validation.model_validate(
+        VALIDATION | {"attributes": {"harmful": found}, "winners": {"harmful": "a"}}
+    )
 
 
 VALIDATION = {
@@ -147,6 +150,7 @@ def test_a_validation_shows_the_metric_the_gain_and_one_metric_beside():
         "none  none       -          -     3  65.3 ± 1.2           -      70.1  1 min\n"
         "pick  a          1    +0.1000     3  65.3 ± 1.2  +5.0 ± 1.0      70.1  1 min\n"
         "1.2 % of the weights were trained\n"
+        "winner: a, +5.0 ± 1.0 over no transfer on the same test rows\n"
     )
     assert "6 of 6 runs finished" in plain(below)
 
@@ -155,3 +159,25 @@ def test_a_list_of_tasks_names_what_cannot_be_predicted():
     described = {"id": "posts", "attributes": {}, "skipped": {"id": "one class only"}}
     _, unusable = task_list([described], [])
     assert unusable.rows == [("posts/id", "one class only")]
+
+
+@pytest.mark.parametrize(
+    ("winner", "error", "said"),
+    [
+        ("a", 0.01, "winner: a, +5.0 ± 1.0 over no transfer on the same test rows"),
+        ("a", 0.03, "± 3.0 over no transfer on the same test rows; that is not more than two"),
+        ("none", 0.01, "winner: no transfer; no source that was measured does better"),
+    ],
+)
+def test_a_winner_is_named_with_what_its_gain_is_worth(winner, error, said):
+    found = validation()
+    harmful = found.attributes["harmful"]
+    none, pick = harmful.arms
+    pick = pick.model_copy(update={"gain_standard_error": error})
+    changed = harmful.model_copy(update={"arms": (none, pick)})
+    table, _ = validation_tables(
+        found.model_copy(
+            update={"attributes": {"harmful": changed}, "winners": {"harmful": winner}}
+        )
+    )
+    assert said in plain(table)
