@@ -22,6 +22,9 @@ for _variable, _value in (("HF_HUB_DISABLE_TELEMETRY", "1"), ("HF_UPDATE_DOWNLOA
 
 _HOME = {
     "TaskSpec": "esm.tasks.spec",
+    "propose": "esm.tasks.propose",
+    "read_spec": "esm.tasks.specfile",
+    "inspect_target": "esm.tasks.inspect",
     "load_target": "esm.tasks.read",
     "load_targets": "esm.tasks.read",
     "load_task": "esm.tasks.read",

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 _DELIMITERS = {"tab": "\t", "\\t": "\t"}
 
 
+def cell_delimiter(option: str | None) -> str | None:
+    """Return the character that an option means: a tab for ``tab``."""
+    return None if option is None else _DELIMITERS.get(option, option)
+
+
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command whose dataclass parameters are spread into one option per field.
 
@@ -218,7 +223,7 @@ class ReadingOptions:
             "kind": self.kind,
             "test": None if self.test is None else absolute(self.test),
             "encoding": self.encoding,
-            "delimiter": _DELIMITERS.get(self.delimiter or "", self.delimiter),
+            "delimiter": cell_delimiter(self.delimiter),
             "sheet": self.sheet,
             "language": self.language,
             "config": self.hub_config,

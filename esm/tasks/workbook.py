@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,31 @@ def read_workbook(
     return table
 
 
+def sheet_names(path: Path) -> list[str]:
+    """Return the names of a workbook's sheets of cells.
+
+    Raises:
+        TaskError: The file is no workbook.
+    """
+    with _opened(path) as book:
+        return [sheet.title for sheet in book.worksheets]
+
+
 def _rows(path: Path, sheet: str | None) -> list[tuple[Any, ...]]:
     """Return the rows that are not empty, all of the same width."""
+    with _opened(path) as book:
+        chosen = book[_sheet_name(path, book, sheet)]
+        # What a program wrote of the sheet's size may be wrong.
+        chosen.reset_dimensions()
+        found = [tuple(map(_value, row)) for row in chosen.iter_rows(values_only=True)]
+    filled = [row for row in found if not all(map(is_missing, row))]
+    width = max(map(len, filled), default=0)
+    return [(*row, *[None] * (width - len(row))) for row in filled]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a workbook; faults of the file, found at once or later, become a TaskError."""
     import openpyxl
     from openpyxl.utils.exceptions import InvalidFileException
 
@@ -58,23 +82,17 @@ def _rows(path: Path, sheet: str | None) -> list[tuple[Any, ...]]:
             warnings.simplefilter("ignore")
             book = openpyxl.load_workbook(path, read_only=True, data_only=True)
             try:
-                chosen = book[_sheet_name(path, book, sheet)]
-                # What a program wrote of the sheet's size may be wrong.
-                chosen.reset_dimensions()
-                found = [tuple(map(_value, row)) for row in chosen.iter_rows(values_only=True)]
+                yield book
             finally:
                 book.close()
+    except TaskError:
+        raise
     except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, EOFError) as error:
-        if isinstance(error, TaskError):
-            raise
         raise TaskError(
             f"{path} is truncated, encrypted or no XLSX workbook",
             expected="a workbook without a password",
             hint="save it again as .xlsx or as CSV UTF-8",
         ) from error
-    filled = [row for row in found if not all(map(is_missing, row))]
-    width = max(map(len, filled), default=0)
-    return [(*row, *[None] * (width - len(row))) for row in filled]
 
 
 def _sheet_name(path: Path, book: Any, sheet: str | None) -> str:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from esm.errors import EsmError, TaskError
-from esm.options import OutFile, OutputOptions, ReadingOptions, Strict, grouped, write_out
+from esm.options import (
+    OutFile,
+    OutputOptions,
+    ReadingOptions,
+    Strict,
+    cell_delimiter,
+    grouped,
+    write_out,
+)
+
+if TYPE_CHECKING:
+    from esm.tasks.roles import Guess
 
 app = typer.Typer(help="What the data are.", no_args_is_help=True)
 
@@ -78,20 +90,81 @@ def show_task(
     output: OutputOptions,
     out: OutFile = None,
 ) -> None:
-    """Show one task or target: split, balance, lengths, duplicates.
+    """Show one task or target: split, balance, lengths, duplicates, what may spoil results.
 
     Texts that are in train and in test are counted too.
     """
     from esm.tables import task_details
     from esm.tables_data import language_tables
+    from esm.tables_proposal import finding_tables
     from esm.tables_splits import split_tables
     from esm.tasks.describe import describe
+    from esm.tasks.inspect import inspect_target
     from esm.tasks.read import load_target
 
-    description = describe(load_target(reading.spec(location)))
+    target = load_target(reading.spec(location))
+    findings = inspect_target(target)
+    description = describe(target) | {"findings": [asdict(finding) for finding in findings]}
     write_out(out, description, _records([description]))
     tables = [*split_tables(description), *task_details(description)]
-    output.show(description, [*tables, *language_tables(description["language"])])
+    tables += [*language_tables(description["language"]), *finding_tables(findings)]
+    output.show(description, tables)
+
+
+@app.command("init")
+@grouped
+def init_task(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, TXT, XLSX, JSONL or Parquet file.")],
+    *,
+    text: Annotated[str | None, typer.Option(help="Text column. Default: found.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a text file, such as cp1250. Default: found.")
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="Between the cells of a text table; 'tab' for a tab. Default: found."),
+    ] = None,
+    sheet: Annotated[
+        str | None, typer.Option(help="Sheet of a workbook. Default: the first.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write it. Default: beside the file.", metavar="FILE.toml"),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a specification that is there.")
+    ] = False,
+    output: OutputOptions,
+) -> None:
+    """Propose what the columns of a file are, and write it as a TOML file to edit.
+
+    Every guess has its reason. Every verb takes the TOML file in place of the data.
+    """
+    from esm.tables_proposal import finding_tables, proposal_tables
+    from esm.tasks.draft import write_draft
+    from esm.tasks.inspect import inspect_proposal
+    from esm.tasks.propose import propose
+
+    proposal = propose(
+        file, text=text, encoding=encoding, delimiter=cell_delimiter(delimiter), sheet=sheet
+    )
+    written = write_draft(proposal, out, replace=replace)
+    findings = inspect_proposal(proposal)
+    content = {
+        "written": str(written),
+        "spec": proposal.spec.model_dump(mode="json"),
+        "rows": proposal.rows,
+        "reasons": dict(proposal.reasons),
+        "columns": [_column(guess) for guess in proposal.guesses],
+        "findings": [asdict(finding) for finding in findings],
+    }
+    output.show(content, [*proposal_tables(proposal, written), *finding_tables(findings)])
+
+
+def _column(guess: Guess) -> dict[str, Any]:
+    how = None if guess.how is None else guess.how.model_dump(mode="json")
+    reasons = {"why": guess.why, "about_rare": guess.about_rare}
+    return {"column": guess.name, "proposed_as": guess.role.value, "how": how} | reasons
 
 
 def _records(found: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

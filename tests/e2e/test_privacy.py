@@ -47,6 +47,8 @@ def done(tiny_bert, tmp_path_factory):
         patch.setenv("ESM_CACHE", str(home / "cache"))
         patch.setenv("TMPDIR", str(home))
         for verb, code in (
+            (["tasks", "init", target], 0),
+            (["tasks", "show", target.with_suffix(".toml")], 0),
             (["tasks", "show", target], 0),
             (["train", *sources, "--pool", pool, *base, *FINE_TUNING, *MAPS], 0),
             (["rank", target, "--pool", pool, "--out", ranking], 0),
@@ -79,6 +81,7 @@ def test_what_derives_from_the_target_is_its_owners_only(done):
     derived = [
         home / "ranking.json",
         *data.glob("*.split.json"),
+        *data.glob("*.toml"),
         *(home / "cache").rglob("*.safetensors"),
         *(home / "run").rglob("*.json"),
         *(home / "run").rglob("*.sqlite*"),

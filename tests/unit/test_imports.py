@@ -77,6 +77,7 @@ ORDER = [
     "tables_classes",
     "tables_plan",
     "tables_data",
+    "tables_proposal",
     "tables_splits",
     "tables",
     "tables_pool",
