@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test test-fast lint format clean
+.PHONY: help setup demo tutorial test test-fast lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -19,6 +19,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## the whole job on generated data with the offline encoder
 	$(BIN)/esm demo
+
+tutorial: setup  ## every command of docs/tutorial.md, as written (after the demo)
+	test -d runs/demo/pool || $(MAKE) demo
+	$(BIN)/python -m docs.run_tutorial
 
 test: setup  ## the whole test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
