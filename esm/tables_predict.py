@@ -51,7 +51,7 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
         "calibration error: how far confidence and accuracy lie apart, in percent",
     ]
     if summary["empty"]:
-        notes.append(f"{summary['empty']} rows without a text have no label")
+        notes.append(f"rows without a text, which have no label: {summary['empty']}")
     left = frozenset({"attribute", "source", "labels", "measured on"})
     return [Table(f"{out}: {summary['rows']} rows", columns, rows, notes, left)]
 
