@@ -12,7 +12,8 @@ Layout::
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
-head and no numbers of texts. An entry appears under its name only when it is whole, so a reader never needs a lock.
+head and no numbers of texts. An entry appears under its name only when it is whole, so a reader
+never needs a lock.
 """
 
 from __future__ import annotations
