@@ -43,12 +43,21 @@ def test_the_table_of_labels(called):
     ended = called("predict", "run", "new.csv", "--out", "labels.parquet", "--device", "cpu")
     assert ended.exit_code == 0, ended.stderr
     assert "1 rows without a text have no label" in ended.stdout
+    assert "licences of the data that the models were trained on: posts: not stated" in ended.stdout
 
 
 def test_what_cannot_be_written_is_refused_first(called):
     ended = called("predict", "gone", "gone.csv", "--out", "labels.txt")
     assert ended.exit_code == 2
     assert ".csv, .jsonl, .parquet" in " ".join(ended.stderr.split())
+
+
+def test_the_file_with_the_texts_is_not_overwritten(called, tmp_path):
+    before = (tmp_path / "new.csv").read_bytes()
+    ended = called("predict", "run", "new.csv", "--out", str(tmp_path / "new.csv"))
+    assert ended.exit_code == 2
+    assert "is the file with the texts; expected another one" in " ".join(ended.stderr.split())
+    assert (tmp_path / "new.csv").read_bytes() == before
 
 
 def test_a_folder_that_is_no_run(called):
