@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from esm.runtime import show_progress
+
 if TYPE_CHECKING:
     from esm.encoder import Encoder
 
@@ -28,6 +30,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ESM_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> Iterator[None]:
+    """Turn progress off again after a test that turned it on, for instance through a verb."""
+    yield
+    show_progress(False)
 
 
 @pytest.fixture(scope="session")

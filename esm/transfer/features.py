@@ -1,7 +1,9 @@
 """The cheap proof: a linear model on the embeddings of an encoder that stays as it is.
 
 Logistic regression for classes and labels, ridge regression for values and ranks, both on
-standardised embeddings with the penalty chosen on the training rows: seconds, not minutes.
+standardised embeddings with the penalty chosen on the training rows: seconds, not minutes. The
+embeddings come from the cache where they are there, so that further seeds, and further attributes
+of the same texts, cost next to nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from esm.class_weights import weighs_classes
+from esm.embeddings import EmbeddingCache
 from esm.encoder import Encoder
 from esm.errors import EncoderError, FitError
 from esm.moments import balance_weights
@@ -47,15 +50,18 @@ class LinearModel:
         encoder: The encoder, shared with whoever gave it.
         weight: (d, c) float64.
         bias: (c,) float64.
+        cache: Where embeddings are looked for before they are computed.
     """
 
     encoder: Encoder
     weight: Array
     bias: Array
+    cache: EmbeddingCache
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
         """Return outputs (n, c): logits, or values in the label's unit."""
-        outputs: Array = self.encoder.embed(texts, pairs).last @ self.weight + self.bias
+        embedded = self.cache.embed(self.encoder, texts, pairs).last
+        outputs: Array = embedded @ self.weight + self.bias
         return outputs
 
     def trained_state(self) -> State:
@@ -74,10 +80,16 @@ class Features:
     A seed decides only the folds on which logistic regression chooses its penalty, so results
     vary little over seeds, and not at all for regression and ordinal: their standard error says
     nothing about training.
+
+    Args:
+        cache: Cache of embeddings; None for the default one.
     """
 
     name = "features"
     seed_varies = "folds on which the penalty is chosen, nothing for regression and ordinal"
+
+    def __init__(self, cache: EmbeddingCache | None = None) -> None:
+        self._cache = EmbeddingCache.default() if cache is None else cache
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.strategy.Strategy.check`; any base model will do."""
@@ -91,7 +103,7 @@ class Features:
     ) -> Transferred:
         """See :meth:`esm.transfer.strategy.Strategy.fit`; only class weights are used."""
         start = time.monotonic()
-        features = encoder.embed(rows.texts, rows.pairs).last.astype(np.float64)
+        features = self._cache.embed(encoder, rows.texts, rows.pairs).last.astype(np.float64)
         mean, scale = features.mean(axis=0), features.std(axis=0)
         scale[scale == 0] = 1.0
         balanced = weighs_classes(config.class_weights, task)
@@ -99,7 +111,7 @@ class Features:
         weight = weight / scale[:, None]
         trained = weight.size + bias.size
         return Transferred(
-            model=LinearModel(encoder, weight, bias - mean @ weight),
+            model=LinearModel(encoder, weight, bias - mean @ weight, self._cache),
             trained_parameters=trained,
             total_parameters=trained + sum(p.numel() for p in encoder.model.parameters()),
             seconds=time.monotonic() - start,
@@ -121,7 +133,7 @@ class Features:
                 expected=f"finite numbers of the shapes {wanted}",
                 hint="esm validate again, with the same base model",
             )
-        return LinearModel(encoder, state["head.weight"].T, state["head.bias"])
+        return LinearModel(encoder, state["head.weight"].T, state["head.bias"], self._cache)
 
 
 def _fit(

@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
+from esm.embeddings import EmbeddingCache
 from esm.errors import FitError
 from esm.settings import TransferConfig
 from esm.tasks.task import Examples, Metric, Problem
@@ -119,3 +120,15 @@ def test_the_penalty_follows_the_noise():
     clear = (features[:, 0] > 0).astype(int)
     noise = rng.integers(0, 2, size=120)
     assert _inverse_penalty(features, clear, seed=0) > _inverse_penalty(features, noise, seed=0)
+
+
+def test_further_seeds_and_attributes_of_the_same_texts_do_not_embed_again(
+    tiny_encoder, tmp_path, monkeypatch
+):
+    task = toy_task()
+    strategy = Features(EmbeddingCache(tmp_path))
+    first = strategy.fit(tiny_encoder, task, task.train, TransferConfig(), seed=0)
+    outputs = first.model.predict(task.test.texts)
+    monkeypatch.setattr(tiny_encoder, "embed", None)
+    again = strategy.fit(tiny_encoder, task, task.train, TransferConfig(), seed=0)
+    np.testing.assert_array_equal(again.model.predict(task.test.texts), outputs)
