@@ -39,10 +39,7 @@ def load_base(
     """
     from esm.encoder import Encoder
 
-    config = base_config(pool)
-    if model is not None and model != config.model:
-        _check_named(pool, model)
-        config = config.model_copy(update={"model": model, "revision": None})
+    config = base_config(pool, model)
     if max_chunks is not None:
         config = config.model_copy(update={"max_chunks": max_chunks})
     encoder = Encoder.load(config, device)
@@ -50,12 +47,23 @@ def load_base(
     return encoder
 
 
-def base_config(pool: Pool) -> EncoderConfig:
-    """Return the settings with which a pool's base model is loaded."""
+def base_config(pool: Pool, model: str | None = None) -> EncoderConfig:
+    """Return the settings with which a pool's base model is loaded.
+
+    Args:
+        pool: The pool.
+        model: Name or folder to load it from; None for the manifest's.
+
+    Raises:
+        PoolError: It is another name than the only thing that is known of the base model.
+    """
     identity = pool.manifest.base
+    is_other = model is not None and model != identity.model
+    if model is not None and is_other:
+        _check_named(pool, model)
     return EncoderConfig(
-        model=identity.model,
-        revision=pool.manifest.revision,
+        model=identity.model if model is None else model,
+        revision=None if is_other else pool.manifest.revision,
         pooling=identity.pooling,
         max_length=identity.max_length,
         max_chunks=identity.max_chunks,

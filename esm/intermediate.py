@@ -13,7 +13,7 @@ from esm.ledger import RunKey
 from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry
 from esm.runtime import note
-from esm.storage import atomic_folder, content_hash
+from esm.storage import atomic_folder, content_hash, make_private
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder
@@ -85,6 +85,16 @@ class TunedModels:
                 raise
         return self._latest[1].with_chunks(key.max_chunks)
 
+    def licence(self, key: RunKey) -> str | None:
+        """Return the licence of a run's source as the pool knows it; None without a source.
+
+        Raises:
+            PoolError: The source is gone from the pool.
+        """
+        if key.source == NO_TRANSFER:
+            return None
+        return self._pool.entry(key.source).record.metadata.license
+
     def _tuned(self, key: RunKey, folder: Path) -> Encoder:
         from esm.encoder import Encoder
 
@@ -96,6 +106,7 @@ class TunedModels:
         tuned = self._fine_tune(entry, key)
         with atomic_folder(folder) as unfinished:
             tuned.save(unfinished)
+            make_private(unfinished)  # the source may be another attribute of the target
         return tuned
 
     def _fine_tune(self, entry: PoolEntry, key: RunKey) -> Encoder:

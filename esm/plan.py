@@ -290,7 +290,7 @@ def _plain_keys(
         target=targets[0].id,
         attribute=name,
         target_hash=joint_hash([fold.attributes[name] for fold in targets]),
-        base=pool.manifest.base.content_hash(),
+        base=_base_hash(pool, ranking),
         max_chunks=ranking.config.max_chunks or pool.manifest.base.max_chunks,
         source=NO_TRANSFER,
         source_hash=None,
@@ -305,6 +305,16 @@ def _plain_keys(
         for seed in range(config.seeds)
         for fold in targets
     ]
+
+
+def _base_hash(pool: Pool, ranking: Ranking) -> str:
+    """Return the identity of the base model; of one whose weights are not known, also its place.
+
+    Else the runs of two folders that go by one name would be taken for each other.
+    """
+    identity = pool.manifest.base.content_hash()
+    known = ranking.base is None or pool.manifest.base.weights is not None
+    return identity if known else content_hash(identity, ranking.base)
 
 
 def _keys(

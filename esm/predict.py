@@ -212,6 +212,7 @@ def _summary(winner: Winner, decided: Sequence[Any], abstain: float | None) -> d
         "source": winner.source,
         "models": len(winner.models),
         "problem": winner.record.problem.value,
+        "licences": winner.record.licences,
         "labelled": len(labelled),
         "labels": _counts(winner.record, labelled),
         "values": _spread_of_values(winner.record, labelled),

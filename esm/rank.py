@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def rank_sources(
     Raises:
         TaskError: The target cannot be used.
         PoolError: The pool is damaged or was built with another base model.
-        RankingError: Not a single attribute could be ranked.
+        RankingError: Not a single attribute could be ranked, or no source has such a licence.
     """
     from esm.embeddings import EmbeddingCache
 
@@ -74,6 +75,13 @@ def rank_sources(
     entries, skipped = pool.entries(strict=config.strict)
     config = config.model_copy(update={"form": config.form or _form(entries)})
     entries, refused = allowed_sources(entries, config.licences)
+    if refused and not entries:
+        raise RankingError(
+            f"none of the {len(refused)} sources of {pool.folder} has a licence that meets"
+            f" --licence {','.join(config.licences)}",
+            expected="commercial, stated, or a part of a licence's name",
+            hint=f"esm show {pool.folder}",
+        )
     maps, unreadable = _load_maps(entries, config)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     texts = _TargetTexts.embed(
@@ -111,6 +119,7 @@ def rank_sources(
         target_hash=joint_hash(targets),
         pool=str(pool.folder.resolve()),
         base_model=pool.manifest.base.model,
+        base=_elsewhere(base, pool),
         scorer=scorer.name,
         config=config,
         attributes=attributes,
@@ -120,6 +129,13 @@ def rank_sources(
         cut=texts[0].embeddings.cut,
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _elsewhere(base: str | None, pool: Pool) -> str | None:
+    """Return where the base model was loaded from, if not by the pool's name of it."""
+    if base is None or base == pool.manifest.base.model:
+        return None
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
 def _form(entries: list[PoolEntry]) -> MapForm:

@@ -148,6 +148,8 @@ class Ranking(Record):
         target_hash: Hash of its rows in all folds, so that validation notices a change.
         pool: Folder of the pool.
         base_model: The pool's base model.
+        base: Name or folder that it was loaded from, where that is not the pool's name of it;
+            validation loads it from there too.
         scorer: Name of the estimator.
         config: Settings.
         attributes: One ranking per attribute.
@@ -164,6 +166,7 @@ class Ranking(Record):
     pool: str
     scorer: str
     base_model: str
+    base: str | None = None
     config: RankConfig
     target_spec: TaskSpec
     target_hash: str

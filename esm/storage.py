@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Tensors = Mapping[str, np.ndarray[Any, Any]]
 
 _TEMPORARY_PREFIX = ".tmp-"
+_UMASK_LOCK = threading.Lock()
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -117,8 +119,10 @@ def write_atomic(path: Path, content: bytes, *, private: bool = False) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    """Return the process's umask; it can only be read by setting it, so one thread at a time."""
+    with _UMASK_LOCK:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 
@@ -151,6 +155,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+def make_private(folder: Path) -> None:
+    """Give every file in a folder, at whatever depth, mode 0600: libraries write some of them.
+
+    Raises:
+        StorageError: A file is not ours.
+    """
+    with _storage_errors(folder):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.chmod(0o600)
 
 
 def sweep(folder: Path) -> int:

@@ -50,6 +50,11 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
         " how many of these rightly, in percent",
         "calibration error: how far confidence and accuracy lie apart, in percent",
     ]
+    licences = {
+        data: terms for found in attributes.values() for data, terms in found["licences"].items()
+    }
+    listed = "; ".join(f"{data}: {terms}" for data, terms in licences.items())
+    notes.append(f"licences of the data that the models were trained on: {listed}")
     if summary["empty"]:
         notes.append(f"rows without a text, which have no label: {summary['empty']}")
     left = frozenset({"attribute", "source", "labels", "measured on"})

@@ -27,6 +27,7 @@ from esm.calibration import Calibration, calibrate, calibration_rows, has_probab
 from esm.errors import ValidationError
 from esm.intermediate import model_folder
 from esm.ledger import RunKey
+from esm.licences import marked
 from esm.measures import NO_TRANSFER
 from esm.records import Record, parse
 from esm.settings import BaseIdentity, EncoderConfig
@@ -70,6 +71,8 @@ class TrainedRecord(Record):
         start: Identity of the encoder that training started from.
         tuned: Folder of this encoder below ``models``, where it is not the base model.
         calibration: How its probabilities are mended; None where it predicts values.
+        licence: Licence of the target's data, as they state it; empty where they do not.
+        source_licence: The same of the source's data; None without a source.
     """
 
     format: int = TRAINED_FORMAT
@@ -84,11 +87,21 @@ class TrainedRecord(Record):
     start: BaseIdentity
     tuned: str | None
     calibration: Calibration | None
+    licence: str = ""
+    source_licence: str | None = None
 
     @property
     def id(self) -> str:
         """Id of the task."""
         return attribute_id(self.key.target, self.key.attribute)
+
+    @property
+    def licences(self) -> dict[str, str]:
+        """Licences of the data that the model was made from, by their ids, for a reader."""
+        found = {self.key.target: marked(self.licence)}
+        if self.source_licence is not None:
+            found[self.key.source] = marked(self.source_licence)
+        return found
 
 
 @dataclass(frozen=True)
@@ -152,6 +165,7 @@ class TrainedStore:
         *,
         size: int,
         seed: int,
+        source_licence: str | None = None,
     ) -> None:
         """Store a model, with a temperature fitted on rows that it was not trained on.
 
@@ -163,6 +177,7 @@ class TrainedStore:
             base: How the base model was loaded.
             size: Size of the sample of the task's training rows that it was trained on.
             seed: Seed of that sample.
+            source_licence: Licence of the source's data; None without a source.
 
         Raises:
             StorageError: Full disk and the like; nothing is left behind.
@@ -185,6 +200,8 @@ class TrainedStore:
             start=encoder.identity,
             tuned=None if key.source == NO_TRANSFER else model_folder(Path(), key).name,
             calibration=calibration,
+            licence=task.metadata.license,
+            source_licence=source_licence,
         )
         with atomic_folder(self._folder(key)) as folder:
             write_json(folder / _RECORD_NAME, record.model_dump(mode="json"), private=True)

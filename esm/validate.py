@@ -124,7 +124,7 @@ def validate_ranking(
         book = Book(plan, ranking, ledger, out, store, keep_models=keep_models)
         something_to_do = bool(book.pending or book.missing())
         if something_to_do:
-            base = load_base(pool, device)
+            base = load_base(pool, device, model=ranking.base)
             strategy(config.strategy).check(base.model.config)
             vocabulary = getattr(base.model.config, "vocab_size", None)
             cost = costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
@@ -191,7 +191,7 @@ def dry_run(
     """
     pool = pool or Pool.open(Path(ranking.pool))
     plan = plan_validation(ranking, pool, load_targets(ranking.target_spec), config)
-    architecture = _architecture(pool)
+    architecture = _architecture(pool, ranking.base)
     if architecture is not None:
         strategy(config.strategy).check(architecture)
     vocabulary = getattr(architecture, "vocab_size", None)
@@ -201,11 +201,11 @@ def dry_run(
     return plan, costs.estimate(plan.runs, vocabulary=vocabulary, keep_models=keep_models)
 
 
-def _architecture(pool: Pool) -> PreTrainedConfig | None:
+def _architecture(pool: Pool, model: str | None) -> PreTrainedConfig | None:
     """Return the base model's configuration; None where it cannot be read, for instance offline."""
     from esm.backbone import read_config
 
-    base = base_config(pool)
+    base = base_config(pool, model)
     try:
         return read_config(base.model, base.revision)
     except EncoderError as error:
@@ -251,6 +251,7 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         lab.tuned.base.with_chunks(run.key.max_chunks).config,
         size=len(rows),
         seed=_SAMPLE_SEED,
+        source_licence=lab.tuned.licence(run.key),
     )
     return RunRow(
         key=run.key.content_hash(),

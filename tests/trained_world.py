@@ -40,20 +40,32 @@ def make_run(
     seeds: int = 2,
     source: str = "none",
     text_columns: Sequence[str] = ("text",),
+    licence: str = "",
+    source_licence: str | None = None,
 ) -> TrainedRun:
     """Train on each task, by attribute name, and store models and result in a folder."""
     store = TrainedStore(folder)
     models: dict[str, list[TransferModel]] = {}
     keys: list[RunKey] = []
     for attribute, task in tasks.items():
-        known = dataclasses.replace(task, text_columns=tuple(text_columns))
+        metadata = dataclasses.replace(task.metadata, license=licence)
+        known = dataclasses.replace(task, text_columns=tuple(text_columns), metadata=metadata)
         models[attribute] = []
         for seed in range(seeds):
             key = a_key(attribute, encoder, name=name, seed=seed, source=source)
             if source != "none":
                 encoder.save(model_folder(folder / MODELS_NAME, key))
             fitted = strategy(name).fit(encoder, known, known.train, CHEAP, seed).model
-            store.keep(key, known, fitted, encoder, encoder.config, size=len(task.train), seed=0)
+            store.keep(
+                key,
+                known,
+                fitted,
+                encoder,
+                encoder.config,
+                size=len(task.train),
+                seed=0,
+                source_licence=source_licence,
+            )
             models[attribute].append(fitted)
             keys.append(key)
     a_validation(folder, tasks, keys, name=name, seeds=seeds, source=source).save(folder)

@@ -75,5 +75,6 @@ def _explained(model: str, error: Exception) -> EncoderError:
     return EncoderError(
         f"model {model} cannot be loaded from the Hub{offline} ({reason})",
         expected="the id of a text model on the Hub, a folder, or 'offline'",
-        hint="check the id and the network, or use 'offline' for the packaged encoder",
+        hint="check the id and the network, or name a folder with a copy of it, or 'offline' for"
+        " the packaged encoder",
     )

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from esm.adapters import DOWN_WEIGHT
 from esm.errors import StorageError, ValidationError
 from esm.export.readme import Code, listed, page
+from esm.licences import Terms, terms
 from esm.measures import NO_TRANSFER
 from esm.outcome import ArmResult, Validation
 from esm.settings import OFFLINE, Pooling
-from esm.storage import atomic_folder, load_tensors, write_atomic, write_json
+from esm.storage import atomic_folder, load_tensors, make_private, write_atomic, write_json
 from esm.tasks.raw import to_id
 from esm.trained import WEIGHTS_NAME
 from esm.winners import StartEncoders, Winner, winners
@@ -126,6 +127,7 @@ def _export(
         write_json(folder / LABELS_NAME, _labels(winner, encoder, models), private=True)
         text = _readme(winner, validation, encoder, folders=", ".join(names.values()))
         write_atomic(folder / README_NAME, text.encode(), private=True)
+        make_private(folder)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return Exported(winner.attribute, winner.source, len(winner.models), place, size)
 
@@ -143,6 +145,7 @@ def _labels(winner: Winner, encoder: Encoder, models: list[dict[str, Any]]) -> M
         "max_chunks": encoder.config.max_chunks,
         "stride": encoder.reader.overlap,
         "between": encoder.reader.between,
+        "licences": record.licences,
         "models": models,
     }
 
@@ -175,7 +178,7 @@ def _readme(winner: Winner, validation: Validation, encoder: Encoder, *, folders
         folders=folders,
         encoder=f"the encoder {base}" + (f", tuned on `{winner.source}`" if tuned else ""),
         version=transformers.__version__,
-        notes=_notes(winner),
+        notes=_notes(winner, validation),
     )
 
 
@@ -225,7 +228,7 @@ def _result(arm: ArmResult, metric: str) -> str:
     return f"{metric} {arm.mean:.3f}{spread}"
 
 
-def _notes(winner: Winner) -> str:
+def _notes(winner: Winner, validation: Validation) -> str:
     record = winner.record
     lines = [
         "The arm was chosen by the test rows named above, so that figure flatters it a little.",
@@ -237,7 +240,26 @@ def _notes(winner: Winner) -> str:
             "Probabilities are calibrated by temperature scaling (Guo et al. 2017) on"
             f" {record.calibration.rows} {record.calibration.calibrated_on}."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "## Terms", "", _terms(winner, validation)])
+
+
+def _terms(winner: Winner, validation: Validation) -> str:
+    """Return on whose terms the model may be used: those of all the data it was made from."""
+    record = winner.record
+    data = [f"`{name}`: {licence}" for name, licence in record.licences.items()]
+    if winner.source == NO_TRANSFER:
+        data.append("no source task")
+    text = (
+        f"Licences of the data that the model was trained on: {'; '.join(data)}. The encoder"
+        f" {_shown(validation.base_model)} has a licence of its own."
+    )
+    stated = (record.licence, record.source_licence or "")
+    if any(terms(licence) is Terms.NON_COMMERCIAL for licence in stated):
+        text += (
+            " Some of the data are for **non-commercial use only**: use the model, and the labels"
+            " that it gives, on the same terms."
+        )
+    return text
 
 
 def _reading(max_chunks: int, max_length: int) -> str:

@@ -143,7 +143,7 @@ $about
 `head.*` is the linear head |
 | `labels.json` | names of the labels, temperatures, length of the texts |
 
-Python 3.9 or newer with `torch`, `transformers` (made with $version) and `safetensors` will do:
+Python 3.10 or newer with `torch`, `transformers` (made with $version) and `safetensors` will do:
 
 ```python
 $code

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from esm.errors import SettingError
+from esm.licences import fits
 from esm.maps.peer import PeerConfig
 from esm.published.formats import source_task
 from esm.published.hub import DatasetFacts, FileFacts, Listing
@@ -87,7 +88,8 @@ class Filters(Record):
         unique: Whether only one of several copies is kept: same weights, or same dataset (whoever
             uploaded it), configuration and columns.
         languages: Languages of which the dataset must have one; empty for any.
-        licences: Terms of which the dataset's licence must contain one; empty for any.
+        licences: Terms of which the dataset's licence must meet one, see
+            :func:`esm.licences.fits`; empty for any.
     """
 
     rows: int = Field(default=0, ge=0)
@@ -147,7 +149,6 @@ class Filters(Record):
 
     def _reason(self, candidate: Candidate) -> str | None:
         """Return the first filter that leaves a candidate out."""
-        licence = candidate.dataset.licence.lower()
         if (candidate.config.num_examples or 0) < self.rows:
             return "rows"
         if self.task and source_task(candidate.config) is None:
@@ -158,7 +159,7 @@ class Filters(Record):
             language.lower() for language in candidate.languages
         ):
             return "language"
-        if self.licences and not any(term in licence for term in self.licences):
+        if not fits(candidate.dataset.licence, self.licences):
             return "licence"
         return None
 

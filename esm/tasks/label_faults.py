@@ -55,7 +55,7 @@ def _rare(name: str, task: Task) -> Finding | None:
 
 def _id_as_class(name: str, task: Task) -> Finding:
     count = len(task.label_names)
-    return _id_as_label(name, count, f"{count:,} classes in {len(task.train):,} training rows")
+    return _id_as_label(name, count, f"{count:,} classes in {len(task.train):,} training")
 
 
 def _id_as_amount(name: str, task: Task) -> Finding | None:

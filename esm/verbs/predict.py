@@ -73,6 +73,10 @@ def predict(
     Every attribute is predicted by the arm that did best; its models vote with calibrated
     probabilities.
     """
+    if out.resolve() == Path(file).resolve():
+        raise typer.BadParameter(
+            f"{out} is the file with the texts; expected another one", param_hint="--out"
+        )
     from esm.predict import predict_file
     from esm.tables_predict import prediction_tables
 

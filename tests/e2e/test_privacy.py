@@ -34,7 +34,7 @@ def write_table(path: Path, word: str, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def done(tiny_bert, tmp_path_factory):
-    """Everything that tasks, train, rank, validate and show made and printed, in fresh folders."""
+    """Everything that the verbs from init to export made and printed, in fresh folders."""
     home = tmp_path_factory.mktemp("privacy")
     data = home / "data"
     data.mkdir()
@@ -54,6 +54,10 @@ def done(tiny_bert, tmp_path_factory):
             (["rank", target, "--pool", pool, "--out", ranking], 0),
             (["validate", ranking, *VALIDATION, "--out", run], 0),
             (["show", run], 0),
+            (["predict", run, target, "--out", data / "labels.csv", "--abstain", "0.6"], 0),
+            (["predict", run, target, "--out", data / "no.csv", "--text", "nothing"], 1),
+            (["export", run, "--to", home / "export"], 0),
+            (["export", run, "--to", home / "export"], 1),
             (["rank", target, "--pool", pool, "--text", "label"], 1),  # an error about this file
         ):
             result = CliRunner().invoke(app, [*map(str, verb)])
@@ -83,9 +87,11 @@ def test_what_derives_from_the_target_is_its_owners_only(done):
         *data.glob("*.split.json"),
         *data.glob("*.toml"),
         *(home / "cache").rglob("*.safetensors"),
-        *(home / "run").rglob("*.json"),
-        *(home / "run").rglob("*.sqlite*"),
+        data / "labels.csv",
+        *(path for path in (home / "run").rglob("*") if path.name != ".lock"),
+        *(home / "export").rglob("*"),
     ]
-    assert len(derived) > 4
+    derived = [path for path in derived if path.is_file()]
+    assert len(derived) > 10
     open_ones = [p.name for p in derived if stat.S_IMODE(p.stat().st_mode) != 0o600]
     assert open_ones == []

@@ -187,10 +187,37 @@ def test_what_derives_from_the_target_is_private(tmp_path, tiny_encoder):
     names = {path.name for path in exported.folder.iterdir()}
     files = {"README.md", "labels.json", "model-1.safetensors", "model-2.safetensors"}
     assert names == {"encoder", *files}
-    for name in files:
-        assert stat.S_IMODE((exported.folder / name).stat().st_mode) == 0o600
-    assert exported.bytes == sum(
-        p.stat().st_size for p in exported.folder.rglob("*") if p.is_file()
+    everything = [path for path in exported.folder.rglob("*") if path.is_file()]
+    for path in everything:  # the encoder too: its source may be another attribute of the target
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert exported.bytes == sum(path.stat().st_size for path in everything)
+
+
+def terms_of(folder):
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    return page.partition("## Terms\n\n")[2].strip()
+
+
+def test_licences_of_target_and_source_go_with_the_model(tmp_path, tiny_encoder):
+    licences = {"licence": "CC BY 4.0", "source_licence": "cc-by-nc-4.0"}
+    tasks = {"topic": toy_task()}
+    run = make_run(tmp_path / "run", tiny_encoder, tasks, source="reviews", seeds=1, **licences)
+    (exported,) = export_run(run.folder, tmp_path / "out")
+    listed = {"posts": "CC BY 4.0", "reviews": "cc-by-nc-4.0 (non-commercial)"}
+    assert json.loads((exported.folder / "labels.json").read_text())["licences"] == listed
+    assert terms_of(exported.folder) == (
+        "Licences of the data that the model was trained on: `posts`: CC BY 4.0; `reviews`:"
+        " cc-by-nc-4.0 (non-commercial). The encoder all-MiniLM-L6-v2 has a licence of its own."
+        " Some of the data are for **non-commercial use only**: use the model, and the labels that"
+        " it gives, on the same terms."
+    )
+
+
+def test_licences_that_are_not_stated_are_said_too(tmp_path, tiny_encoder):
+    (exported,) = export_run(features_run(tmp_path, tiny_encoder).folder, tmp_path / "out")
+    assert terms_of(exported.folder) == (
+        "Licences of the data that the model was trained on: `posts`: not stated; no source task."
+        " The encoder all-MiniLM-L6-v2 has a licence of its own."
     )
 
 

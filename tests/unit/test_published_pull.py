@@ -394,6 +394,7 @@ def test_languages_and_licences_are_those_of_the_dataset(hub, pull):
     report = pull("language=sk|cs", "licence=mit|apache")
     assert report.fetched == ("some/ESM_sk",)
     assert report.left_out == {"language": 1, "licence": 1}
+    assert pull("licence=commercial").fetched == ("some/ESM_en",)
 
 
 def test_the_report_is_rows_and_json(hub, pull):

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from esm.app import app
 from esm.arms import ValidationConfig
-from esm.base import load_base
 from esm.build import train_pool
 from esm.encoder import Encoder
 from esm.entry import TrainConfig
-from esm.errors import PoolError
+from esm.errors import PoolError, RankingError
 from esm.maps import MapForm
 from esm.plan import plan_validation
 from esm.pool import Pool
+from esm.predict import predict_file
 from esm.published.hub import Hub
 from esm.published.pull import pull_pool
 from esm.rank import rank_sources
@@ -88,6 +88,28 @@ def test_a_ranking_says_which_maps_were_taken(ranking):
     assert ranking.config.form is MapForm.PUBLISHED
 
 
+def test_a_ranking_remembers_where_the_base_model_lies(world, ranking, tiny_bert, tmp_path):
+    pool = Pool.open(world[0])
+    assert ranking.base == str(tiny_bert)
+    settings = ValidationConfig(strategy="features", top=1, controls=("none",), seeds=1)
+    result = validate_ranking(ranking, settings, tmp_path / "run", device="cpu")
+    assert set(result.winners.values()) == {"none"}  # the source's own data are not to be had
+    (tmp_path / "new.jsonl").write_text('{"text": "the film was good"}')
+    found = predict_file(tmp_path / "run", tmp_path / "new.jsonl", device="cpu")
+    assert all(one.labels[0] is not None for one in found.attributes.values())
+    # Of two folders that go by the base model's name, each has runs of its own.
+    targets = load_targets(world[1])
+    elsewhere = ranking.model_copy(update={"base": "other"})
+    plans = [plan_validation(one, pool, targets, settings) for one in (ranking, elsewhere)]
+    first, second = ({run.key.base for run in plan.runs} for plan in plans)
+    assert not first & second
+
+
+def test_no_source_with_such_a_licence(world):
+    with pytest.raises(RankingError, match=r"none of the 4 sources of .* meets --licence gpl,mpl"):
+        rank_sources(world[1], Pool.open(world[0]), RankConfig(licences=("gpl", "mpl")))
+
+
 def test_the_weights_cannot_be_compared_and_that_is_said(world, tiny_bert, capsys):
     show_progress(True)
     try:
@@ -141,7 +163,7 @@ def test_tables_show_what_is_known(world):
 
 @pytest.mark.slow
 def test_a_source_is_made_again_as_its_publisher_says_or_its_arm_fails(
-    world, ranking, tmp_path, tiny_bert, monkeypatch
+    world, ranking, tmp_path, monkeypatch
 ):
     pool = Pool.open(world[0])
     settings = ValidationConfig(strategy="features", top=4, controls=("none",), seeds=1)
@@ -159,9 +181,6 @@ def test_a_source_is_made_again_as_its_publisher_says_or_its_arm_fails(
         return type("Tuned", (), {"encoder": base})
 
     monkeypatch.setattr("esm.tasks.read.load_task", lambda spec: load_task(rows))
-    monkeypatch.setattr(
-        "esm.validate.load_base", lambda pool, device: load_base(pool, device, model=str(tiny_bert))
-    )
     monkeypatch.setattr("esm.finetune.fine_tune", fine_tune)
     result = validate_ranking(ranking, settings, tmp_path / "run", pool=pool, device="cpu")
     assert {failure.source for failure in result.failures} == {"some/ESM_1"}

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import multiprocessing
 import os
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from esm.storage import (
     folder_lock,
     hash_texts,
     load_tensors,
+    make_private,
     read_json,
     save_tensors,
     sweep,
@@ -88,6 +92,36 @@ def test_a_read_only_folder_is_reported(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="Permission denied"):
         write_atomic(tmp_path / "file", b"")
+
+
+def test_every_file_of_a_private_folder_is(tmp_path):
+    for name in ("a.json", "inside/b.json"):
+        write_atomic(tmp_path / name, b"")
+    make_private(tmp_path)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600, 0o600]
+
+
+def test_threads_that_write_at_once_leave_the_umask_as_it_was(tmp_path, monkeypatch):
+    between = threading.Barrier(2, timeout=0.2)
+    umask = os.umask
+
+    def slow_umask(mask):
+        before = umask(mask)
+        if mask == 0:  # let the other thread in, where it can come in
+            with contextlib.suppress(threading.BrokenBarrierError):
+                between.wait()
+        return before
+
+    before = umask(0o027)
+    monkeypatch.setattr("esm.storage.os.umask", slow_umask)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda name: write_atomic(tmp_path / name, b""), "ab"))
+        assert umask(0o027) == 0o027
+        assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o640
+    finally:
+        umask(before)
 
 
 def test_atomic_folder_appears_whole_or_not_at_all(tmp_path):

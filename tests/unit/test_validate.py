@@ -140,7 +140,7 @@ def test_realised_regret_says_over_which_sources(reference):
 def test_what_derives_from_the_target_is_private(reference):
     out, result, _ = reference
     for path in out.rglob("*"):
-        derived = path.is_file() and MODELS_NAME not in path.parts and path.name != ".lock"
+        derived = path.is_file() and path.name != ".lock"
         assert not derived or stat.S_IMODE(path.stat().st_mode) == 0o600
     assert Validation.load(out) == result
 

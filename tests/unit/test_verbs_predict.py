@@ -43,6 +43,7 @@ def test_the_table_of_labels(called):
     ended = called("predict", "run", "new.csv", "--out", "labels.parquet", "--device", "cpu")
     assert ended.exit_code == 0, ended.stderr
     assert "rows without a text, which have no label: 1" in ended.stdout
+    assert "licences of the data that the models were trained on: posts: not stated" in ended.stdout
 
 
 def test_texts_that_a_specification_describes(called, tmp_path):
@@ -68,6 +69,14 @@ def test_what_cannot_be_written_is_refused_first(called):
     ended = called("predict", "gone", "gone.csv", "--out", "labels.txt")
     assert ended.exit_code == 2
     assert ".csv, .jsonl, .parquet" in " ".join(ended.stderr.split())
+
+
+def test_the_file_with_the_texts_is_not_overwritten(called, tmp_path):
+    before = (tmp_path / "new.csv").read_bytes()
+    ended = called("predict", "run", "new.csv", "--out", str(tmp_path / "new.csv"))
+    assert ended.exit_code == 2
+    assert "is the file with the texts; expected another one" in " ".join(ended.stderr.split())
+    assert (tmp_path / "new.csv").read_bytes() == before
 
 
 def test_a_folder_that_is_no_run(called):
