@@ -21,6 +21,7 @@ from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
 from esm.records import Record
 from esm.runtime import note
+from esm.seen import store_seen
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
 from esm.suitability import with_language
@@ -145,6 +146,7 @@ class EntryTrainer:
                 form: self._store(folder / form, form, task, fit, own) for form, fit in maps.items()
             }
             save_tensors(folder / "head.safetensors", tuned.head)
+            store_seen(folder, task.train)
             if self.config.keep_models:
                 tuned.encoder.save(folder / "model")
             record = SourceRecord(

@@ -7,11 +7,13 @@ Layout::
     POOL/lift.safetensors       the PCA that all anchored maps share
     POOL/sources/ID/source.json what was trained, on what, how well
     POOL/sources/ID/head.safetensors
+    POOL/sources/ID/texts.safetensors  numbers of the texts it was trained on, to tell leaks
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
-head. An entry appears under its name only when it is whole, so a reader never needs a lock.
+head and no numbers of texts. An entry appears under its name only when it is whole, so a reader
+never needs a lock.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from esm.errors import EsmError, PoolError
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
 from esm.maps.peer import PeerConfig
 from esm.records import AnyRecord, Record, parse
+from esm.seen import load_seen
 from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import check_id, load_tensors, read_json
 from esm.tasks.spec import TaskSpec
@@ -213,6 +216,10 @@ class PoolEntry:
     def load_head(self) -> dict[str, np.ndarray[Any, Any]]:
         """Read the source head: weight (c, d) and bias (c,)."""
         return load_tensors(self.folder / "head.safetensors")
+
+    def seen_texts(self) -> frozenset[int] | None:
+        """Return the numbers of the texts it was trained on; None where they were not stored."""
+        return load_seen(self.folder)
 
     @property
     def model_folder(self) -> Path | None:

@@ -1,16 +1,18 @@
-"""Sources that were made of the target's own data, and whether they saw its test texts.
+"""Sources that were made of the target's own data, and sources that saw its test texts.
 
 Another attribute of the same posts may be the best source there is. But an encoder that was tuned
 on a text has seen it, whatever the label: a source whose training texts include test texts of the
-target would flatter every result. So such sources are read again and compared text by text.
+target would flatter every result. So the texts of every source are compared with them, by the
+numbers that its entry keeps; a sibling whose entry keeps none is read again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from esm.errors import EsmError
+from esm.errors import EsmError, MapError
 from esm.pool import PoolEntry, Skipped
+from esm.seen import numbers
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import text_keys
@@ -18,7 +20,7 @@ from esm.tasks.task import SplitName, Target
 
 
 class Siblings:
-    """Tells which sources of a pool are siblings of a target, and which of these may be used.
+    """Tells which sources of a pool are siblings of a target, and which sources may be used.
 
     Args:
         spec: The target's specification.
@@ -29,16 +31,16 @@ class Siblings:
         self._places = {spec.location, spec.test} - {None}
         self._prefix = f"{targets[0].id}/"
         self._tested = {
-            name: frozenset[str]().union(
+            name: frozenset[int]().union(
                 *(
-                    text_keys(rows)
+                    numbers(text_keys(rows))
                     for target in targets
                     if (rows := target.attributes[name].splits.get(SplitName.TEST)) is not None
                 )
             )
             for name in targets[0].attributes
         }
-        self._trained: dict[str, frozenset[str] | str] = {}
+        self._trained: dict[str, frozenset[int] | str] = {}
 
     def includes(self, entry: PoolEntry) -> bool:
         """Whether a source comes from the target's files, or bears the name of its attribute."""
@@ -49,12 +51,10 @@ class Siblings:
     def refusal(self, entry: PoolEntry, attribute: str) -> str | None:
         """Return why a source must not be used for an attribute; None where it may be.
 
-        The first call for a sibling reads its data again; for all others there is nothing to do.
+        Cost: the first call for a source reads its numbers; for a sibling without any, its data.
         """
-        if not self.includes(entry):
-            return None
         if entry.id not in self._trained:
-            self._trained[entry.id] = _training_texts(entry)
+            self._trained[entry.id] = self._training_texts(entry)
         trained = self._trained[entry.id]
         if isinstance(trained, str):
             return trained
@@ -71,9 +71,18 @@ class Siblings:
             [Skipped(source, f"{attribute}: {why}") for source, why in reasons.items() if why],
         )
 
+    def _training_texts(self, entry: PoolEntry) -> frozenset[int] | str:
+        """Return the numbers of a source's training texts, or why a sibling cannot tell them."""
+        try:
+            seen = entry.seen_texts()
+        except MapError as error:
+            return f"whether it saw test texts of the target cannot be told: {error}"
+        if seen is not None:
+            return seen
+        return _read_again(entry) if self.includes(entry) else frozenset()
 
-def _training_texts(entry: PoolEntry) -> frozenset[str] | str:
-    """Return the keys of a source's training texts, or why they cannot be told any more."""
+
+def _read_again(entry: PoolEntry) -> frozenset[int] | str:
     if entry.record.published is not None or entry.record.task is None:
         return "it was published by others, who may have trained it on test texts of the target"
     try:
@@ -85,4 +94,4 @@ def _training_texts(entry: PoolEntry) -> frozenset[str] | str:
             "whether it saw test texts of the target cannot be told: its rows have changed since"
             " it was trained; esm train --replace"
         )
-    return text_keys(task.train)
+    return numbers(text_keys(task.train))

@@ -56,7 +56,7 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
     listed = "; ".join(f"{data}: {terms}" for data, terms in licences.items())
     notes.append(f"licences of the data that the models were trained on: {listed}")
     if summary["empty"]:
-        notes.append(f"{summary['empty']} rows without a text have no label")
+        notes.append(f"rows without a text, which have no label: {summary['empty']}")
     left = frozenset({"attribute", "source", "labels", "measured on"})
     return [Table(f"{out}: {summary['rows']} rows", columns, rows, notes, left)]
 

@@ -194,24 +194,29 @@ def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Probl
             f"column {column!r} holds {type(odd).__name__} values",
             expected="strings, numbers, truth values or lists of strings",
         )
-    problem = _asked_for(kind) or known.problem or _guess(column, train)
+    problem = _asked_for(column, kind) or known.problem or _guess(column, train)
     if (problem is Problem.MULTILABEL) != bool(lists):
         raise TaskError(
             f"column {column!r} holds {'lists' if lists else 'single values'}, but {problem} was"
             " asked for",
             expected="lists of labels for multi-label, single values for the others",
+            hint="cells such as 'a; b' become lists where the specification in TOML names their"
+            f" separator under [columns.{column}]"
+            if problem is Problem.MULTILABEL
+            else "--kind multi-label",
         )
     return problem
 
 
-def _asked_for(kind: str) -> Problem | None:
+def _asked_for(column: str, kind: str) -> Problem | None:
     if kind == AUTO:
         return None
     try:
         return Problem(kind)
     except ValueError as error:
         raise TaskError(
-            f"kind {kind!r}", expected=f"one of {', '.join([AUTO, *Problem])}"
+            f"kind {kind!r} of column {column!r}",
+            expected=f"one of {', '.join([AUTO, *Problem])}",
         ) from error
 
 

@@ -268,6 +268,9 @@ def _labels_of_sets(facts: Facts) -> Guess:
     )
     cells = f"{several:,} of {len(facts.filled):,} cells hold several labels between"
     why = "its cells are lists" if separator is None else f"{cells} {separator!r}"
+    if empty := len(facts.values) - len(facts.filled):
+        none = "[]" if separator is None else f"{separator} or []"
+        why += f"; {empty:,} empty ones count as not annotated: where no label holds, write {none}"
     return _attribute(facts, Problem.MULTILABEL, why, separator=separator)
 
 

@@ -80,17 +80,16 @@ def decode(path: Path, encoding: str | None = None) -> Decoded:
     mark = next((mark for mark in _MARKS if content.startswith(mark)), None)
     if mark is not None:
         return _decode_as(path, content, _MARKS[mark])
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return _decode_single_bytes(path, content, error)
-    if "\0" in text:
+    if b"\0" in content:
         raise TaskError(
             f"{path} holds zero bytes",
             expected="text; UTF-16 without a byte order mark has such bytes",
             hint="name the encoding, for instance --encoding utf-16-le",
         )
-    return Decoded(text, "utf-8")
+    try:
+        return Decoded(content.decode("utf-8"), "utf-8")
+    except UnicodeDecodeError as error:
+        return _decode_single_bytes(path, content, error)
 
 
 def _decode_as(path: Path, content: bytes, encoding: str) -> Decoded:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from esm.options import OutputOptions, commas, grouped
+from esm.options import OutputOptions, ReadingOptions, commas, grouped
 
 _SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -22,7 +22,9 @@ def _writable(path: Path) -> Path:
 @grouped
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a validate run.")],
-    file: Annotated[Path, typer.Argument(help="Texts to label, in any format that esm reads.")],
+    file: Annotated[
+        str, typer.Argument(help="Texts to label, in any format that esm reads, or its TOML file.")
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -47,7 +49,8 @@ def predict(
         str | None, typer.Option(help="Encoding of the file. Default: found out.")
     ] = None,
     delimiter: Annotated[
-        str | None, typer.Option(help="What separates its cells. Default: found out.")
+        str | None,
+        typer.Option(help="What separates its cells; 'tab' for a tab. Default: found out."),
     ] = None,
     sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first.")] = (
         None
@@ -70,25 +73,19 @@ def predict(
     Every attribute is predicted by the arm that did best; its models vote with calibrated
     probabilities.
     """
-    if out.resolve() == file.resolve():
+    if out.resolve() == Path(file).resolve():
         raise typer.BadParameter(
             f"{out} is the file with the texts; expected another one", param_hint="--out"
         )
     from esm.predict import predict_file
     from esm.tables_predict import prediction_tables
-    from esm.tasks.spec import TaskSpec
 
-    spec = TaskSpec(
-        location=str(file),
-        text=text,
-        text_pair=text_pair,
-        encoding=encoding,
-        delimiter=delimiter,
-        sheet=sheet,
+    reading = ReadingOptions(
+        text=text, text_pair=text_pair, encoding=encoding, delimiter=delimiter, sheet=sheet
     )
     found = predict_file(
         run,
-        spec,
+        reading.spec(file),
         attributes=commas(attribute),
         abstain=abstain,
         device=device,

@@ -42,6 +42,7 @@ ORDER = [
     "training",
     "finetune",
     "transfer",
+    "seen",
     "pool",
     "suitability",
     "base",

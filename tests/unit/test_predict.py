@@ -252,4 +252,4 @@ def test_the_table_tells_counts_and_what_to_expect(run, posts):
     assert [row[0] for row in table.rows] == ["téma", "rating", "labels"]
     assert table.rows[0][-1] == "24 test rows"
     assert table.rows[1][6:] == ("-", "-", "-", "-")
-    assert "1 rows without a text have no label" in table.notes
+    assert "rows without a text, which have no label: 1" in table.notes

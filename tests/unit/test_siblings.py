@@ -1,10 +1,13 @@
-"""Which sources were made of the target's own data, and which of them saw its test texts."""
+"""Which sources were made of the target's own data, and which sources saw its test texts."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from esm.pool import PoolEntry, SourceRecord
+from esm.seen import SEEN_NAME, load_seen, numbers, store_seen
 from esm.settings import FineTuneConfig
 from esm.siblings import Siblings
 from esm.tasks.read import load_targets, load_tasks
@@ -22,8 +25,15 @@ def spec(tmp_path):
     return TaskSpec(location=str(write(tmp_path / "posts.csv")), attributes=("tón", "téma"))
 
 
-def entries_of(spec):
-    """The pool's entries as training on every attribute would make them, by attribute."""
+def entries_of(spec, folder=None):
+    """The pool's entries as training on every attribute would make them, by attribute.
+
+    With a folder, they keep numbers of their texts there, as all new ones do.
+    """
+    loaded = load_tasks(spec)
+    if folder is not None:
+        for _, task in loaded:
+            store_seen(folder / task.id, task.train)
     return {
         single.attributes[0]: PoolEntry(
             SourceRecord(
@@ -43,10 +53,10 @@ def entries_of(spec):
                 maps={},
                 seconds={},
             ),
-            folder=None,
+            folder=(folder or Path("nowhere")) / task.id,
             manifest=None,
         )
-        for single, task in load_tasks(spec)
+        for single, task in loaded
     }
 
 
@@ -97,13 +107,54 @@ def test_a_sibling_by_name_lies_elsewhere(spec, tmp_path):
     assert "hold 12 test texts" in siblings.refusal(entry, "tón")
 
 
-def test_other_sources_are_not_read_at_all(spec, tmp_path):
+def test_a_copy_under_another_name_has_seen_test_texts(spec, tmp_path):
+    """Found by the numbers of its texts; the file it came from need not be there any more."""
     siblings = Siblings(spec, load_targets(spec))
-    other = write(tmp_path / "other.csv")
-    entry = entries_of(spec.model_copy(update={"location": str(other)}))["téma"]
-    other.unlink()
+    copied = write(tmp_path / "copy.csv")
+    options = {"location": str(copied), "split": SplitSpec(seed=1)}
+    entry = entries_of(spec.model_copy(update=options), tmp_path / "pool")["téma"]
+    copied.unlink()
     assert not siblings.includes(entry)
-    assert siblings.refusal(entry, "tón") is None
+    assert "test texts of the target" in siblings.refusal(entry, "tón")
+
+
+def test_numbers_of_texts_tell_the_same_as_the_texts(spec, tmp_path):
+    for seed in (0, 1):
+        drawn = spec.model_copy(update={"split": SplitSpec(seed=seed)})
+        reasons = {
+            Siblings(spec, load_targets(spec)).refusal(entries["téma"], "tón")
+            for entries in (entries_of(drawn), entries_of(drawn, tmp_path))
+        }
+        assert len(reasons) == 1
+
+
+def test_sources_without_texts_of_the_target_are_never_read_again(spec, tmp_path):
+    siblings = Siblings(spec, load_targets(spec))
+    other = write(tmp_path / "other.csv", "iný")
+    options = spec.model_copy(update={"location": str(other)})
+    found = [entries_of(options)["téma"], entries_of(options, tmp_path / "pool")["téma"]]
+    other.unlink()
+    for entry in found:
+        assert not siblings.includes(entry)
+        assert siblings.refusal(entry, "tón") is None
+
+
+def test_numbers_of_texts_are_private_and_small(spec, tmp_path):
+    entry = entries_of(spec, tmp_path)["téma"]
+    file = entry.folder / SEEN_NAME
+    assert len(entry.seen_texts()) == 48
+    assert file.stat().st_size < 48 * 8 + 200
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert load_seen(tmp_path / "absent") is None
+    assert numbers(["ff" * 16]) == {2**64 - 1}
+
+
+def test_damaged_numbers_of_texts_refuse_the_source(spec, tmp_path):
+    siblings = Siblings(spec, load_targets(spec))
+    entry = entries_of(spec, tmp_path)["téma"]
+    (entry.folder / SEEN_NAME).write_bytes(b"half")
+    assert "cannot be told" in siblings.refusal(entry, "tón")
+    assert "truncated" in siblings.refusal(entry, "tón")
 
 
 def test_what_cannot_be_told_is_refused(spec, tmp_path):

@@ -9,6 +9,7 @@ from esm.tasks.roles import (
     guess_column,
     text_candidates,
 )
+from esm.tasks.task import Problem
 
 N = 60
 TEXTS = [f"Príspevok o tom, že číslo {i} je lož" for i in range(N)]
@@ -107,3 +108,13 @@ def test_columns_that_are_no_attributes_and_why(name, values, why):
     guess = guess_column(column(name, values))
     assert (guess.role, guess.how) == (Role.NONE, None)
     assert why in guess.why
+
+
+def test_empty_cells_of_sets_of_labels_are_said_to_be_not_annotated():
+    cells = ["strava; očkovanie", "strava", None, "očkovanie; strava", "očkovanie", None] * 5
+    guess = guess_column(Facts("témy", cells))
+    assert guess.how.kind == Problem.MULTILABEL
+    assert "10 empty ones count as not annotated: where no label holds, write ; or []" in guess.why
+    lists = guess_column(Facts("témy", [["a"], [], None] * 5))
+    assert lists.why.endswith("5 empty ones count as not annotated: where no label holds, write []")
+    assert "empty" not in guess_column(Facts("témy", [["a"], ["b"]] * 5)).why

@@ -118,3 +118,5 @@ def test_bytes_that_are_no_text(tmp_path):
         decode(write(tmp_path, bytes(range(128, 256)) * 20))
     with pytest.raises(TaskError, match=r"holds zero bytes; .* --encoding utf-16-le"):
         decode(write(tmp_path, "text\n".encode("utf-16-le")))
+    with pytest.raises(TaskError, match="holds zero bytes"):
+        decode(write(tmp_path, "žltý kôň\n".encode("utf-16-be")))

@@ -42,8 +42,27 @@ def test_labels_go_to_the_file_and_the_summary_to_stdout(called, tmp_path):
 def test_the_table_of_labels(called):
     ended = called("predict", "run", "new.csv", "--out", "labels.parquet", "--device", "cpu")
     assert ended.exit_code == 0, ended.stderr
-    assert "1 rows without a text have no label" in ended.stdout
+    assert "rows without a text, which have no label: 1" in ended.stdout
     assert "licences of the data that the models were trained on: posts: not stated" in ended.stdout
+
+
+def test_texts_that_a_specification_describes(called, tmp_path):
+    (tmp_path / "nové.txt").write_bytes("i\tčlánok\n1\tžltý čaj\n2\tťava\n".encode("cp1250"))
+    toml = 'file = "nové.txt"\ntext = "článok"\nencoding = "cp1250"\ndelimiter = "\\t"\n'
+    (tmp_path / "nové.toml").write_text(toml, encoding="utf-8")
+    ended = called("predict", "run", "nové.toml", "--out", "labels.csv", "--device", "cpu")
+    assert ended.exit_code == 0, ended.stderr
+    table = pd.read_csv(tmp_path / "labels.csv")
+    assert list(table["článok"]) == ["žltý čaj", "ťava"]
+    assert table["téma"].notna().all()
+
+
+def test_a_tab_between_cells_is_called_tab(called, tmp_path):
+    (tmp_path / "new.txt").write_text("i,j\ttext\n1,2\ta good film\n", encoding="utf-8")
+    options = ("--delimiter", "tab", "--device", "cpu")
+    ended = called("predict", "run", "new.txt", "--out", "labels.csv", *options)
+    assert ended.exit_code == 0, ended.stderr
+    assert list(pd.read_csv(tmp_path / "labels.csv"))[:2] == ["i,j", "text"]
 
 
 def test_what_cannot_be_written_is_refused_first(called):
