@@ -14,7 +14,7 @@ from esm.options import OutFile, OutputOptions, PoolFolder, Strict, commas, grou
 _FILTER_HELP = (
     "Maps to fetch, several by commas: rows=N (trained on at least N rows), task (dataset and"
     " columns are stated), meaningful (the label is no identifier, date, link or text), unique (one"
-    " of several copies), language=CODE|CODE, licence=TERM|TERM (as esm rank --licence)."
+    " of several copies), language=CODE|CODE, licence=TERM|TERM (as for esm rank)."
 )
 
 app = typer.Typer(help="Maps on the Hugging Face Hub.", no_args_is_help=True)
