@@ -28,6 +28,8 @@ _Label = str | bool | int | float
 _MOST_NUMBERED_CLASSES = 20
 # A column with more distinct strings than this, most of them unique, holds texts or ids.
 _MOST_RARE_CLASSES = 30
+# With fewer rows than this, classes may well occur once each.
+_FEWEST_ROWS_OF_TEXTS = 10
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Probl
             expected="strings, numbers, truth values or lists of strings",
         )
     problem = _asked_for(column, kind) or known.problem or _guess(column, train)
+    if problem is Problem.CLASSIFICATION and not (known.names or all(map(is_number, train))):
+        _refuse_texts(column, train)
     if (problem is Problem.MULTILABEL) != bool(lists):
         raise TaskError(
             f"column {column!r} holds {'lists' if lists else 'single values'}, but {problem} was"
@@ -225,7 +229,6 @@ def _guess(column: str, train: Values) -> Problem:
         return Problem.MULTILABEL
     numbers = [value for value in train if is_number(value) and not isinstance(value, str)]
     if len(numbers) < len(train):
-        _refuse_texts(column, train)
         return Problem.CLASSIFICATION
     whole = all(float(value).is_integer() for value in numbers)
     if whole and len(set(numbers)) <= _MOST_NUMBERED_CLASSES:
@@ -235,7 +238,8 @@ def _guess(column: str, train: Values) -> Problem:
 
 def _refuse_texts(column: str, train: Values) -> None:
     count = len(distinct(train))
-    if count > max(_MOST_RARE_CLASSES, len(train) / 2):
+    no_two_alike = count == len(train) > _FEWEST_ROWS_OF_TEXTS
+    if no_two_alike or count > max(_MOST_RARE_CLASSES, len(train) / 2):
         raise TaskError(
             f"column {column!r} has {count} distinct values in {len(train)} rows: texts or ids",
             expected="classes, each in several rows",

@@ -24,7 +24,7 @@ from esm.ranking import RankConfig
 from esm.runtime import show_progress
 from esm.scorers import logme
 from esm.settings import EncoderConfig, FineTuneConfig
-from esm.tasks.read import load_target
+from esm.tasks.read import load_target, load_targets
 from esm.tasks.spec import TaskSpec
 from esm.validate import validate_ranking
 from tests.toy_folders import write_target, write_task
@@ -142,7 +142,7 @@ def test_a_validation_reads_the_target_as_the_ranking_did(world, tmp_path):
     values, keys = {}, {}
     for chunks in (None, 9):
         ranking = rank_sources(target, pool, RankConfig(max_chunks=chunks), device="cpu")
-        plan = plan_validation(ranking, pool, load_target(target), config)
+        plan = plan_validation(ranking, pool, load_targets(target), config)
         keys[chunks] = [run.key for run in plan.runs]
         validate_ranking(ranking, config, tmp_path / "run", device="cpu", keep_models=True)
         with Ledger(tmp_path / "run" / LEDGER_NAME) as ledger:

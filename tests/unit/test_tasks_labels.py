@@ -102,6 +102,11 @@ def test_a_kind_overrides_the_guess():
         ([{"a": 1}, {"a": 2}], {}, "holds dict values"),
         ([[{"a": 1}], []], {}, "holds dict values"),
         ([f"a text {i}" for i in range(40)], {}, "40 distinct values in 40 rows: texts or ids"),
+        (
+            [f"a text {i}" for i in range(12)],
+            {"kind": "classification"},
+            "12 distinct values in 12 rows: texts or ids",
+        ),
         (["a", "b"], {"kind": "tagging"}, "'tagging' of column 'x'; expected one of auto"),
         (["a", "b"], {"kind": "regression"}, "not finite numbers"),
         ([0.5, float("inf")], {}, "not finite numbers"),
