@@ -59,7 +59,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{item.name: values.pop(item.name) for item in fields(group)})
         command(**values)
 
-    spread.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # PEP 362
+    vars(spread)["__signature__"] = inspect.Signature(parameters)  # PEP 362
     spread.__annotations__ = {item.name: item.annotation for item in parameters}
     del spread.__wrapped__  # or the old annotations are read
     return spread

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     PrinterCallback,
     Trainer,
@@ -112,7 +112,7 @@ class Training:
         lengths = [len(text) for text in self.texts]
         batches = LengthGroupedBatches(lengths, config.batch_size, config.seed)
         loader: DataLoader[int] = DataLoader(
-            range(len(self.texts)),  # type: ignore[arg-type]  # a range is a map-style dataset
+            _RowNumbers(len(self.texts)),
             batch_sampler=batches,
             collate_fn=_Collator(self.encoder, self.texts, self.targets, capacity),
         )
@@ -204,6 +204,19 @@ class LengthGroupedBatches(Sampler[list[int]]):
             )
         for position in self._generator.permutation(len(batches)):
             yield batches[position]
+
+
+@dataclass(frozen=True)
+class _RowNumbers(Dataset[int]):
+    """The dataset that the loader draws from: row i is the number i, looked up by the collator."""
+
+    rows: int
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: int) -> int:
+        return row
 
 
 @dataclass(frozen=True)
