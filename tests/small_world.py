@@ -94,12 +94,13 @@ def _write_pool(folder: Path, identity: BaseIdentity) -> Pool:
         path = folder / f"{source}.csv"
         _table(32, 10 + seed).to_csv(path, index=False)
         spec = TaskSpec(location=str(path), text="text", attributes=("label",))
-        record = _record(source, spec)
+        record = source_record(source, spec)
         write_json(pool.source_folder(source) / "source.json", record.model_dump(mode="json"))
     return pool
 
 
-def _record(source: str, spec: TaskSpec) -> SourceRecord:
+def source_record(source: str, spec: TaskSpec) -> SourceRecord:
+    """The record of a source that nobody trained, as far as its task decides it."""
     task = load_task(spec)
     return SourceRecord(
         id=source,

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from esm.pool import PoolEntry, SourceRecord
+from esm.pool import PoolEntry
 from esm.seen import SEEN_NAME, load_seen, numbers, store_seen
-from esm.settings import FineTuneConfig
 from esm.siblings import Siblings
 from esm.tasks.read import load_targets, load_tasks
 from esm.tasks.spec import SplitSpec, TaskSpec
+from tests.small_world import source_record
 
 
 def write(path, name="príspevok"):
@@ -36,23 +36,7 @@ def entries_of(spec, folder=None):
             store_seen(folder / task.id, task.train)
     return {
         single.attributes[0]: PoolEntry(
-            SourceRecord(
-                id=task.id,
-                config_hash="c",
-                task=single,
-                task_hash=task.content_hash(),
-                problem=task.problem,
-                metric=task.metric,
-                label_names=task.label_names,
-                metadata=task.metadata,
-                is_pair=False,
-                num_train=len(task.train),
-                num_used=len(task.train),
-                fine_tune=FineTuneConfig(),
-                quality={},
-                maps={},
-                seconds={},
-            ),
+            source_record(task.id, single),
             folder=(folder or Path("nowhere")) / task.id,
             manifest=None,
         )
