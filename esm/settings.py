@@ -111,9 +111,9 @@ class FineTuneConfig(Record):
         learning_rate: Highest learning rate, reached after the warm-up.
         warmup_fraction: Share of the steps during which the learning rate rises from 0.
         weight_decay: Decoupled weight decay; biases and layer norms have none.
-        bf16: Compute the passes of the training in bfloat16 on GPUs that have it; weights,
-            gradients and loss stay float32, and embeddings and predictions keep the encoder's own
-            precision. Without such a GPU all is float32.
+        bf16: Compute the passes of the training in bfloat16 where that is faster, see
+            :func:`~esm.runtime.has_bfloat16`; weights, gradients and loss stay float32, and
+            embeddings and predictions keep the encoder's own precision.
         max_examples: How many training examples of a source task to use at most.
         class_weights: Whether rare classes count more; as published, they do not.
         seed: Seed of the sample, the head, the order of the examples and the dropout.

@@ -58,7 +58,7 @@ def validate(
         bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
     ] = False,
     bf16: Annotated[
-        bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on GPUs that have it.")
+        bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on hardware that has it.")
     ] = True,
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")

@@ -237,6 +237,17 @@ def test_a_gpu_that_only_emulates_bfloat16_does_not_count(monkeypatch, native):
     )
     assert has_bfloat16(torch.device("cuda:1")) is native
     assert asked == [False]
+
+
+@pytest.mark.parametrize("tiles", [True, False])
+def test_a_processor_trains_in_bfloat16_where_it_has_tiles_for_it(monkeypatch, tiles):
+    vectors_alone = {"avx512_bf16": True, "amx_bf16": tiles}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: vectors_alone, raising=False)
+    assert has_bfloat16(torch.device("cpu")) is tiles
+
+
+def test_a_processor_of_which_nothing_is_known_trains_in_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert not has_bfloat16(torch.device("cpu"))
 
 
