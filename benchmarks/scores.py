@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+from esm.scorers.registry import ScorerName, make_scorer
 
 from benchmarks.truth import PLAN, RESULTS, Lab
 from esm.embeddings import EmbeddingCache
@@ -31,9 +32,7 @@ from esm.pool import Pool
 from esm.rank import rank_sources
 from esm.ranking import Balance, RankConfig, Ranking
 from esm.runtime import show_progress
-from esm.scorers.registry import ScorerName, make_scorer
 from esm.scorers.base import Need
-
 
 Row = dict[str, object]
 

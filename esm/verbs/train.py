@@ -85,7 +85,9 @@ class FineTuneOptions:
     ] = None
     bf16: Annotated[
         bool | None,
-        typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on hardware that has it (default)."),
+        typer.Option(
+            "--bf16/--no-bf16", help="Train in bfloat16 on hardware that has it (default)."
+        ),
     ] = None
     max_examples: Annotated[int | None, typer.Option(help="Training rows used per source.")] = None
     seed: Annotated[int | None, typer.Option(help="Seed of fine-tuning and anchors.")] = None

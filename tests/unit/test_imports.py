@@ -16,6 +16,7 @@ ORDER = [
     "memory",
     "storage",
     "records",
+    "forecast",
     "licences",
     "languages",
     "tasks",

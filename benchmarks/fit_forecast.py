@@ -1,0 +1,143 @@
+"""Fit the forecasts of the package to the measured transfer matrix.
+
+Slopes are fitted within targets (ridge on features and gains about their target's mean), so that
+easy and hard targets do not pass for good and bad sources; the level is the mean over targets of
+what is left. Everything is judged on datasets that were left out: targets of one dataset share
+their texts, so they are always left out together::
+
+    python -m benchmarks.fit_forecast
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from benchmarks.quality import mean_truth
+from esm.forecast import Forecast, Term
+from esm.measures import NO_TRANSFER, dataset_of
+
+Float64 = npt.NDArray[np.float64]
+PACKAGE = Path(__file__).parents[1] / "esm" / "forecast"
+PENALTY = 10.0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Features and measured gains of sources on targets, row by row.
+
+    Attributes:
+        keys: Target and source of each row.
+        names: Names of the features.
+        features: (m, f).
+        gains: (m,), points over no transfer.
+    """
+
+    keys: list[tuple[str, str]]
+    names: tuple[str, ...]
+    features: Float64
+    gains: Float64
+
+    @property
+    def targets(self) -> npt.NDArray[np.str_]:
+        """Target of each row."""
+        return np.array([target for target, _ in self.keys])
+
+    @property
+    def datasets(self) -> npt.NDArray[np.str_]:
+        """Dataset of each row's target."""
+        return np.array([dataset_of(target) for target, _ in self.keys])
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Cells:
+        """Return some of the rows."""
+        keys = [key for key, kept in zip(self.keys, rows, strict=True) if kept]
+        return Cells(keys, self.names, self.features[rows], self.gains[rows])
+
+
+def gather(runs: pd.DataFrame, scores: pd.DataFrame, names: Sequence[str]) -> Cells:
+    """Put measured gains beside features; a cell without all features is left out.
+
+    A feature is the gain of a selector of that name over the untouched base model where it has
+    one, else its score. Gains are means over strategies of the gain under each.
+    """
+    known = {
+        (str(row.selector), str(row.target), str(row.source)): (
+            float(row.score) if pd.isna(row.gain) else float(row.gain)
+        )
+        for row in scores.itertuples()
+    }
+    gains: dict[tuple[str, str], list[float]] = {}
+    for _, part in runs.groupby("strategy"):
+        for target, performance in mean_truth(part).items():
+            none = performance.get(NO_TRANSFER)
+            for source, value in performance.items():
+                if none is not None and source != NO_TRANSFER:
+                    gains.setdefault((target, source), []).append(100 * (value - none))
+    keys = [key for key in sorted(gains) if all((name, *key) in known for name in names)]
+    return Cells(
+        keys,
+        tuple(names),
+        np.array([[known[(name, *key)] for name in names] for key in keys]).reshape(len(keys), -1),
+        np.array([np.mean(gains[key]) for key in keys]),
+    )
+
+
+def within(values: Float64, groups: npt.NDArray[np.str_]) -> Float64:
+    """Return values about the mean of their group."""
+    centred = values.astype(float).copy()
+    for group in np.unique(groups):
+        centred[groups == group] -= values[groups == group].mean(axis=0)
+    return centred
+
+
+def fit(cells: Cells, penalty: float = PENALTY) -> tuple[Float64, Float64, float]:
+    """Return weights, centres and level."""
+    features = within(cells.features, cells.targets)
+    scale = features.std(axis=0)
+    scale[scale == 0] = 1.0
+    standard = features / scale
+    gram = standard.T @ standard + penalty * np.eye(len(scale))
+    weights = np.linalg.solve(gram, standard.T @ within(cells.gains, cells.targets)) / scale
+    targets = np.unique(cells.targets)
+    means = [
+        (cells.features[cells.targets == t].mean(axis=0), cells.gains[cells.targets == t].mean())
+        for t in targets
+    ]
+    centre = np.mean([mean for mean, _ in means], axis=0)
+    level = float(np.mean([gain for _, gain in means]))
+    return weights, centre, level
+
+
+def left_out(cells: Cells, penalty: float = PENALTY) -> Float64:
+    """Return (m,) expected gains, each from a fit without the target's dataset."""
+    expected = np.full(len(cells.keys), np.nan)
+    for dataset in np.unique(cells.datasets):
+        rows = cells.datasets == dataset
+        weights, centre, level = fit(cells.take(~rows), penalty)
+        expected[rows] = level + (cells.features[rows] - centre) @ weights
+    return expected
+
+
+def forecast(cells: Cells, runs: pd.DataFrame, base_model: str) -> Forecast:
+    """Fit to all rows; the spread is that on datasets left out."""
+    weights, centre, level = fit(cells)
+    spread = float(np.sqrt(np.mean(np.square(cells.gains - left_out(cells)))))
+    return Forecast(
+        terms=tuple(
+            Term(feature=name, weight=round(float(w), 6), centre=round(float(c), 6))
+            for name, w, c in zip(cells.names, weights, centre, strict=True)
+        ),
+        level=round(level, 4),
+        spread=round(spread, 4),
+        metric=str(runs.metric.iloc[0]),
+        base_model=base_model,
+        strategies=tuple(sorted(runs.strategy.unique())),
+        targets=len(np.unique(cells.targets)),
+        datasets=len(np.unique(cells.datasets)),
+        sources=len({source for _, source in cells.keys}),
+    )
