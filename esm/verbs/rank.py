@@ -86,7 +86,7 @@ def rank(
     from esm.rank import rank_sources
     from esm.ranking import RankConfig
     from esm.settings import checked
-    from esm.tables import ranking_tables
+    from esm.tables_ranking import ranking_tables
     from esm.validate import results_table
 
     config = checked(
