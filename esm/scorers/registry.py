@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from esm.scorers.base import Scorer
-from esm.scorers.logme import LogME
+from esm.scorers.logme_pool import PoolLogME
 
 
 class ScorerName(StrEnum):
@@ -19,5 +19,5 @@ class ScorerName(StrEnum):
 
 def make_scorer(name: ScorerName) -> Scorer:
     """Return a scorer by name."""
-    makers = {ScorerName.LOGME: LogME}
+    makers = {ScorerName.LOGME: PoolLogME}
     return makers[name]()

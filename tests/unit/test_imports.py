@@ -35,6 +35,8 @@ ORDER = [
     "maps",
     "fit",
     "moments",
+    "accumulate",
+    "likelihood",
     "class_weights",
     "losses",
     "adapters",

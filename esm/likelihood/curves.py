@@ -20,16 +20,16 @@ from dataclasses import dataclass
 
 import torch
 
-from esm.evidence.grams import weighted_cross, weighted_gram, weighted_labels
-from esm.evidence.projection import Projected
-from esm.evidence.target import TargetSpectrum
+from esm.likelihood.grams import weighted_cross, weighted_gram, weighted_labels
+from esm.likelihood.projection import Projected
+from esm.likelihood.target import TargetSpectrum
 
 # Bytes of the small systems that are solved together.
 _CPU_BYTES = 1 << 25
 _GPU_BYTES = 1 << 30
 
 # Where the maps explain more of the labels than this, the residual is left with too few digits.
-_SMALLEST_SHARE = 1e-6
+SMALLEST_SHARE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +55,14 @@ def curves(target: TargetSpectrum, maps: Projected, nodes: torch.Tensor) -> Curv
         maps: Projected maps.
         nodes: (J,) values of log s.
     """
-    num_columns = target.projections.shape[1]
+    num_columns = target.num_columns
     per_map = len(nodes) * 2 * maps.rank * (2 * maps.rank + 2 * num_columns + 2) * 8
     chunk = max(1, (_GPU_BYTES if nodes.is_cuda else _CPU_BYTES) // per_map)
     shared = _Shared.at(target, nodes)
-    every = torch.arange(len(maps), device=nodes.device)
-    parts = [_curves(target, maps.rows(rows), shared) for rows in every.split(chunk)]
+    parts = [
+        _curves(target, maps.rows(slice(begin, begin + chunk)), shared)
+        for begin in range(0, len(maps), chunk)
+    ]
     return Curves(
         *(torch.cat([getattr(part, name) for part in parts]) for name in Curves.__annotations__)
     )
@@ -103,7 +105,7 @@ class _Shared:
 
 
 def _curves(target: TargetSpectrum, maps: Projected, shared: _Shared) -> Curves:
-    num_columns = target.projections.shape[1]
+    num_columns = target.num_columns
     system, sides, offset, slope = _systems(target, maps, shared)
     factors, pivots, _ = torch.linalg.lu_factor_ex(system)
     solved = torch.linalg.lu_solve(factors, pivots, sides)
@@ -114,7 +116,7 @@ def _curves(target: TargetSpectrum, maps: Projected, shared: _Shared) -> Curves:
     residual = residual + torch.square(drift) / lever[..., None]
     pivot = torch.diagonal(factors, dim1=-2, dim2=-1)
     determinant = shared.log_determinant + torch.log(pivot.abs()).sum(-1) + torch.log(lever)
-    trusted = (residual > _SMALLEST_SHARE * shared.residual).flatten(1).all(1)
+    trusted = (residual > SMALLEST_SHARE * shared.residual).flatten(1).all(1)
     trusted &= torch.isfinite(determinant).all(1)
     return Curves(determinant, torch.log(residual), trusted)
 
@@ -128,7 +130,7 @@ def _systems(
         System (m, J, 2 r, 2 r); right sides (m, J, 2 r, K + 1) of the labels and, last, of the
         offset; g^T D g (m, J); g^T D X^T Y (m, J, K).
     """
-    rank, num_columns = maps.rank, target.projections.shape[1]
+    rank, num_columns = maps.rank, target.num_columns
     inner = weighted_gram(maps.read, shared.damped)
     inner += maps.read_outside[:, None]
     outer = weighted_gram(maps.written, shared.inverse)

@@ -13,15 +13,16 @@ from typing import NamedTuple
 
 import torch
 
-from esm.evidence.curves import Curves
-from esm.evidence.panels import Panels
-from esm.evidence.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
+from esm.likelihood.curves import Curves
+from esm.likelihood.panels import Panels
+from esm.likelihood.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
 
 # Maps (by number), log s at the nodes (J,) -> both functions there.
 Evaluate = Callable[[torch.Tensor, torch.Tensor], Curves]
 
-# Share of a function's variation that the last coefficients of its interpolant may hold.
-_TAIL = 1e-9
+# Share of a function's variation that the last two coefficients of its interpolant may hold; what
+# is cut off is smaller by one or two powers of their decay, which is 2 or more.
+_TAIL = 1e-8
 
 
 class Values(NamedTuple):
@@ -36,17 +37,29 @@ class Values(NamedTuple):
 class Interpolant:
     """The functions of m maps, evaluated on a panel when a map first gets there.
 
+    Args:
+        evaluate: Evaluates them at nodes.
+        panels: Where the nodes are.
+        shape: m and K.
+        device: Where the tensors lie.
+
     Attributes:
         trusted: (m,), whether each map's functions were evaluated and interpolated well.
     """
 
-    def __init__(self, evaluate: Evaluate, panels: Panels, num_maps: int, num_columns: int) -> None:
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        panels: Panels,
+        shape: tuple[int, int],
+        device: torch.device,
+    ) -> None:
         self._evaluate = evaluate
         self._panels = panels
-        self._shape = (num_maps, panels.order, 1 + num_columns)
+        self._shape = (shape[0], panels.order, 1 + shape[1])
         self._tables: dict[int, torch.Tensor] = {}
         self._known: dict[int, torch.Tensor] = {}
-        self.trusted = torch.ones(num_maps, dtype=torch.bool)
+        self.trusted = torch.ones(shape[0], dtype=torch.bool, device=device)
 
     def at(self, log_strength: torch.Tensor, active: torch.Tensor) -> Values:
         """Return the functions at log s (m, K); those that are not active are not computed."""
@@ -70,9 +83,7 @@ class Interpolant:
     def _table(self, panel: int, rows: torch.Tensor) -> torch.Tensor:
         """Return Chebyshev coefficients (m, J, 1 + K), computed at least for these maps."""
         if panel not in self._tables:
-            self._tables[panel] = torch.zeros(
-                self._shape, dtype=torch.float64, device=rows.device
-            )
+            self._tables[panel] = torch.zeros(self._shape, dtype=torch.float64, device=rows.device)
             self._known[panel] = torch.zeros_like(rows)
         missing = torch.nonzero(rows & ~self._known[panel])[:, 0]
         if len(missing):
@@ -84,7 +95,6 @@ class Interpolant:
             tail = table[:, -2:].abs().amax(1)
             variation = table[:, 1:].abs().amax(1)
             good = (tail <= _TAIL * (1 + variation)).all(1) & torch.isfinite(table).all(2).all(1)
-            self.trusted = self.trusted.to(rows.device)
             self.trusted[missing] &= good & found.trusted
         return self._tables[panel]
 
@@ -96,10 +106,12 @@ class Evidences:
     Attributes:
         values: (m, K) log evidence per example, nats.
         trusted: (m,), False where the map has to be computed in another way.
+        visited: Smallest and largest log s after the first update.
     """
 
     values: torch.Tensor
     trusted: torch.Tensor
+    visited: tuple[float, float]
 
 
 def maximise(
@@ -123,13 +135,17 @@ def maximise(
         (4, *shape), dtype=torch.float64, device=scale.device
     )
     shift = 2 * torch.log(scale.abs())[:, None]
-    active = torch.ones(shape, dtype=torch.bool, device=scale.device)
+    trusted = interpolant.trusted  # it changes in place where functions turn out to be bad
+    active = trusted[:, None].expand(shape).clone()
+    low, high = math.inf, -math.inf
     for _ in range(max_updates):
+        if not active.any():
+            break
         ratio = alpha / beta
         at = interpolant.at(torch.log(ratio) - shift, active)
+        active &= trusted[:, None]
         penalised = torch.exp(at.log_residual)
-        share = at.share.clamp(0, 1)
-        degrees = at.degrees.clamp_min(0)
+        share, degrees = at.share.clamp(0, 1), at.degrees.clamp_min(0)
         new_norm, new_residual = penalised * share / ratio, penalised * (1 - share)
         new_alpha = degrees / (new_norm + REFERENCE_EPSILON)
         new_beta = (count - degrees) / (new_residual + REFERENCE_EPSILON)
@@ -137,12 +153,11 @@ def maximise(
         beta = torch.where(active, new_beta.clamp_min(SMALLEST), beta)
         weight_norm = torch.where(active, new_norm, weight_norm)
         residual = torch.where(active, new_residual, residual)
-        active = active & ((alpha / beta - ratio).abs() > TOLERANCE * ratio)
-        active &= interpolant.trusted.to(scale.device)[:, None]
-        if not active.any():
-            break
-    everywhere = interpolant.trusted.to(scale.device)[:, None].expand(shape)
-    last = interpolant.at(torch.log(alpha / beta) - shift, everywhere)
+        reached = (torch.log(alpha / beta) - shift)[active]
+        if len(reached):
+            low, high = min(low, float(reached.min())), max(high, float(reached.max()))
+        active &= (alpha / beta - ratio).abs() > TOLERANCE * ratio
+    last = interpolant.at(torch.log(alpha / beta) - shift, trusted[:, None].expand(shape))
     values = (
         count * torch.log(beta)
         - last.log_determinant
@@ -150,5 +165,4 @@ def maximise(
         - alpha * weight_norm
         - count * math.log(2 * math.pi)
     ) / (2 * count)
-    trusted = interpolant.trusted.to(scale.device) & torch.isfinite(values).all(1)
-    return Evidences(values, trusted)
+    return Evidences(values, trusted & torch.isfinite(values).all(1), (low, high))

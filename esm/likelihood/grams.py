@@ -31,9 +31,7 @@ def weighted_gram(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return values[:, shift, start].permute(0, 3, 1, 2)
 
 
-def weighted_cross(
-    rows: torch.Tensor, others: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def weighted_cross(rows: torch.Tensor, others: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Return (m, J, q, c) products of rows (m, q, k) and others (m, c, k), weights (k, J)."""
     values = _in_chunks(rows[:, :, None], others[:, None], weights)
     return values.permute(0, 3, 1, 2)

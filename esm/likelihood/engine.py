@@ -1,0 +1,175 @@
+"""LogME of any number of maps for one target: which computation fits which map.
+
+Maps come in one after the other and are scored in blocks of one kind and rank, so that a pool
+need not fit in memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from esm.likelihood.curves import Curves, curves
+from esm.likelihood.dense import DenseTarget, Reduced, dense_curves
+from esm.likelihood.iteration import Evaluate, Evidences, Interpolant, maximise
+from esm.likelihood.panels import Panels
+from esm.likelihood.projection import project
+from esm.likelihood.rules import MAX_UPDATES
+from esm.likelihood.target import TargetSpectrum
+from esm.maps.forms import EmbeddingSpaceMap, LowRankMap
+from esm.maps.stack import LowRankStack
+from esm.moments import FeatureMoments, Float64, Moments
+
+# Computes the (K,) log evidences of one map from the moments of its embeddings.
+Plain = Callable[[FeatureMoments], Float64]
+Block = LowRankStack | Sequence[EmbeddingSpaceMap]
+
+# Directions of low-rank maps, and dense maps, that are worked on together.
+_DIRECTIONS = 4096
+_DENSE = 16
+
+# Where log s of low-rank maps starts (alpha = beta = 1, scales up to 1.3), and how much higher
+# than the base model's it is expected to end. Further panels are made where it goes elsewhere.
+_START = -0.5
+_MARGIN = 1.0
+
+# Maps are not divided by a scale below this.
+_SMALLEST_SCALE = 1e-4
+
+
+class Engine:
+    """Scores maps for one target; what depends on the target alone is computed once.
+
+    Args:
+        moments: Moments of the target's embeddings and labels. Attributes with the same examples
+            and weights can be scored together, as columns of one target.
+        plain: Scores a map that the fast forms cannot do without losing digits.
+        device: Where to compute; None for the CPU.
+        max_updates: Most updates of alpha and beta.
+    """
+
+    def __init__(
+        self,
+        moments: Moments,
+        plain: Plain,
+        *,
+        device: torch.device | None = None,
+        max_updates: int = MAX_UPDATES,
+    ) -> None:
+        self._moments = moments
+        self._plain = plain
+        self._device = device or torch.device("cpu")
+        self._max_updates = max_updates
+
+    @cached_property
+    def target(self) -> TargetSpectrum:
+        """The target, decomposed when it is first needed."""
+        return TargetSpectrum.of(self._moments, self._device)
+
+    def evidences(self, maps: Iterable[EmbeddingSpaceMap]) -> Float64:
+        """Return (m, K) log evidences per example, nats, of m maps in the order given.
+
+        Raises:
+            ShapeError: A map does not fit the target.
+        """
+        found: dict[int, Float64] = {}
+        for numbers, block in in_blocks(maps):
+            found.update(zip(numbers, self.score(block), strict=True))
+        rows = [found[number] for number in range(len(found))]
+        return np.array(rows).reshape(-1, self._moments.cross.shape[1])
+
+    def score(self, maps: Block) -> Float64:
+        """Return (m, K) log evidences of maps of one kind and rank; see :func:`in_blocks`.
+
+        Raises:
+            ShapeError: A map does not fit the target.
+        """
+        if not len(self.target.eigenvalues):  # the embeddings do not vary: nothing to divide by
+            return np.stack([self._one(maps, number) for number in range(len(maps))])
+        found = self._low_rank(maps) if isinstance(maps, LowRankStack) else self._dense(maps)
+        values = np.asarray(found.values.cpu().numpy(), dtype=np.float64)
+        for number in np.flatnonzero(~found.trusted.cpu().numpy()):
+            values[number] = self._one(maps, int(number))
+        return values
+
+    def _one(self, maps: Block, number: int) -> Float64:
+        one = maps.map(number) if isinstance(maps, LowRankStack) else maps[number]
+        return self._plain(self._moments.mapped(one))
+
+    def _low_rank(self, maps: LowRankStack) -> Evidences:
+        projected = project(self.target, maps)
+
+        def evaluate(rows: torch.Tensor, nodes: torch.Tensor) -> Curves:
+            return curves(self.target, projected.rows(rows), nodes)
+
+        scale = torch.from_numpy(maps.scale.astype(np.float64)).to(self._device)
+        return self._maximise(evaluate, scale, self._panels)
+
+    def _dense(self, maps: Sequence[EmbeddingSpaceMap]) -> Evidences:
+        reduced = [self._dense_target.reduce(each) for each in maps]
+        unit = torch.ones(len(maps), dtype=torch.float64, device=self._device)
+        return self._maximise(_evaluate_dense(reduced), unit, self._panels)
+
+    def _maximise(self, evaluate: Evaluate, scale: torch.Tensor, panels: Panels) -> Evidences:
+        shape = (len(scale), self.target.num_columns)
+        interpolant = Interpolant(evaluate, panels, shape, self._device)
+        interpolant.trusted &= scale.abs() >= _SMALLEST_SCALE
+        return maximise(interpolant, scale, shape[1], self.target.count, self._max_updates)
+
+    @cached_property
+    def _dense_target(self) -> DenseTarget:
+        return DenseTarget(self.target)
+
+    @cached_property
+    def _panels(self) -> Panels:
+        """Panels where the base model's own strengths lie, which sources move a little."""
+        target = self.target
+        offset = math.sqrt(target.count) * target.mean
+        inside = torch.sqrt(target.eigenvalues) * (offset @ target.basis)
+        base = Reduced(
+            diagonal=target.eigenvalues.cpu().numpy(),
+            beside=np.zeros(max(1, len(target.eigenvalues) - 1)),
+            sides=torch.column_stack([target.projections, inside]).cpu().numpy(),
+            from_examples=True,
+            apart=target.outside.cpu().numpy(),
+            offset_square=float(offset @ offset),
+            label_offset=target.label_offset.cpu().numpy(),
+        )
+        unit = torch.ones(1, dtype=torch.float64, device=self._device)
+        anywhere = Panels.covering(_START, _START + 1)
+        low, high = self._maximise(_evaluate_dense([base]), unit, anywhere).visited
+        if not (math.isfinite(low) and math.isfinite(high)):
+            return anywhere
+        return Panels.covering(min(low, _START), high + _MARGIN)
+
+
+def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Block]]:
+    """Gather maps of one kind and rank, as they come, with their numbers in the order given."""
+    waiting: dict[tuple[type, int], tuple[list[int], list[EmbeddingSpaceMap]]] = {}
+    for number, each in enumerate(maps):
+        low_rank = isinstance(each, LowRankMap)
+        key = (type(each), each.rank if low_rank else 0)
+        numbers, block = waiting.setdefault(key, ([], []))
+        numbers.append(number)
+        block.append(each)
+        if len(block) >= (max(1, _DIRECTIONS // each.rank) if low_rank else _DENSE):
+            del waiting[key]
+            yield numbers, _stacked(block)
+    for numbers, block in waiting.values():
+        yield numbers, _stacked(block)
+
+
+def _stacked(maps: list[EmbeddingSpaceMap]) -> Block:
+    low_rank = [each for each in maps if isinstance(each, LowRankMap)]
+    return LowRankStack.of(low_rank) if low_rank else maps
+
+
+def _evaluate_dense(maps: Sequence[Reduced]) -> Evaluate:
+    def evaluate(rows: torch.Tensor, nodes: torch.Tensor) -> Curves:
+        return dense_curves([maps[row] for row in rows.tolist()], nodes)
+
+    return evaluate
