@@ -49,7 +49,8 @@ def weighted_labels(
 
 def _in_chunks(left: torch.Tensor, right: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """Multiply (m, A, B, k) and its like, broadcast, and contract k with weights: (m, A, B, J)."""
-    m, a, b, k = torch.broadcast_shapes(left.shape, right.shape)
+    m, k = left.shape[0], left.shape[3]
+    a, b = max(left.shape[1], right.shape[1]), max(left.shape[2], right.shape[2])
     fitting = (_GPU_BYTES if left.is_cuda else _CPU_BYTES) // (a * b * k * 8)
     chunk = max(1, min(m, fitting))
     products = left.new_empty(chunk, a, b, k)
