@@ -16,8 +16,8 @@ from esm.pool import Pool, PoolEntry, Skipped
 from esm.runtime import progress
 from esm.storage import atomic_folder
 
-# Files from which texts can be guessed by who holds both: left out of a bundle to be shared.
-TEXT_FILES = frozenset({"texts.safetensors", "fingerprint-key.safetensors"})
+# What derives from single texts and words of the sources: left out of a bundle to be shared.
+TEXT_FILES = frozenset({"texts.safetensors", "vectors.safetensors", "fingerprint-key.safetensors"})
 
 _RECORD_NAME = "source.json"
 

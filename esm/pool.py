@@ -8,12 +8,13 @@ Layout::
     POOL/sources/ID/source.json what was trained, on what, how well
     POOL/sources/ID/head.safetensors
     POOL/sources/ID/texts.safetensors  numbers of the texts it was trained on, to tell leaks
+    POOL/sources/ID/vectors.safetensors  mean embedding, Fisher vector, hashed vocabulary
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
-head and no numbers of texts. An entry appears under its name only when it is whole, so a reader
-never needs a lock.
+head, no numbers of texts and no vectors. An entry appears under its name only when it is whole,
+so a reader never needs a lock.
 
 A packed pool (:mod:`esm.bundle`) holds the same in a few files and is read through the same
 classes; tuned encoders are not packed.
@@ -40,6 +41,7 @@ from esm.pool_records import SourceRecord as SourceRecord
 from esm.records import AnyRecord, parse
 from esm.seen import SEEN_NAME, seen_numbers
 from esm.storage import check_id, load_tensors, read_json
+from esm.vectors import VECTORS_NAME, TaskVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,6 +125,25 @@ class PoolEntry:
         if head is None:
             raise PoolError(f"source {self.id} has no head", expected=f"a file {HEAD_NAME}")
         return head
+
+    def load_vectors(self) -> TaskVectors:
+        """Read the vectors that selectors compare.
+
+        Raises:
+            PoolError: The entry has none.
+            MapError: They are damaged, or another base model's.
+        """
+        stored = self.tensors(VECTORS_NAME)
+        if stored is None:
+            raise PoolError(
+                f"source {self.id} has no vectors",
+                expected=f"a file {VECTORS_NAME}",
+                hint="its publisher gives none"
+                if self.record.published
+                else "esm train with the same tasks and settings adds them without training again",
+            )
+        where = f"{VECTORS_NAME} of {self.id}"
+        return TaskVectors.from_tensors(stored, where=where, width=self.manifest.base.width)
 
     def seen_texts(self) -> frozenset[int] | None:
         """Return the numbers of the texts it was trained on; None where they were not stored.

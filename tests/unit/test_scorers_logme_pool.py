@@ -23,6 +23,7 @@ class Entry:
 
     id: str
     kept: EmbeddingSpaceMap | None
+    packed: None = None
 
     def load_map(self, form):
         if self.kept is None:
