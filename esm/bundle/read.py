@@ -273,7 +273,7 @@ def _open_safetensors(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise StorageError(f"no file {path}", expected="a safetensors file", hint=_HINT)
     try:
-        opened = safe_open(path, framework="numpy")
+        opened: Any = safe_open(path, framework="numpy")
         return {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise MapError(

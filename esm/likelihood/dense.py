@@ -19,7 +19,7 @@ from scipy.linalg import lapack
 from esm.errors import FitError, ShapeError
 from esm.likelihood.curves import SMALLEST_SHARE, Curves
 from esm.likelihood.target import TargetSpectrum, placed
-from esm.maps.forms import EmbeddingSpaceMap
+from esm.maps.forms import DenseMap
 from esm.moments import Float64
 
 # Below this share of the largest eigenvalue, a strength is lost in the rounding of the others.
@@ -76,28 +76,29 @@ class DenseTarget:
         self._target = target
         self._rows = target.basis.T * torch.sqrt(target.eigenvalues)[:, None]  # (k, d), L^T X
 
-    def reduce(self, source_map: EmbeddingSpaceMap) -> Reduced:
-        """Bring a map that reads the base embeddings only to tridiagonal form: O(k d²).
+    def reduce(self, source_map: DenseMap) -> Reduced:
+        """Bring a map to tridiagonal form: O(k d²).
 
         Raises:
-            ShapeError: The map has another width or reads lifted features.
+            ShapeError: The map has another width.
         """
         target = self._target
-        if source_map.width != target.width or source_map.lift_width:
+        if source_map.width != target.width:
             raise ShapeError(
-                f"map of width {source_map.width} over {source_map.lift_width} lifted features",
-                expected=f"a map of width {target.width} of the base embeddings",
+                f"map of width {source_map.width}",
+                expected=f"width {target.width}",
                 hint="use the base model the map was fitted with",
             )
-        affine = placed(source_map.affine(), self._rows.device)
-        rows = self._rows @ affine[:, :-1].T
-        offset = math.sqrt(target.count) * (affine[:, :-1] @ target.mean + affine[:, -1])
+        weight = placed(source_map.weight, self._rows.device)
+        bias = placed(source_map.bias, self._rows.device)
+        rows = self._rows @ weight.T
+        offset = math.sqrt(target.count) * (weight @ target.mean + bias)
         from_examples = len(rows) < target.width
+        products = _squared(rows if from_examples else rows.T)
         if from_examples:
-            products, apart = rows @ rows.T, target.outside
+            apart = target.outside
             sides = torch.column_stack([target.projections, rows @ offset])
         else:
-            products = rows.T @ rows
             apart = target.outside + torch.square(target.projections).sum(0)
             sides = torch.column_stack([rows.T @ target.projections, offset])
         reduce = tridiagonalise if rows.device.type == "cpu" else diagonalise
@@ -128,13 +129,19 @@ def dense_curves(maps: Sequence[Reduced], nodes: torch.Tensor) -> Curves:
 
 
 def tridiagonalise(products: torch.Tensor, sides: torch.Tensor) -> tuple[Float64, Float64, Float64]:
-    """Return T's diagonal (q,), what is beside it (q - 1,), and Q^T times the sides: 4/3 q³."""
-    matrix, vectors = _numpy(products), _numpy(sides)
+    """Return T's diagonal (q,), what is beside it (q - 1,), and Q^T times the sides: 4/3 q³.
+
+    The products are overwritten.
+    """
+    # Symmetric, so its transpose is itself, in the order in which LAPACK can overwrite it.
+    matrix, vectors = _numpy(products).T, _numpy(sides)
     size = len(matrix)
     if size == 1:
         return matrix[0], np.zeros(1), vectors
     work = int(lapack.dsytrd_lwork(size, lower=1)[0])
-    reduced, diagonal, beside, factors, failed = lapack.dsytrd(matrix, lower=1, lwork=work)
+    reduced, diagonal, beside, factors, failed = lapack.dsytrd(
+        matrix, lower=1, lwork=work, overwrite_a=1
+    )
     if failed:
         raise FitError(f"tridiagonal form: LAPACK returned {failed}")
     # Q leaves the first direction; on the others it is a product of reflections as QR stores them.
@@ -151,6 +158,14 @@ def diagonalise(products: torch.Tensor, sides: torch.Tensor) -> tuple[Float64, F
     """Return the same as :func:`tridiagonalise` with T diagonal, on any device."""
     eigenvalues, basis = torch.linalg.eigh(products)
     return _numpy(eigenvalues), np.zeros(max(1, len(eigenvalues) - 1)), _numpy(basis.T @ sides)
+
+
+def _squared(rows: torch.Tensor) -> torch.Tensor:
+    """Return ``rows rows^T``; NumPy computes one half of it only, which torch does not."""
+    if rows.device.type != "cpu":
+        return rows @ rows.T
+    array = _numpy(rows)
+    return torch.from_numpy(array @ array.T)
 
 
 def _numpy(tensor: torch.Tensor) -> Float64:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from esm.errors import MapError
 from esm.likelihood.curves import Curves, curves
 from esm.likelihood.dense import DenseTarget, Reduced, dense_curves
 from esm.likelihood.iteration import Evaluate, Evidences, Interpolant, maximise
@@ -20,21 +21,21 @@ from esm.likelihood.panels import Panels
 from esm.likelihood.projection import project
 from esm.likelihood.rules import MAX_UPDATES
 from esm.likelihood.target import TargetSpectrum
-from esm.maps.forms import EmbeddingSpaceMap, LowRankMap
+from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap
 from esm.maps.stack import LowRankStack
 from esm.moments import FeatureMoments, Float64, Moments
 
 # Computes the (K,) log evidences of one map from the moments of its embeddings.
 Plain = Callable[[FeatureMoments], Float64]
-Block = LowRankStack | Sequence[EmbeddingSpaceMap]
+Block = LowRankStack | Sequence[DenseMap]
 
 # Directions of low-rank maps, and dense maps, that are worked on together.
 _DIRECTIONS = 4096
 _DENSE = 16
 
-# Where log s of low-rank maps starts (alpha = beta = 1, scales up to 1.3), and how much higher
+# Where log s of low-rank maps starts (alpha = beta = 1, scales up to 1.6), and how much higher
 # than the base model's it is expected to end. Further panels are made where it goes elsewhere.
-_START = -0.5
+_START = -1.0
 _MARGIN = 1.0
 
 # Maps are not divided by a scale below this.
@@ -109,7 +110,7 @@ class Engine:
         scale = torch.from_numpy(maps.scale.astype(np.float64)).to(self._device)
         return self._maximise(evaluate, scale, self._panels)
 
-    def _dense(self, maps: Sequence[EmbeddingSpaceMap]) -> Evidences:
+    def _dense(self, maps: Sequence[DenseMap]) -> Evidences:
         reduced = [self._dense_target.reduce(each) for each in maps]
         unit = torch.ones(len(maps), dtype=torch.float64, device=self._device)
         return self._maximise(_evaluate_dense(reduced), unit, self._panels)
@@ -148,24 +149,34 @@ class Engine:
 
 
 def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Block]]:
-    """Gather maps of one kind and rank, as they come, with their numbers in the order given."""
-    waiting: dict[tuple[type, int], tuple[list[int], list[EmbeddingSpaceMap]]] = {}
+    """Gather maps of one kind and rank, as they come, with their numbers in the order given.
+
+    Raises:
+        MapError: There is no fast form for this kind of map.
+    """
+    low_rank: dict[int, tuple[list[int], list[LowRankMap]]] = {}
+    dense: tuple[list[int], list[DenseMap]] = ([], [])
     for number, each in enumerate(maps):
-        low_rank = isinstance(each, LowRankMap)
-        key = (type(each), each.rank if low_rank else 0)
-        numbers, block = waiting.setdefault(key, ([], []))
-        numbers.append(number)
-        block.append(each)
-        if len(block) >= (max(1, _DIRECTIONS // each.rank) if low_rank else _DENSE):
-            del waiting[key]
-            yield numbers, _stacked(block)
-    for numbers, block in waiting.values():
-        yield numbers, _stacked(block)
-
-
-def _stacked(maps: list[EmbeddingSpaceMap]) -> Block:
-    low_rank = [each for each in maps if isinstance(each, LowRankMap)]
-    return LowRankStack.of(low_rank) if low_rank else maps
+        match each:
+            case LowRankMap():
+                numbers, block = low_rank.setdefault(each.rank, ([], []))
+                numbers.append(number)
+                block.append(each)
+                if len(block) >= max(1, _DIRECTIONS // each.rank):
+                    del low_rank[each.rank]
+                    yield numbers, LowRankStack.of(block)
+            case DenseMap():
+                dense[0].append(number)
+                dense[1].append(each)
+                if len(dense[1]) >= _DENSE:
+                    yield dense
+                    dense = ([], [])
+            case _:
+                raise MapError(f"a {type(each).__name__}", expected="a low-rank or a dense map")
+    for numbers, block in low_rank.values():
+        yield numbers, LowRankStack.of(block)
+    if dense[0]:
+        yield dense
 
 
 def _evaluate_dense(maps: Sequence[Reduced]) -> Evaluate:

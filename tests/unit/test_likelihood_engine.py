@@ -216,7 +216,7 @@ def test_no_maps():
         ),
         (
             lambda rng: draw_dense(rng, 5),
-            "width 5 over 0 lifted features; expected a map of width 4",
+            "map of width 5; expected width 4",
         ),
     ],
 )
