@@ -10,7 +10,8 @@ Dividing by the map's scale, mapped embeddings are ``F = X + Z U^T`` with ``Z = 
 whose determinant, times that of ``X^T X + s I``, is that of ``F^T F + s I`` up to its sign. Both
 diagonal blocks are sums of squares, so nothing cancels where the Woodbury form
 ``[-Z^T Z, I; I, 0] + ...`` loses its digits: for s small against the eigenvalues, which is the
-rule for fewer examples than dimensions. The common offset g of the embeddings is one more
+rule for fewer examples than dimensions. Two Cholesky factors of half the size solve it: of H, and
+of ``Z^T P Z + (I + N) H^-1 (I + N)^T``. The common offset g of the embeddings is one more
 constraint, eliminated last (Sherman and Morrison).
 """
 
@@ -27,6 +28,10 @@ from esm.likelihood.target import TargetSpectrum
 # Bytes of the small systems that are solved together.
 _CPU_BYTES = 1 << 25
 _GPU_BYTES = 1 << 30
+
+# Pivots below this share of the diagonal are left with too few digits: directions U that depend on
+# each other.
+_SMALLEST_PIVOT = 1e-9
 
 # Where the maps explain more of the labels than this, the residual is left with too few digits.
 SMALLEST_SHARE = 1e-6
@@ -105,52 +110,79 @@ class _Shared:
 
 
 def _curves(target: TargetSpectrum, maps: Projected, shared: _Shared) -> Curves:
-    num_columns = target.num_columns
-    system, sides, offset, slope = _systems(target, maps, shared)
-    factors, pivots, _ = torch.linalg.lu_factor_ex(system)
-    solved = torch.linalg.lu_solve(factors, pivots, sides)
-    labels, last = sides[..., :num_columns], sides[..., num_columns:]
-    residual = shared.residual - (labels * solved[..., :num_columns]).sum(-2)
-    lever = 1 + offset + (last * solved[..., num_columns:]).sum((-2, -1))
-    drift = target.label_offset - slope + (last * solved[..., :num_columns]).sum(-2)
-    residual = residual + torch.square(drift) / lever[..., None]
-    pivot = torch.diagonal(factors, dim1=-2, dim2=-1)
-    determinant = shared.log_determinant + torch.log(pivot.abs()).sum(-1) + torch.log(lever)
-    trusted = (residual > SMALLEST_SHARE * shared.residual).flatten(1).all(1)
-    trusted &= torch.isfinite(determinant).all(1)
-    return Curves(determinant, torch.log(residual), trusted)
-
-
-def _systems(
-    target: TargetSpectrum, maps: Projected, shared: _Shared
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the systems and their right sides.
-
-    Returns:
-        System (m, J, 2 r, 2 r); right sides (m, J, 2 r, K + 1) of the labels and, last, of the
-        offset; g^T D g (m, J); g^T D X^T Y (m, J, K).
-    """
+    system = _system(target, maps, shared)
     rank, num_columns = maps.rank, target.num_columns
-    inner = weighted_gram(maps.read, shared.damped)
-    inner += maps.read_outside[:, None]
-    outer = weighted_gram(maps.written, shared.inverse)
+    written, fitted = _factor(system.written)
+    below = torch.linalg.solve_triangular(
+        written, torch.cat([system.linked.mT, system.below], dim=-1), upper=False
+    )
+    link, below = below[..., :rank], below[..., rank:]
+    read, solid = _factor(system.read + link.mT @ link)
+    above = torch.linalg.solve_triangular(read, system.above + link.mT @ below, upper=False)
+
+    # Products of the right sides through the inverse of the system: of the labels with themselves
+    # and of the offset, which comes last, with all.
+    products = torch.square(above).sum(-2) - torch.square(below).sum(-2)
+    mixed = (above * above[..., -1:]).sum(-2) - (below * below[..., -1:]).sum(-2)
+    residual = shared.residual - products[..., :num_columns]
+    lever = 1 + system.offset + mixed[..., -1]
+    drift = target.label_offset - system.slope + mixed[..., :num_columns]
+    whole = residual + torch.square(drift) / lever[..., None]
+    determinant = shared.log_determinant + torch.log(lever)
+    for factor in (written, read):
+        determinant += 2 * torch.log(torch.diagonal(factor, dim1=-2, dim2=-1)).sum(-1)
+    kept = (residual > SMALLEST_SHARE * shared.residual).flatten(1).all(1)
+    trusted = kept & fitted & solid & torch.isfinite(determinant).all(1)
+    return Curves(determinant, torch.log(whole), trusted)
+
+
+def _factor(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return Cholesky factors (m, J, r, r), and for which maps (m,) all of them kept digits."""
+    factors, failed = torch.linalg.cholesky_ex(matrices)
+    pivots = torch.square(torch.diagonal(factors, dim1=-2, dim2=-1))
+    share = pivots / torch.diagonal(matrices, dim1=-2, dim2=-1)
+    return factors, ((share > _SMALLEST_PIVOT).all(-1) & (failed == 0)).all(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """The system at J nodes, and its right sides: K label columns and, last, the offset.
+
+    Attributes:
+        read: (m, J, r, r), Z^T P Z.
+        linked: (m, J, r, r), I + N.
+        written: (m, J, r, r), H.
+        above: (m, J, r, K + 1), upper part of the right sides.
+        below: (m, J, r, K + 1), lower part.
+        offset: (m, J), g^T D g.
+        slope: (m, J, K), g^T D X^T Y.
+    """
+
+    read: torch.Tensor
+    linked: torch.Tensor
+    written: torch.Tensor
+    above: torch.Tensor
+    below: torch.Tensor
+    offset: torch.Tensor
+    slope: torch.Tensor
+
+
+def _system(target: TargetSpectrum, maps: Projected, shared: _Shared) -> _System:
+    rank = maps.rank
+    read = weighted_gram(maps.read, shared.damped) + maps.read_outside[:, None]
+    written = weighted_gram(maps.written, shared.inverse)
     if maps.written_outside is not None:
-        outer = outer + maps.written_outside[:, None] / shared.strength[:, None, None]
+        written = written + maps.written_outside[:, None] / shared.strength[:, None, None]
     mixed = weighted_cross(maps.read, maps.written, shared.mixed)
-    num_maps, num_nodes = mixed.shape[:2]
-
-    system = mixed.new_empty(num_maps, num_nodes, 2 * rank, 2 * rank)
-    linked = mixed[..., :rank] + torch.eye(rank, dtype=mixed.dtype, device=mixed.device)
-    system[..., :rank, :rank] = inner
-    system[..., :rank, rank:] = linked
-    system[..., rank:, :rank] = linked.transpose(-2, -1)
-    system[..., rank:, rank:] = -outer[..., :rank, :rank]
-
     below = weighted_labels(maps.written, target.projections, shared.mixed)
     above = weighted_labels(maps.read, target.projections, shared.damped)
-    sides = mixed.new_empty(num_maps, num_nodes, 2 * rank, num_columns + 1)
-    sides[..., :rank, :num_columns] = above + maps.labels_outside[:, None]
-    sides[..., rank:, :num_columns] = below[..., :rank, :]
-    sides[..., :rank, num_columns] = mixed[..., rank]
-    sides[..., rank:, num_columns] = -outer[..., :rank, rank]
-    return system, sides, outer[..., rank, rank], below[..., rank, :]
+    above = above + maps.labels_outside[:, None]
+    return _System(
+        read=read,
+        linked=mixed[..., :rank] + torch.eye(rank, dtype=mixed.dtype, device=mixed.device),
+        written=written[..., :rank, :rank],
+        above=torch.cat([above, mixed[..., rank:]], dim=-1),
+        below=torch.cat([below[..., :rank, :], -written[..., :rank, rank:]], dim=-1),
+        offset=written[..., rank, rank],
+        slope=below[..., rank, :],
+    )

@@ -33,10 +33,12 @@ Block = LowRankStack | Sequence[DenseMap]
 _DIRECTIONS = 4096
 _DENSE = 16
 
-# Where log s of low-rank maps starts (alpha = beta = 1, scales up to 1.6), and how much higher
-# than the base model's it is expected to end. Further panels are made where it goes elsewhere.
-_START = -1.0
+# How much higher than the base model's alpha / beta those of maps are expected to go. Further
+# panels are made where they go elsewhere.
 _MARGIN = 1.0
+
+# Maps whose scales are this close share nodes, in log s; a map's own are the same in any company.
+_STEP = 0.25
 
 # Maps are not divided by a scale below this.
 _SMALLEST_SCALE = 1e-4
@@ -116,10 +118,13 @@ class Engine:
         return self._maximise(_evaluate_dense(reduced), unit, self._panels)
 
     def _maximise(self, evaluate: Evaluate, scale: torch.Tensor, panels: Panels) -> Evidences:
-        shape = (len(scale), self.target.num_columns)
-        interpolant = Interpolant(evaluate, panels, shape, self._device)
-        interpolant.trusted &= scale.abs() >= _SMALLEST_SCALE
-        return maximise(interpolant, scale, shape[1], self.target.count, self._max_updates)
+        usable = scale.abs() >= _SMALLEST_SCALE
+        starts = -2 * torch.log(torch.where(usable, scale.abs(), 1.0))  # log s of alpha = beta
+        origins = _STEP * torch.floor(starts / _STEP)
+        columns = self.target.num_columns
+        interpolant = Interpolant(evaluate, panels, origins, columns)
+        interpolant.trusted &= usable
+        return maximise(interpolant, scale, columns, self.target.count, self._max_updates)
 
     @cached_property
     def _dense_target(self) -> DenseTarget:
@@ -127,7 +132,7 @@ class Engine:
 
     @cached_property
     def _panels(self) -> Panels:
-        """Panels where the base model's own strengths lie, which sources move a little."""
+        """Panels from the start to where the base model's own strengths lie, and a bit further."""
         target = self.target
         offset = math.sqrt(target.count) * target.mean
         inside = torch.sqrt(target.eigenvalues) * (offset @ target.basis)
@@ -141,11 +146,11 @@ class Engine:
             label_offset=target.label_offset.cpu().numpy(),
         )
         unit = torch.ones(1, dtype=torch.float64, device=self._device)
-        anywhere = Panels.covering(_START, _START + 1)
+        anywhere = Panels.covering(0, 1)
         low, high = self._maximise(_evaluate_dense([base]), unit, anywhere).visited
         if not (math.isfinite(low) and math.isfinite(high)):
             return anywhere
-        return Panels.covering(min(low, _START), high + _MARGIN)
+        return Panels.covering(min(low, 0), max(high, 0) + _MARGIN)
 
 
 def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Block]]:

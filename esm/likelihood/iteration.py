@@ -39,30 +39,28 @@ class Interpolant:
 
     Args:
         evaluate: Evaluates them at nodes.
-        panels: Where the nodes are.
-        shape: m and K.
-        device: Where the tensors lie.
+        panels: Where the nodes are, from the origin of each map.
+        origins: (m,), values of log s; maps with the same one share nodes.
+        num_columns: K.
 
     Attributes:
         trusted: (m,), whether each map's functions were evaluated and interpolated well.
     """
 
     def __init__(
-        self,
-        evaluate: Evaluate,
-        panels: Panels,
-        shape: tuple[int, int],
-        device: torch.device,
+        self, evaluate: Evaluate, panels: Panels, origins: torch.Tensor, num_columns: int
     ) -> None:
         self._evaluate = evaluate
         self._panels = panels
-        self._shape = (shape[0], panels.order, 1 + shape[1])
+        self._origins = origins
+        self._shape = (len(origins), panels.order, 1 + num_columns)
         self._tables: dict[int, torch.Tensor] = {}
         self._known: dict[int, torch.Tensor] = {}
-        self.trusted = torch.ones(shape[0], dtype=torch.bool, device=device)
+        self.trusted = torch.ones(len(origins), dtype=torch.bool, device=origins.device)
 
     def at(self, log_strength: torch.Tensor, active: torch.Tensor) -> Values:
         """Return the functions at log s (m, K); those that are not active are not computed."""
+        log_strength = log_strength - self._origins[:, None]
         numbers = self._panels.number(log_strength)
         result = [torch.zeros_like(log_strength) for _ in range(4)]
         for panel in torch.unique(numbers[active]).tolist():
@@ -86,17 +84,21 @@ class Interpolant:
             self._tables[panel] = torch.zeros(self._shape, dtype=torch.float64, device=rows.device)
             self._known[panel] = torch.zeros_like(rows)
         missing = torch.nonzero(rows & ~self._known[panel])[:, 0]
-        if len(missing):
-            found = self._evaluate(missing, self._panels.nodes(panel, rows.device))
-            values = torch.cat([found.log_determinant[..., None], found.log_residual], dim=-1)
-            table = self._panels.coefficients(values)
-            self._tables[panel][missing] = table
-            self._known[panel][missing] = True
-            tail = table[:, -2:].abs().amax(1)
-            variation = table[:, 1:].abs().amax(1)
-            good = (tail <= _TAIL * (1 + variation)).all(1) & torch.isfinite(table).all(2).all(1)
-            self.trusted[missing] &= good & found.trusted
+        for origin in torch.unique(self._origins[missing]).tolist():
+            self._fill(panel, missing[self._origins[missing] == origin], origin)
+        self._known[panel][missing] = True
         return self._tables[panel]
+
+    def _fill(self, panel: int, rows: torch.Tensor, origin: float) -> None:
+        """Evaluate the functions of some maps with one origin at the nodes of a panel."""
+        found = self._evaluate(rows, self._panels.nodes(panel, rows.device) + origin)
+        values = torch.cat([found.log_determinant[..., None], found.log_residual], dim=-1)
+        table = self._panels.coefficients(values)
+        self._tables[panel][rows] = table
+        tail = table[:, -2:].abs().amax(1)
+        variation = table[:, 1:].abs().amax(1)
+        good = (tail <= _TAIL * (1 + variation)).all(1) & torch.isfinite(table).all(2).all(1)
+        self.trusted[rows] &= good & found.trusted
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +108,7 @@ class Evidences:
     Attributes:
         values: (m, K) log evidence per example, nats.
         trusted: (m,), False where the map has to be computed in another way.
-        visited: Smallest and largest log s after the first update.
+        visited: Smallest and largest log of alpha / beta after the first update.
     """
 
     values: torch.Tensor
@@ -153,7 +155,7 @@ def maximise(
         beta = torch.where(active, new_beta.clamp_min(SMALLEST), beta)
         weight_norm = torch.where(active, new_norm, weight_norm)
         residual = torch.where(active, new_residual, residual)
-        reached = (torch.log(alpha / beta) - shift)[active]
+        reached = torch.log(alpha / beta)[active]
         if len(reached):
             low, high = min(low, float(reached.min())), max(high, float(reached.max()))
         active &= (alpha / beta - ratio).abs() > TOLERANCE * ratio

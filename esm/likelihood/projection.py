@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from esm.errors import ShapeError
@@ -71,14 +72,15 @@ def project(target: TargetSpectrum, maps: LowRankStack) -> Projected:
     lifted = _lifted(target, maps)
     device = target.eigenvalues.device
     scale = placed(maps.scale, device)
-    left = placed(maps.left, device) / scale[:, None, None]
     right = placed(maps.right, device)
-    bias = placed(maps.bias, device) / scale[:, None]
+    wide = right.new_empty(len(maps), maps.rank + 1, maps.width)
+    wide[:, :-1] = torch.from_numpy(np.ascontiguousarray(maps.left)).to(device)
+    wide[:, :-1] /= scale[:, None, None]
 
     apart = right @ lifted.outside
-    through = ((right @ lifted.mean)[:, None, :] @ left)[:, 0]  # U V^T times the mean of w
-    offset = math.sqrt(target.count) * (target.mean + through + bias)
-    wide = torch.cat([left, offset[:, None, :]], dim=1)  # (m, r + 1, d)
+    through = (right @ lifted.mean)[:, None, :] @ wide[:, :-1]  # U V^T times the mean of w
+    bias = placed(maps.bias, device) / scale[:, None]
+    wide[:, -1] = math.sqrt(target.count) * (target.mean + through[:, 0] + bias)
     written = wide @ target.basis
     return Projected(
         read=right @ lifted.inside,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Scores are computed in blocks, whose size reaches their last digits. Rounded, they do not depend
 # on which other sources there are.
-_DIGITS = 12
+_DIGITS = 10
 
 
 @dataclass(frozen=True)
