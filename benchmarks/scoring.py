@@ -20,8 +20,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,9 @@ import numpy as np
 import torch
 
 from benchmarks.synthetic import Target, draw_dense, draw_low_rank, draw_target, write_bundle
+from esm.bundle import Bundle
 from esm.likelihood.engine import Engine
+from esm.likelihood.rules import MAX_UPDATES
 from esm.maps import EmbeddingSpaceMap, MapForm
 from esm.moments import Float64, Moments, label_columns
 from esm.scorers.logme import evidences_of_moments
@@ -79,36 +81,19 @@ def _kilobytes(value: str) -> int:
 # ------------------------------------------------------------------------------------- our scores
 
 
-def score_bundle(target: Target, folder: Path, classes: int) -> tuple[Float64, dict[str, float]]:
-    """Score every map of a bundle; return the scores and how long each part took."""
-    from esm.bundle import Bundle
-
-    begin = time.perf_counter()
-    engine = _engine(target, classes)
-    _ = engine.target
-    decomposed = time.perf_counter()
-    bundle = Bundle.open(folder)
+def score_bundle(target: Target, folder: Path, classes: int) -> Float64:
+    """Score every map of a bundle."""
+    engine, bundle = _engine(target, classes), Bundle.open(folder)
     scores = np.empty(len(bundle))
     for numbers, stack in bundle.stacks(MapForm.ANCHORED, _BLOCK):
         scores[numbers] = engine.score(stack).mean(axis=1)
-    end = time.perf_counter()
-    return scores, {"decompose": decomposed - begin, "score": end - decomposed}
+    return scores
 
 
-def score_dense(
-    target: Target, maps: Iterator[EmbeddingSpaceMap], classes: int
-) -> tuple[Float64, dict[str, float]]:
-    """Score dense maps that are in memory."""
-    at_hand = list(maps)
-    begin = time.perf_counter()
-    engine = _engine(target, classes)
-    _ = engine.target
-    decomposed = time.perf_counter()
-    scores = engine.evidences(at_hand).mean(axis=1)
-    return scores, {
-        "decompose": decomposed - begin,
-        "score": time.perf_counter() - decomposed,
-    }
+def score_dense(target: Target, maps: Sequence[EmbeddingSpaceMap], classes: int) -> Float64:
+    """Score dense maps that are in memory; they read no lifted features."""
+    moments = _moments(replace(target, lifted=None), classes)
+    return Engine(moments, evidences_of_moments).evidences(maps).mean(axis=1)
 
 
 def _engine(target: Target, classes: int) -> Engine:
@@ -123,13 +108,13 @@ def _moments(target: Target, classes: int) -> Moments:
 # ---------------------------------------------------------------------------------- map by map
 
 
-def plain_scores(target: Target, maps: Iterator[EmbeddingSpaceMap], classes: int) -> Float64:
+def plain_scores(target: Target, maps: Sequence[EmbeddingSpaceMap], classes: int) -> Float64:
     """Score map by map from moments: one eigendecomposition each."""
     moments = _moments(target, classes)
     return np.array([evidences_of_moments(moments.mapped(one)).mean() for one in maps])
 
 
-def peer_scores(target: Target, maps: Iterator[EmbeddingSpaceMap], updates: int) -> Float64:
+def peer_scores(target: Target, maps: Sequence[EmbeddingSpaceMap], updates: int) -> Float64:
     """Do the peer's steps for each map."""
     return np.array([_peer_logme(_peer_embeddings(target, one), target, updates) for one in maps])
 
@@ -180,6 +165,25 @@ def _peer_logme(features: Float64, target: Target, updates: int) -> float:
 # ----------------------------------------------------------------------------------------- main
 
 
+class Clock:
+    """Wall-clock and processor seconds of a block; the second bear a busy machine better."""
+
+    def __init__(self) -> None:
+        self.wall = self.cpu = 0.0
+
+    def __enter__(self) -> Clock:
+        self.wall, self.cpu = -time.perf_counter(), -time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wall += time.perf_counter()
+        self.cpu += time.process_time()
+
+    def per_map(self, count: int) -> dict[str, float]:
+        """Return the seconds of one of ``count`` maps."""
+        return {"wall": self.wall / count, "cpu": self.cpu / count}
+
+
 def main() -> None:
     """Measure and print; the figures are JSON on the last line."""
     options = _options()
@@ -187,36 +191,30 @@ def main() -> None:
     target = draw_target(
         options.examples, options.width, options.lift_width, options.classes, options.seed
     )
-    dense = options.form == "dense"
+    low_rank = (options.width, options.lift_width, options.rank, options.seed)
 
     def maps(count: int) -> Iterator[EmbeddingSpaceMap]:
-        if dense:
+        if options.form == "dense":
             return draw_dense(count, options.width, options.seed)
-        return draw_low_rank(count, options.width, options.lift_width, options.rank, options.seed)
+        return draw_low_rank(count, *low_rank)
 
     result: dict[str, Any] = {"options": vars(options), "load_before": os.getloadavg()}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         place = Path(folder) / "bundle"
-        if not dense:
-            bundle = write_bundle(
-                draw_low_rank(
-                    options.maps, options.width, options.lift_width, options.rank, options.seed
-                ),
-                place,
-            )
+        if options.form == "dense":
+            at_hand = list(maps(options.maps))
+        else:
+            bundle = write_bundle(draw_low_rank(options.maps, *low_rank), place)
             size = sum((place / shard.file).stat().st_size for shard in bundle.manifest.maps)
             result["bytes_per_map"] = size / options.maps
-            del bundle
-        cpu = time.process_time()
-        with Memory() as memory:
-            if dense:
-                scores, seconds = score_dense(target, maps(options.maps), options.classes)
+        with Memory() as memory, Clock() as clock:
+            if options.form == "dense":
+                scores = score_dense(target, at_hand, options.classes)
             else:
-                scores, seconds = score_bundle(target, place, options.classes)
-        result["ours"] = seconds | {"cpu": time.process_time() - cpu}
-        result["peak_anonymous"], result["peak_mapped"] = memory.anonymous, memory.mapped
-    per_map = sum(seconds.values()) / options.maps
-    result["ours_per_map"] = per_map
+                scores = score_bundle(target, place, options.classes)
+    result["ours"] = clock.per_map(options.maps)
+    result["seconds"] = {"wall": clock.wall, "cpu": clock.cpu}
+    result["peak_anonymous"], result["peak_mapped"] = memory.anonymous, memory.mapped
     _compare(result, scores, options, target, maps)
     result["load_after"] = os.getloadavg()
     for name, value in result.items():
@@ -231,36 +229,41 @@ def _compare(
     target: Target,
     maps: Callable[[int], Iterator[EmbeddingSpaceMap]],
 ) -> None:
-    """Time the computations map by map and compare their scores."""
-    ours = result["ours_per_map"]
+    """Time the computations map by map, and compare their scores."""
+
+    def difference(found: Float64) -> float:
+        return float(np.abs(found - scores[: len(found)]).max())
+
+    def compare(name: str, count: int, score: Callable[[], Float64]) -> Float64:
+        with Clock() as clock:
+            found = score()
+        seconds = result[name] = clock.per_map(count)
+        result[f"{name}_over_ours"] = {key: seconds[key] / result["ours"][key] for key in seconds}
+        return found
+
     if options.plain:
-        begin = time.perf_counter()
-        plain = plain_scores(target, islice(maps(options.plain), options.plain), options.classes)
-        seconds = (time.perf_counter() - begin) / options.plain
-        result["plain_per_map"], result["plain_over_ours"] = seconds, seconds / ours
-        result["difference_to_plain"] = float(np.abs(plain - scores[: options.plain]).max())
+        at_hand = list(maps(options.plain))
+        plain = compare(
+            "plain", options.plain, lambda: plain_scores(target, at_hand, options.classes)
+        )
+        result["difference_to_plain"] = difference(plain)
     if options.peer:
         at_hand = list(maps(options.peer))
-        begin = time.perf_counter()
-        peer = peer_scores(target, iter(at_hand), _PEER_UPDATES)
-        seconds = (time.perf_counter() - begin) / options.peer
-        result["peer_per_map"], result["peer_over_ours"] = seconds, seconds / ours
-        reference = peer_scores(target, iter(at_hand), 11)
+        peer = compare("peer", options.peer, lambda: peer_scores(target, at_hand, _PEER_UPDATES))
         if options.examples > options.width:  # else the peer leaves out part of the determinant
-            result["difference_to_peer"] = float(np.abs(peer - scores[: options.peer]).max())
-            result["difference_to_reference"] = float(
-                np.abs(reference - scores[: options.peer]).max()
-            )
+            result["difference_to_peer"] = difference(peer)
+            reference = peer_scores(target, at_hand, MAX_UPDATES)
+            result["difference_to_reference"] = difference(reference)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(description="Seconds and memory per map.")
     parser.add_argument("--form", choices=("low-rank", "dense"), default="low-rank")
-    parser.add_argument("--width", type=int, default=768)
-    parser.add_argument("--lift-width", type=int, default=768)
+    parser.add_argument("--width", type=int, default=768, help="d")
+    parser.add_argument("--lift-width", type=int, default=768, help="p")
     parser.add_argument("--rank", type=int, default=16)
-    parser.add_argument("--examples", type=int, default=1000)
-    parser.add_argument("--classes", type=int, default=4)
+    parser.add_argument("--examples", type=int, default=1000, help="n")
+    parser.add_argument("--classes", type=int, default=4, help="K")
     parser.add_argument("--maps", type=int, default=1500)
     parser.add_argument("--plain", type=int, default=20, help="maps to score map by map")
     parser.add_argument("--peer", type=int, default=10, help="maps for the peer's steps")

@@ -25,12 +25,13 @@ class Target:
 
     Attributes:
         base: (n, d) float32.
-        lifted: (n, p) float32, partly a function of the base embeddings and partly not.
+        lifted: (n, p) float32, partly a function of the base embeddings and partly not; None for
+            maps that do not read them.
         labels: (n,) classes.
     """
 
     base: Array
-    lifted: Array
+    lifted: Array | None
     labels: Array
 
 
