@@ -7,14 +7,18 @@ import json
 import numpy as np
 import pytest
 
+from esm.build import train_pool
 from esm.bundle import Bundle, BundleWriter, is_bundle
 from esm.bundle import write as bundle_write
+from esm.entry import TrainConfig
 from esm.errors import MapError, PoolError, StorageError
 from esm.maps import LowRankMap, MapForm
 from esm.packing import pack_pool
 from esm.pool import Pool
+from esm.tasks.spec import TaskSpec
 from tests.likelihood_cases import draw_low_rank
 from tests.pool_of_maps import write_pool
+from tests.toy_folders import write_task
 
 
 @pytest.fixture
@@ -107,6 +111,12 @@ def test_nothing_is_packed_twice_and_nothing_is_added(packed, tmp_path):
         pack_pool(packed, tmp_path / "again")
     with pytest.raises(PoolError, match="is a packed pool, which is only read"):
         packed.check_writable()
+
+
+def test_training_into_a_packed_pool_is_refused(packed, tmp_path):
+    task = TaskSpec(location=str(write_task(tmp_path / "cat", "cat")))
+    with pytest.raises(PoolError, match="is a packed pool, which is only read"):
+        train_pool([task], packed.folder, TrainConfig(), device="cpu")
 
 
 def test_sources_come_in_order(tmp_path):
