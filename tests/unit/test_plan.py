@@ -146,7 +146,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
         ({"seeds": 3, "source_seeds": 2}, "2 source seeds do not divide 3 seeds"),
         ({"controls": ["pick"]}, "picks are no controls"),
         ({"controls": ["nothing"]}, "'none', 'random' or 'all'"),
-        ({"strategy": "magic"}, "no strategy 'magic'; choose from houlsby, full, features"),
+        ({"strategy": "magic"}, "strategy = 'magic'; expected one of houlsby"),
         ({"top": 0}, "greater than or equal to 1"),
     ],
 )
