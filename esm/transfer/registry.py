@@ -19,6 +19,8 @@ _CLASSES = {
     "full": "full.Full",
     "features": "features.Features",
     "head": "head.Head",
+    "scratch": "scratch.Scratch",
+    "tfidf": "tfidf.Tfidf",
 }
 
 STRATEGIES = tuple(_CLASSES)
