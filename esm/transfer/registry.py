@@ -19,6 +19,8 @@ _CLASSES = {
     "full": "full.Full",
     "features": "features.Features",
     "head": "head.Head",
+    "prototype": "prototype.Prototype",
+    "knn": "knn.Knn",
     "scratch": "scratch.Scratch",
     "tfidf": "tfidf.Tfidf",
 }

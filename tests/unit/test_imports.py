@@ -35,6 +35,7 @@ ORDER = [
     "maps",
     "fit",
     "moments",
+    "neighbours",
     "class_weights",
     "losses",
     "schedules",
