@@ -19,6 +19,7 @@ _CLASSES = {
     "full": "full.Full",
     "features": "features.Features",
     "head": "head.Head",
+    "gradual": "gradual.Gradual",
     "prototype": "prototype.Prototype",
     "knn": "knn.Knn",
     "scratch": "scratch.Scratch",

@@ -39,6 +39,7 @@ ORDER = [
     "class_weights",
     "losses",
     "schedules",
+    "pacing",
     "scorers",
     "adapters",
     "peft_layers",

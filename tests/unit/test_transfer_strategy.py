@@ -42,8 +42,8 @@ def test_it_learns(tiny_encoder, name, problem, pairs):
     assert outputs.shape == (48, task.num_outputs)
     # By chance: 0.33 for three equal classes, 0 for a rank correlation.
     metric = "spearman" if problem is Problem.ORDINAL else task.metric
-    # Nothing is trained for neighbours, and the tiny encoder was not either.
-    bar = 0.45 if name == "knn" else 0.55
+    # Nothing is trained for neighbours, and the tiny encoder was not either; others begin slowly.
+    bar = 0.45 if name in {"knn", "gradual"} else 0.55
     assert performance(task, task.test.labels, outputs)[metric] > bar
     if problem is Problem.REGRESSION:  # in the label's unit, far from zero
         assert abs(outputs.mean() - task.test.labels.mean()) < 50
