@@ -16,6 +16,7 @@ _CLASSES = {
     "houlsby": "houlsby.Houlsby",
     "pfeiffer": "pfeiffer.Pfeiffer",
     "lora": "lora.Lora",
+    "ia3": "ia3.Ia3",
     "full": "full.Full",
     "features": "features.Features",
     "head": "head.Head",
