@@ -54,13 +54,58 @@ def nearest_others(points: npt.NDArray[Any], k: int) -> Rows:
     return found
 
 
-def _search(points: npt.NDArray[np.float32], count: int) -> Rows:
-    """Return (n, count) candidates of each row, itself among them unless many are equal to it."""
+def nearest(
+    queries: npt.NDArray[Any], points: npt.NDArray[Any], k: int
+) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """Return the k nearest points of every query, by Euclidean distance.
+
+    Exact, and ordered, as :func:`nearest_others`: neither the number of queries nor their order
+    changes a neighbour. Cost: O(q n d) multiplications, O(q (d + k)) memory.
+
+    Args:
+        queries: (q, d) finite numbers.
+        points: (n, d) finite numbers.
+        k: From 1 to n.
+
+    Returns:
+        (q, k) int64 rows of the points, nearest first, and (q, k) squared distances.
+
+    Raises:
+        ShapeError: The widths differ, or k is out of range.
+    """
+    if queries.shape[1:] != points.shape[1:] or points.ndim != 2 or not 1 <= k <= len(points):
+        raise ShapeError(
+            f"{k} neighbours of queries {queries.shape} among points {points.shape}",
+            expected="(q, d), (n, d) and k from 1 to n",
+        )
+    centre = points.astype(np.float64).mean(axis=0)
+    exact, asked = points - centre, queries - centre
+    n, num_candidates = len(points), min(len(points), k + _MARGIN)
+    candidates = _search(exact.astype(np.float32), num_candidates, asked.astype(np.float32))
+    longest = max(np.square(each).sum(axis=1).max(initial=0.0) for each in (exact, asked))
+    rows = np.empty((len(asked), k), dtype=np.int64)
+    squares = np.empty((len(asked), k))
+    for place, query in enumerate(asked):
+        found, distances = _sorted(exact, query, np.sort(candidates[place]))
+        if num_candidates < n and distances[k - 1] + _ROUNDING * longest >= distances[-1]:
+            found, distances = _sorted(exact, query, np.arange(n))
+        rows[place], squares[place] = found[:k], distances[:k]
+    return rows, squares
+
+
+def _search(
+    points: npt.NDArray[np.float32], count: int, queries: npt.NDArray[np.float32] | None = None
+) -> Rows:
+    """Return (q, count) candidates of each query; of each point, itself among them, without any.
+
+    A point is not among its own candidates where many are equal to it.
+    """
     import faiss
 
     index = faiss.IndexFlatL2(points.shape[1])
-    index.add(points)
-    candidates: Rows = index.search(points, count)[1]
+    index.add(np.ascontiguousarray(points))
+    asked = points if queries is None else queries
+    candidates: Rows = index.search(np.ascontiguousarray(asked), count)[1]
     return candidates
 
 
@@ -68,7 +113,13 @@ def _ordered(
     exact: npt.NDArray[np.float64], row: int, candidates: Rows
 ) -> tuple[Rows, npt.NDArray[np.float64]]:
     """Return candidates other than the row itself, nearest first, and their squared distances."""
-    others = np.sort(candidates[candidates != row])
-    distances = np.square(exact[others] - exact[row]).sum(axis=1)
+    return _sorted(exact, exact[row], np.sort(candidates[candidates != row]))
+
+
+def _sorted(
+    exact: npt.NDArray[np.float64], query: npt.NDArray[np.float64], rows: Rows
+) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """Return ascending rows, nearest to the query first, and their squared distances to it."""
+    distances = np.square(exact[rows] - query).sum(axis=1)
     order = np.argsort(distances, kind="stable")
-    return others[order], distances[order]
+    return rows[order], distances[order]

@@ -1,5 +1,6 @@
 """Which runs a validation makes, in which order, under which keys."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
 from esm.storage import read_json, write_json
 from esm.tasks.read import load_targets, load_task
 from esm.tasks.spec import SplitSpec, TaskSpec
-from esm.tasks.task import SplitName, joint_hash
+from esm.tasks.task import Problem, SplitName, joint_hash
 from esm.transfer.registry import strategy
 from tests.small_world import FINE_TUNE, SOURCES, make_world, ranked
 
@@ -113,6 +114,45 @@ def test_settings_are_resolved_before_they_enter_a_key():
     assert strategy("features").settings(TransferConfig(num_epochs=9)) == {"class_weights": "auto"}
 
 
+def test_an_attribute_that_the_strategy_cannot_learn_is_left_out_or_refused(world):
+    tasks = world.target.attributes
+    ranks = replace(tasks["topic"], problem=Problem.ORDINAL)
+    target = replace(world.target, attributes={**tasks, "topic": ranks})
+    ranking = world.ranking.model_copy(update={"target_hash": target.content_hash()})
+
+    def plan(strict=False, **settings):
+        config = ValidationConfig(strategy="prototype", **settings)
+        return plan_validation(ranking, world.pool, [target], config, strict=strict)
+
+    assert {run.attribute for run in plan().runs} == {"harmful"}
+    (skipped,) = plan().skipped
+    message = (
+        r"the strategy prototype cannot learn posts/topic, whose labels are ranks; expected classes"
+    )
+    assert skipped.source == "posts/topic"
+    assert re.match(message, skipped.reason)
+    for settings in ({"strict": True}, {"attributes": ["topic"]}):
+        with pytest.raises(ValidationError, match=message):
+            plan(**settings)
+
+
+@pytest.mark.parametrize("name", ["scratch", "tfidf"])
+def test_a_strategy_that_starts_from_nothing_is_run_without_sources(world, name):
+    plan = plan_of(world, strategy=name, seeds=2, controls=["random"], sources=["claims"])
+    assert arms_of(plan) == [(Arm.NONE, "none")]
+    assert len(plan.runs) == 2 * 2
+    assert [(skip.source, skip.reason) for skip in plan.skipped] == [
+        ("every source", f"{name} starts from no weights that a source could have tuned")
+    ]
+
+
+def test_settings_of_another_strategy_are_refused(world):
+    transfer = TransferConfig(own={"lora.rank": 4})
+    assert plan_of(world, strategy="lora", transfer=transfer).runs[0].key.transfer["lora.rank"] == 4
+    with pytest.raises(ValidationError, match=r"the setting 'lora\.rank' is of no strategy in use"):
+        plan_of(world, strategy="full", transfer=transfer)
+
+
 def test_the_sample_of_training_rows_is_part_of_the_plan(world):
     assert plan_of(world, max_train=10).num_train["harmful"] == 10
     assert plan_of(world, max_train=1000).num_train["harmful"] == 40
@@ -146,7 +186,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
         ({"seeds": 3, "source_seeds": 2}, "2 source seeds do not divide 3 seeds"),
         ({"controls": ["pick"]}, "picks are no controls"),
         ({"controls": ["nothing"]}, "'none', 'random' or 'all'"),
-        ({"strategy": "magic"}, "no strategy 'magic'; choose from houlsby, full, features"),
+        ({"strategy": "magic"}, "strategy = 'magic'; expected one of houlsby"),
         ({"top": 0}, "greater than or equal to 1"),
     ],
 )

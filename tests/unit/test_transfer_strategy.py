@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from esm.errors import ValidationError
 from esm.metrics import performance
 from esm.settings import TransferConfig
 from esm.tasks.task import Problem
@@ -18,19 +19,21 @@ QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4)
 LEARNS = TransferConfig(num_epochs=8, batch_size=16, learning_rate=1e-2, adapter_size=16)
 
 
+KINDS = [
+    (Problem.CLASSIFICATION, False),
+    (Problem.ORDINAL, False),
+    (Problem.REGRESSION, True),
+    (Problem.MULTILABEL, False),
+]
+
+
 def fit(name, encoder, task, config=QUICK, seed=0, rows=None):
     return strategy(name).fit(encoder, task, task.train if rows is None else rows, config, seed)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize(
-    ("problem", "pairs"),
-    [
-        (Problem.CLASSIFICATION, False),
-        (Problem.ORDINAL, False),
-        (Problem.REGRESSION, True),
-        (Problem.MULTILABEL, False),
-    ],
+    ("name", "problem", "pairs"),
+    [(name, *kind) for name in STRATEGIES for kind in KINDS if kind[0] in strategy(name).problems],
 )
 def test_it_learns(tiny_encoder, name, problem, pairs):
     task = toy_task(problem, pairs=pairs, num_train=96, num_test=48)
@@ -39,7 +42,9 @@ def test_it_learns(tiny_encoder, name, problem, pairs):
     assert outputs.shape == (48, task.num_outputs)
     # By chance: 0.33 for three equal classes, 0 for a rank correlation.
     metric = "spearman" if problem is Problem.ORDINAL else task.metric
-    assert performance(task, task.test.labels, outputs)[metric] > 0.55
+    # Nothing is trained for neighbours, and the tiny encoder was not either; others begin slowly.
+    bar = 0.45 if name in {"knn", "gradual"} else 0.55
+    assert performance(task, task.test.labels, outputs)[metric] > bar
     if problem is Problem.REGRESSION:  # in the label's unit, far from zero
         assert abs(outputs.mean() - task.test.labels.mean()) < 50
 
@@ -73,7 +78,7 @@ def test_fewer_rows_than_a_batch(tiny_encoder, name):
     assert np.isfinite(outputs).all()
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", sorted({*STRATEGIES} - {"prototype"}))  # weighs all the same
 def test_class_weights_are_part_of_the_settings_that_key_a_run(name):
     assert strategy(name).settings(TransferConfig())["class_weights"] == "auto"
     chosen = strategy(name).settings(TransferConfig(class_weights="none"))
@@ -87,10 +92,30 @@ def test_the_number_of_parameters(tiny_encoder):
     head = 3 * width + 3
     adapters = 2 * layers * (2 * width * 4 + width + 4)
     norms = (1 + 2 * layers) * 2 * width
-    counts = {name: fit(name, tiny_encoder, task) for name in STRATEGIES}
+    counts = {name: fit(name, tiny_encoder, task) for name in ("full", "houlsby", "features")}
     assert {name: (t.trained_parameters, t.total_parameters) for name, t in counts.items()} == {
         "full": (base + head, base + head),
         "houlsby": (adapters + norms + head, base + adapters + head),
         "features": (head, base + head),
     }
-    assert all(transferred.seconds > 0 for transferred in counts.values())
+    for transferred in counts.values():  # mean and scale of the labels are kept too
+        assert transferred.stored_parameters == transferred.trained_parameters + 2
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_a_run_cost_is_told(tiny_encoder, name):
+    transferred = fit(name, tiny_encoder, toy_task())
+    state = transferred.model.trained_state()
+    assert transferred.stored_parameters == sum(array.size for array in state.values())
+    assert 0 <= transferred.trained_parameters <= transferred.total_parameters
+    assert transferred.seconds > 0
+    assert transferred.peak_memory is None or transferred.peak_memory > 1e6
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [(name, kind) for name in STRATEGIES for kind in set(Problem) - strategy(name).problems],
+)
+def test_a_kind_of_task_that_it_cannot_learn_is_refused(tiny_encoder, name, problem):
+    with pytest.raises(ValidationError, match=f"{name} cannot learn toy-.*; expected classes"):
+        fit(name, tiny_encoder, toy_task(problem))
