@@ -1,15 +1,24 @@
-"""When memory runs out: notice it, free what can be freed, go on with smaller batches.
+"""Memory: how much was in use; when it runs out, free what can be and go on with less at a time.
 
 Importing this module does not import torch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from collections.abc import Callable
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from esm.errors import EncoderError
 from esm.runtime import note
+
+if TYPE_CHECKING:
+    import torch
 
 SMALLER = "a shorter --max-length, fewer --max-chunks, or a smaller base model"
 
@@ -74,3 +83,55 @@ def in_batches(total: int, batch_size: int, work: Callable[[slice], None]) -> No
         size = (part.stop - part.start) // 2
         release_memory()
         note(f"out of memory: going on with {size} texts at a time")
+
+
+@dataclass
+class Peak:
+    """The most memory that was in use.
+
+    Attributes:
+        bytes: None until the block has ended, and where the system does not tell.
+    """
+
+    bytes: int | None = None
+
+
+@contextlib.contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measure the most memory that is in use inside the block; blocks must not nest.
+
+    On a GPU it is what torch allocated there. Elsewhere it is the resident memory of the whole
+    process, libraries and base model included: on Linux the kernel's high-water mark, set back at
+    the start of the block; on macOS that of the process's whole life.
+
+    Example:
+        >>> import torch
+        >>> with peak_memory(torch.device("cpu")) as peak:
+        ...     numbers = torch.ones(1000)
+    """
+    import torch
+
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    peak = Peak()
+    try:
+        yield peak
+    finally:
+        peak.bytes = torch.cuda.max_memory_allocated(device) if on_gpu else _most_resident()
+
+
+def _most_resident() -> int | None:
+    """Return the high-water mark of the process's resident memory in bytes."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii"))
+        return None if found is None else 1024 * int(found[1])
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None
