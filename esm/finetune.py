@@ -232,6 +232,7 @@ class HeadedEncoder(nn.Module):
 
 
 def head_dropout(configuration: PreTrainedConfig) -> float:
+    """Return the dropout before a head, as the model's configuration states it."""
     found = (getattr(configuration, name, None) for name in _DROPOUTS)
     return float(next((rate for rate in found if rate is not None), 0.0))
 

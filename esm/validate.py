@@ -272,7 +272,7 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         num_test=len(task.test),
         seconds=seconds,
         config_hash=run.key.config_hash(),
-        versions=_versions(),
+        versions=library_versions(),
     )
 
 
@@ -281,7 +281,8 @@ def _training_rows(task: Task, config: ValidationConfig) -> Examples:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the versions of what a result depends on, by name."""
     from importlib.metadata import version
 
     libraries = {name: version(name) for name in ("esm-transfer", "torch", "transformers")}

@@ -139,7 +139,8 @@ class SharedEncoder(nn.Module):
         self.heads = nn.ModuleList(self.head(name) for name in names)
         self.names = tuple(names)
 
-    def _places(self) -> dict[str, Tensor]:
+    def places(self) -> dict[str, Tensor]:
+        """Return the tensors to keep: the heads, and the encoder's weights that can be trained."""
         places = {
             f"heads.{number}.{name}": tensor
             for number, task in enumerate(self.names)
@@ -154,7 +155,7 @@ class SharedEncoder(nn.Module):
     def trained_state(self) -> State:
         """Return a copy of the heads and of the encoder's weights that can be trained."""
         return {
-            name: tensor.detach().cpu().numpy().copy() for name, tensor in self._places().items()
+            name: tensor.detach().cpu().numpy().copy() for name, tensor in self.places().items()
         }
 
     def load_trained(self, state: State) -> None:
@@ -163,7 +164,7 @@ class SharedEncoder(nn.Module):
         Raises:
             EncoderError: See :func:`load_state`.
         """
-        load_state(self._places(), state, ", ".join(self.names))
+        load_state(self.places(), state, ", ".join(self.names))
 
 
 def load_state(places: Mapping[str, Tensor], state: State, what: str) -> None:

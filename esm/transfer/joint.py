@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from esm.errors import ValidationError
 from esm.memory import peak_memory
-from esm.settings import TransferConfig
+from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.transfer.strategy import State, Strategy, TransferModel
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from esm.encoder import Encoder
 
 Array = npt.NDArray[Any]
+
+# The passes of a training do not hang on it, but an effort is told of it.
+_VOCABULARY = 30_522
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,11 @@ class JointStrategy(Protocol):
         ...
 
     @property
+    def retrains(self) -> bool:
+        """Whether a further attribute means training all of them again."""
+        ...
+
+    @property
     def wants_sources(self) -> bool:
         """Whether it makes use of source tasks beside the encoder that it starts from."""
         ...
@@ -160,6 +168,23 @@ class JointStrategy(Protocol):
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """Return all that decides the training beside rows, sources and seed."""
+        ...
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """Return about how many texts a training sends forward, a training step counting as three.
+
+        Args:
+            settings: What :meth:`settings` returned.
+            rows: Training rows of each attribute.
+            num_sources: How many source tasks there are; each counts as the largest attribute.
+            base: The base model.
+        """
         ...
 
     def fit(
@@ -271,6 +296,7 @@ class Separate:
     """
 
     together = False
+    retrains = False
     wants_sources = False
 
     def __init__(self, strategy: Strategy) -> None:
@@ -298,6 +324,16 @@ class Separate:
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`JointStrategy.settings`."""
         return self.strategy.settings(config)
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """See :meth:`JointStrategy.passes`."""
+        return self.strategy.effort(settings, base, _VOCABULARY).passes * sum(rows)
 
     def fit(
         self,
@@ -339,7 +375,5 @@ class Separate:
 def part_of(state: State, prefix: str) -> State:
     """Return the arrays whose names begin with a prefix, under the rest of their names."""
     return {
-        name.removeprefix(prefix): array
-        for name, array in state.items()
-        if name.startswith(prefix)
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
     }

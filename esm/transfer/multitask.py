@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from esm.encoder import Encoder
 from esm.runtime import seeded
-from esm.settings import FineTuneConfig, TransferConfig
+from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.task import Outputs
+from esm.transfer.annotations import learn_rows
 from esm.transfer.full import DEFAULT
 from esm.transfer.heads import SharedEncoder
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.mixing import Sampling, learn
-from esm.transfer.strategy import State, training_settings
-from esm.transfer.uncertainty import check_entropy, learn_the_least_certain
+from esm.transfer.strategy import State, training_passes, training_settings
+from esm.transfer.uncertainty import check_entropy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -34,6 +35,7 @@ class Multitask:
     """
 
     together = True
+    retrains = True
     separate = "full"
     seed_varies = "order of the rows, dropout, heads"
 
@@ -60,6 +62,22 @@ class Multitask:
             "sampling": self._sampling.value,
             "then_alone": self._then_alone,
         }
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """See :meth:`esm.transfer.joint.JointStrategy.passes`."""
+        sources = num_sources * max(rows)
+        if self._sampling is Sampling.UNCERTAINTY:
+            looked_at = len(rows) + num_sources
+            return (training_passes(settings) + looked_at) * (sum(rows) + sources)
+        # Attributes are taken to be annotated on the same texts.
+        again = max(rows) if self._then_alone else 0
+        return training_passes(settings) * (max(rows) + sources + again)
 
     def fit(
         self,
@@ -104,7 +122,7 @@ class Multitask:
     ) -> dict[str, Any]:
         """Train in place; return what is to be told of it."""
         if self._sampling is Sampling.UNCERTAINTY:
-            return learn_the_least_certain(model, lessons, settings).as_dict()
+            return learn_rows(model, lessons, settings, self._sampling).as_dict()
         learn(model, lessons, settings, self._sampling)
         return {}
 

@@ -12,14 +12,14 @@ from esm.adapters import freeze_all_but
 from esm.encoder import Encoder
 from esm.metrics import performance
 from esm.runtime import note, seeded
-from esm.settings import FineTuneConfig, TransferConfig
+from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.split import held_out
 from esm.tasks.task import Outputs, SplitName
 from esm.transfer.full import DEFAULT
 from esm.transfer.heads import SharedEncoder
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.mixing import learn
-from esm.transfer.strategy import State, training_settings
+from esm.transfer.strategy import State, training_passes, training_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -43,6 +43,7 @@ class Sequential:
     """
 
     together = True
+    retrains = False
     separate = "full"
     seed_varies = "order of the rows, dropout, heads"
 
@@ -69,6 +70,19 @@ class Sequential:
             "searched": self._searched,
             "trains_encoder": self._trains_encoder,
         }
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """See :meth:`esm.transfer.joint.JointStrategy.passes`."""
+        each = training_passes(settings)
+        chain = num_sources * max(rows)
+        searched = (len(rows) + 1) / 2 * sum(rows) + chain if self._searched else 0
+        return each * (sum(rows) + chain + searched)
 
     def fit(
         self,
@@ -129,10 +143,7 @@ class Sequential:
             learn(model, {name: lesson}, settings)
             learnt[name] = lesson
             judged.append(
-                {
-                    earlier: quality(model, earlier, one)
-                    for earlier, one in learnt.items()
-                }
+                {earlier: quality(model, earlier, one) for earlier, one in learnt.items()}
             )
         return judged
 
@@ -161,9 +172,7 @@ class Sequential:
                     if name not in order:
                         model.load_trained(state)
                         learn(model, {name: halves[name]}, settings)
-                        so_far = [
-                            quality(model, one, halves[one]) for one in (*order, name)
-                        ]
+                        so_far = [quality(model, one, halves[one]) for one in (*order, name)]
                         found[name] = float(np.mean(so_far)), model.trained_state()
                 best = max(found, key=lambda name: found[name][0])
                 note(f"searched order: {best} is number {len(order) + 1}")

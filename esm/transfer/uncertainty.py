@@ -8,9 +8,7 @@ training by themselves, so that only a part of the data is used for updates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from esm.chunks import Tokens
 from esm.errors import ValidationError
-from esm.settings import FineTuneConfig
 from esm.tasks.task import Problem
-from esm.training import LengthGroupedBatches, Training
-from esm.transfer.heads import SharedEncoder, TaskHead
+from esm.training import LengthGroupedBatches
 from esm.transfer.joint import Lesson
-from esm.transfer.mixing import loss_targets
 
 Rows = npt.NDArray[np.int64]
 
@@ -78,31 +72,6 @@ def check_entropy(name: str, lessons: Mapping[str, Lesson]) -> None:
         )
 
 
-@dataclass(frozen=True)
-class DataUsed:
-    """How much of the data a training made use of.
-
-    Attributes:
-        annotations: Rows of all tasks together.
-        used: How many different ones were in an updating batch at least once.
-        updates: Rows in updating batches, over the whole training.
-        candidates: Rows that were looked at for them.
-        used_share: ``used / annotations``.
-        by_task: The share of updates that went to each task.
-    """
-
-    annotations: int
-    used: int
-    updates: int
-    candidates: int
-    used_share: float
-    by_task: Mapping[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready form."""
-        return {"data": asdict(self)}
-
-
 class UncertainBatches(LengthGroupedBatches):
     """Batches of the least certain of candidates from all tasks.
 
@@ -113,8 +82,7 @@ class UncertainBatches(LengthGroupedBatches):
         uncertainty: Says how uncertain the model is of rows at the moment, (n,) to (n,).
 
     Attributes:
-        updates: (n,) how often each row was in a batch.
-        candidates: How many rows were looked at.
+        candidates: How many rows were looked at so far.
     """
 
     def __init__(
@@ -126,7 +94,6 @@ class UncertainBatches(LengthGroupedBatches):
         self._waiting: list[Rows] = [rows[:0] for rows in self._rows]
         self._size = batch_size
         self._uncertainty = uncertainty
-        self.updates = np.zeros(len(owners), dtype=np.int64)
         self.candidates = 0
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -136,7 +103,6 @@ class UncertainBatches(LengthGroupedBatches):
             self.candidates += len(drawn)
             order = torch.argsort(self._uncertainty(drawn), descending=True, stable=True)
             chosen = drawn[order[: self._size].cpu().numpy()]
-            self.updates[chosen] += 1
             yield chosen.tolist()
 
     def _next(self, task: int) -> Rows:
@@ -147,107 +113,3 @@ class UncertainBatches(LengthGroupedBatches):
         drawn = self._waiting[task][:size]
         self._waiting[task] = self._waiting[task][size:]
         return drawn
-
-
-def learn_the_least_certain(
-    model: SharedEncoder, lessons: Mapping[str, Lesson], config: FineTuneConfig
-) -> DataUsed:
-    """Train a shared encoder and its heads on the least certain rows, in place.
-
-    A row is one annotation: a text that is annotated for three attributes is three rows. An epoch
-    has as many steps as it would take to see every row once.
-
-    Cost: a step looks at as many candidates per task as a batch holds, a forward pass each.
-
-    Args:
-        model: Has a head for each lesson; its batches may hold the number of the task, ``task``.
-        lessons: Classification or multi-label, see :func:`check_entropy`.
-        config: The settings.
-
-    Raises:
-        FitError: Training diverged, or a single row does not fit into memory.
-    """
-    names = list(lessons)
-    targets = loss_targets(model, lessons, config)
-    sizes = [len(lesson.rows) for lesson in lessons.values()]
-    owners = np.repeat(np.arange(len(names)), sizes)
-    firsts = np.concatenate([[0], np.cumsum(sizes)])
-    tokens: list[Tokens] = [
-        text
-        for lesson in lessons.values()
-        for text in model.encoder.tokenize(lesson.rows.texts, lesson.rows.pairs)
-    ]
-    heads = [model.head(name) for name in names]
-
-    def uncertainty(rows: Rows) -> Tensor:
-        size = config.batch_size
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        training = model.training
-        model.eval()
-        with torch.no_grad():
-            found = torch.cat([_entropies(model, heads, tokens, owners, part) for part in parts])
-        model.train(training)
-        return found
-
-    def loss(embeddings: Tensor, rows: Tensor) -> Tensor:
-        numbers = rows.cpu().numpy()
-        parts = []
-        for task in np.unique(owners[numbers]):
-            here = np.flatnonzero(owners[numbers] == task)
-            own = targets[names[task]][numbers[here] - firsts[task]].to(embeddings.device)
-            parts.append(heads[task].losses(heads[task](embeddings[here]), own).sum())
-        return torch.stack(parts).sum() / len(numbers)
-
-    current: list[UncertainBatches] = []
-
-    def batches() -> UncertainBatches:
-        current[:] = [UncertainBatches(owners, config.batch_size, config.seed, uncertainty)]
-        return current[0]
-
-    Training(
-        name=", ".join(names),
-        model=model,
-        encoder=model.encoder,
-        loss=loss,
-        texts=tokens,
-        targets=torch.arange(len(tokens)),
-        config=config,
-        batches=batches,
-        extra={"task": torch.from_numpy(owners)},
-    ).run()
-    return data_used(names, owners, current[0])
-
-
-def _entropies(
-    model: SharedEncoder,
-    heads: Sequence[TaskHead],
-    tokens: Sequence[Tokens],
-    owners: Rows,
-    rows: Rows,
-) -> Tensor:
-    """Return the normalised entropy of each row under the model as it is, (b,)."""
-    batch = model.encoder.collate([tokens[row] for row in rows])
-    embeddings = model(batch | {"task": torch.from_numpy(owners[rows]).to(model.encoder.device)})
-    found = torch.empty(len(rows))
-    for task in np.unique(owners[rows]):
-        here = np.flatnonzero(owners[rows] == task)
-        outputs = heads[task](embeddings[here])
-        found[here] = normalised_entropy(heads[task].problem, outputs).float().cpu()
-    return found
-
-
-def data_used(names: Sequence[str], owners: Rows, batches: UncertainBatches) -> DataUsed:
-    """Sum up which rows were used for updates."""
-    updates = batches.updates
-    total = int(updates.sum())
-    return DataUsed(
-        annotations=len(owners),
-        used=int((updates > 0).sum()),
-        updates=total,
-        candidates=batches.candidates,
-        used_share=float((updates > 0).mean()),
-        by_task={
-            name: float(updates[owners == task].sum() / max(total, 1))
-            for task, name in enumerate(names)
-        },
-    )

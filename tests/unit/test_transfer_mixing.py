@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esm.tasks.task import Examples
+from esm.training import LengthGroupedBatches
 from esm.transfer.joint import Lesson
 from esm.transfer.mixing import MixedBatches, Mixture, Sampling, row_weights, shares, systematic
-from esm.training import LengthGroupedBatches
 from tests.toy_tasks import toy_task
 
 

@@ -108,11 +108,12 @@ def test_sources_are_trained_along_and_their_heads_dropped(tiny_encoder):
     task = toy_task(num_classes=2)
     reviews = toy_task(num_train=32, seed=7)
     joint = Multitask("multitask:sources", sources=True)
-    fitted = joint.fit(tiny_encoder, {"mood": Lesson(task, task.train)}, QUICK, 0, [source(reviews)])
+    taught = {"mood": Lesson(task, task.train)}
+    fitted = joint.fit(tiny_encoder, taught, QUICK, 0, [source(reviews)])
     assert fitted.report["rows"] == {"mood": 48, "source reviews": 32}
     heads = {name for name in fitted.model.trained_state() if name.startswith("heads.")}
     assert {name.split(".")[1] for name in heads} == {"0"}
-    plain = Multitask().fit(tiny_encoder, {"mood": Lesson(task, task.train)}, QUICK, 0)
+    plain = Multitask().fit(tiny_encoder, taught, QUICK, 0)
     texts = task.test.texts
     assert (fitted.model.predict("mood", texts) != plain.model.predict("mood", texts)).any()
     assert fitted.stored_parameters == plain.stored_parameters
@@ -147,9 +148,7 @@ def test_a_restored_model_predicts_what_it_predicted(tiny_encoder):
     state = fitted.model.trained_state()
     again = Multitask().restore(tiny_encoder, tasks, state)
     for name in taught:
-        np.testing.assert_array_equal(
-            again.predict(name, texts), fitted.model.predict(name, texts)
-        )
+        np.testing.assert_array_equal(again.predict(name, texts), fitted.model.predict(name, texts))
     assert fitted.stored_parameters == sum(array.size for array in state.values())
     heads = sum(array.size for name, array in state.items() if name.startswith("heads."))
     assert fitted.shared_parameters == fitted.stored_parameters - heads
@@ -159,9 +158,12 @@ def test_texts_that_two_attributes_share_go_through_the_encoder_once(tiny_encode
     taught = lessons(Problem.CLASSIFICATION, Problem.MULTILABEL)
     rows = []
     collate = type(tiny_encoder).collate
-    monkeypatch.setattr(
-        type(tiny_encoder), "collate", lambda self, texts: rows.append(len(texts)) or collate(self, texts)
-    )
+
+    def counting(self, texts):
+        rows.append(len(texts))
+        return collate(self, texts)
+
+    monkeypatch.setattr(type(tiny_encoder), "collate", counting)
     Multitask().fit(tiny_encoder, taught, QUICK, seed=0)
     assert sum(rows) == 2 * 48
 

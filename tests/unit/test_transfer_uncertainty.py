@@ -10,13 +10,9 @@ import torch
 
 from esm.errors import ValidationError
 from esm.tasks.task import Problem
+from esm.transfer.annotations import DataUsed
 from esm.transfer.joint import Lesson
-from esm.transfer.uncertainty import (
-    UncertainBatches,
-    check_entropy,
-    data_used,
-    normalised_entropy,
-)
+from esm.transfer.uncertainty import UncertainBatches, check_entropy, normalised_entropy
 from tests.toy_tasks import toy_task
 
 
@@ -59,10 +55,15 @@ def test_a_batch_is_the_least_certain_of_the_candidates_of_all_tasks():
         assert batch == [1, 4, 3, 2]  # of all six, from the least certain on
     # 4 candidates of the first task; the second has 2 rows, which come again in the next step.
     assert seen == [[0, 1, 2, 3, 4, 5]] * 2
-    used = data_used(["a", "b"], owners, batches)
-    assert (used.annotations, used.used, used.updates, used.candidates) == (6, 4, 8, 12)
-    assert used.used_share == pytest.approx(2 / 3)
-    assert used.by_task == pytest.approx({"a": 0.75, "b": 0.25})
+    assert batches.candidates == 12
+
+
+def test_which_part_of_the_data_was_used_by_hand():
+    owners = np.repeat([0, 1], [4, 2])
+    used = DataUsed.of(["a", "b"], owners, np.array([0, 3, 3, 0, 2, 0]), 12)
+    assert (used.annotations, used.used, used.updates, used.candidates) == (6, 3, 8, 12)
+    assert used.used_share == 0.5
+    assert used.by_task == {"a": 0.75, "b": 0.25}
 
 
 def test_all_rows_of_a_task_are_candidates_before_one_comes_again():
