@@ -69,15 +69,3 @@ class ComparisonConfig(Record):
         if self.max_train is not None:
             capped = {min(size, self.max_train) for size in capped if size is not None}
         return tuple(sorted(capped, key=lambda size: (size is None, size or 0)))
-
-
-def sizes_of(words: tuple[str, ...]) -> tuple[int | None, ...] | None:
-    """Return numbers of training rows from words, ``all`` being None; None where one is no number.
-
-    Example:
-        >>> sizes_of(("50", "all"))
-        (50, None)
-    """
-    if not all(word == "all" or word.isdigit() for word in words):
-        return None
-    return tuple(None if word == "all" else int(word) for word in words)

@@ -52,6 +52,7 @@ def open_comparison(
     config: ComparisonConfig,
     *,
     base: EncoderConfig | None = None,
+    max_chunks: int | None = None,
     pool: Pool | None = None,
     ranking: Ranking | None = None,
     predictions: Mapping[str, Path] | None = None,
@@ -63,8 +64,8 @@ def open_comparison(
     Args:
         spec: The target.
         config: Settings.
-        base: The base model where there is no pool; None for the packaged one. With a pool, its
-            number of chunks alone counts.
+        base: The base model where there is no pool; None for the packaged one.
+        max_chunks: Windows in which long texts are read, with a pool; None for the pool's number.
         pool: Where sources come from; None for the one that the ranking names.
         ranking: Order of the sources; None ranks those of the pool where the order is wanted.
         predictions: Files of predicted labels, by the name of the system.
@@ -88,7 +89,7 @@ def open_comparison(
 
         encoder = Encoder.load(base or EncoderConfig(), device)
     else:
-        chunks = None if base is None else base.max_chunks
+        chunks = max_chunks or (None if ranking is None else ranking.config.max_chunks)
         model = None if ranking is None else ranking.base
         encoder = load_base(pool, device, model=model, max_chunks=chunks)
     if ranking is None and config.sources == (AUTO,) and pool is not None:

@@ -87,10 +87,11 @@ class Summing:
         attributes = {
             name: self._attribute(name, rows, done, tested=tested) for name in plan.attributes
         }
+        own = {name: _best(found.strategies, own=True) for name, found in attributes.items()}
         kept = {
-            name: tuple(cell.id for cell in self._cells(found.best, name))
-            for name, found in attributes.items()
-            if found.best in plan.strategies
+            name: tuple(cell.id for cell in self._cells(best.strategy, name))
+            for name, best in own.items()
+            if best is not None
         }
         varies = "; ".join(
             dict.fromkeys(joint_strategy(name).seed_varies for name in plan.strategies)
@@ -163,7 +164,7 @@ class Summing:
         ]
         results += [self._outside(one, name) for one in self.outside if name in one.outputs]
         complete = [one for one in results if one.runs == one.planned]
-        best = max(complete, key=lambda one: one.mean, default=None)
+        best = _best(results)
         apart = self._apart(name, complete) if tested and len(complete) > 1 else {}
         return AttributeComparison(
             metric=self.targets[0].attributes[name].metric,
@@ -358,6 +359,12 @@ def _cost(records: Sequence[CellRecord], covered: int) -> _Cost:
 def _rows_of(cells: Sequence[Cell], name: str, rows: Mapping[str, RunRow]) -> list[RunRow]:
     keys = [key.content_hash() for cell in cells for key in cell.keys if key.attribute == name]
     return [rows[key] for key in keys if key in rows]
+
+
+def _best(results: Sequence[StrategyResult], *, own: bool = False) -> StrategyResult | None:
+    """Return the first with the highest mean of those that have all their runs."""
+    complete = [one for one in results if one.runs == one.planned and not (own and one.outside)]
+    return max(complete, key=lambda one: one.mean, default=None)
 
 
 def _marked(
