@@ -57,8 +57,7 @@ def test_pairs_are_found_by_both_texts(tmp_path):
     known = dataclasses.replace(task, text_columns=("body", "reply"))
     rows = {"body": task.test.texts, "reply": task.test.pairs, "mood": values_of(task)}
     path = tmp_path / "p.jsonl"
-    lines = (json.dumps(dict(zip(rows, row, strict=True))) for row in zip(*rows.values()))
-    path.write_text("\n".join(lines), encoding="utf-8")
+    pd.DataFrame(rows).to_json(path, orient="records", lines=True)
     target = Target(id="posts", attributes={"mood": known})
     outputs = read_outside("x", path, [target], ["mood"]).outputs["mood"][None]
     assert (predicted_labels(task, outputs) == task.test.labels).all()
@@ -76,8 +75,8 @@ def test_equal_texts_take_the_predictions_in_their_order(tmp_path):
 
 def test_every_fold_has_its_rows(tmp_path):
     tasks = [toy_task(seed=seed) for seed in (0, 1)]
-    rows = [(t, v) for task in tasks for t, v in zip(task.test.texts, values_of(task), strict=True)]
-    path = written(tmp_path / "p.csv", dict(zip(("body", "mood"), zip(*rows), strict=True)))
+    tables = [pd.DataFrame({"body": t.test.texts, "mood": values_of(t)}) for t in tasks]
+    path = written(tmp_path / "p.csv", pd.concat(tables))
     targets = [target_of(task, fold) for fold, task in enumerate(tasks)]
     found = read_outside("x", path, targets, ["mood"]).outputs["mood"]
     assert set(found) == {0, 1}

@@ -65,7 +65,8 @@ def test_nothing_is_left_to_tune_on_alone_without_sources():
 def test_the_names_are_there_without_heavy_imports():
     code = (
         "import sys; from esm.transfer.joint_registry import check_joint_name as check;"
-        "check('multitask:annealed'); print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
+        "check('multitask:annealed');"
+        "print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
