@@ -1,4 +1,4 @@
-"""Bottleneck adapters (Houlsby et al. 2019), inserted into any encoder of a known architecture.
+"""Bottleneck adapters (Houlsby 2019, Pfeiffer 2021) for any encoder of a known architecture.
 
 An adapter hangs on the projection whose output it changes, as its submodule ``adapter``; a forward
 hook applies it. The names of all other parameters stay what they were, so the encoder's weights
@@ -8,7 +8,7 @@ load and save as before, and what was added can be told by its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,7 +105,37 @@ def insert_houlsby(model: PreTrainedModel, size: int = 64) -> tuple[str, ...]:
         EncoderError: The architecture is not known, its layers are named otherwise, or there are
             adapters already.
     """
-    names = _projections(model)
+    return _insert(model, _PROJECTIONS.get(model.config.model_type, ()), size)
+
+
+def insert_pfeiffer(model: PreTrainedModel, size: int) -> tuple[str, ...]:
+    """Insert one bottleneck into each layer of an encoder, in place.
+
+    It follows the feed-forward block's projection, before the residual is added. Initial weights
+    are drawn from torch's global generator.
+
+    Args:
+        model: The backbone; its outputs do not change until an adapter is trained.
+        size: Width of the bottlenecks.
+
+    Returns:
+        The names of the projections that now have an adapter.
+
+    Raises:
+        EncoderError: As :func:`insert_houlsby`.
+
+    Source:
+        Pfeiffer et al. 2021, "AdapterFusion: Non-Destructive Task Composition for Transfer
+        Learning", whose search over places found one adapter after the feed-forward block as good
+        as two. There it reads the normalised sum of block and residual and is a ReLU; here it
+        reads the block's output and is a GELU, as Houlsby's does, because architectures normalise
+        at different places.
+    """
+    return _insert(model, _PROJECTIONS.get(model.config.model_type, ())[1:], size)
+
+
+def _insert(model: PreTrainedModel, paths: Sequence[str], size: int) -> tuple[str, ...]:
+    names = _projections(model, paths)
     for name in names:
         projection = model.get_submodule(name)
         if hasattr(projection, _ADAPTER):
@@ -123,19 +153,23 @@ def _apply_adapter(projection: nn.Module, inputs: tuple[Any, ...], output: Tenso
     return adapted
 
 
-def _projections(model: PreTrainedModel) -> tuple[str, ...]:
+def _projections(model: PreTrainedModel, paths: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the projections to adapt, in the order of the layers."""
     check_architecture(model.config)
-    architecture = model.config.model_type
-    paths = "|".join(re.escape(path) for path in _PROJECTIONS[architecture])
-    in_a_layer = re.compile(rf"(?:.+\.)?\d+\.(?:{paths})")
-    names = tuple(name for name, _ in model.named_modules() if in_a_layer.fullmatch(name))
+    names = modules_in_layers(model, paths)
     if not names:
         raise EncoderError(
-            f"{type(model).__name__} has no layer with {' and '.join(_PROJECTIONS[architecture])}",
-            expected=f"the backbone of a {architecture} model",
+            f"{type(model).__name__} has no layer with {' and '.join(paths)}",
+            expected=f"the backbone of a {model.config.model_type} model",
         )
     return names
+
+
+def modules_in_layers(model: nn.Module, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the modules that have one of these paths within a numbered layer."""
+    escaped = "|".join(re.escape(path) for path in paths)
+    in_a_layer = re.compile(rf"(?:.+\.)?\d+\.(?:{escaped})")
+    return tuple(name for name, _ in model.named_modules() if in_a_layer.fullmatch(name))
 
 
 def adapter_parameters(model: nn.Module) -> tuple[str, ...]:
@@ -150,6 +184,11 @@ def adapter_parameters(model: nn.Module) -> tuple[str, ...]:
         if _is_norm(module) or _ADAPTER in name.split(".")
         for parameter, _ in module.named_parameters(recurse=False)
     )
+
+
+def bottleneck_parameters(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the parameters of the adapters alone."""
+    return tuple(name for name, _ in model.named_parameters() if _ADAPTER in name.split("."))
 
 
 def _is_norm(module: nn.Module) -> bool:

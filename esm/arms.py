@@ -6,9 +6,10 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator, model_validator
 
+from esm.errors import ValidationError
 from esm.records import Record
 from esm.settings import TransferConfig
-from esm.transfer.registry import STRATEGIES
+from esm.transfer.registry import STRATEGIES, check_name
 
 
 class Arm(StrEnum):
@@ -62,8 +63,10 @@ class ValidationConfig(Record):
     @field_validator("strategy")
     @classmethod
     def _strategy_exists(cls, name: str) -> str:
-        if name not in STRATEGIES:
-            raise ValueError(f"no strategy {name!r}; choose from {', '.join(STRATEGIES)}")
+        try:
+            check_name(name)
+        except ValidationError as error:
+            raise ValueError(error.expected) from error
         return name
 
     @model_validator(mode="after")

@@ -15,13 +15,12 @@ from esm.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
 from esm.measures import NO_TRANSFER
 from esm.plan import Plan, Run
 from esm.pool import Pool, PoolEntry, SourceRecord
-from esm.settings import BaseIdentity
+from esm.transfer.registry import strategy
+from esm.transfer.strategy import PASSES_PER_STEP, Effort, encoder_size
 
 DEFAULT_SECONDS_PER_TEXT = 0.01
 """For one forward pass, where nothing was measured: six layers, 384 wide, on two cores."""
 
-# A training step costs about as much as three forward passes.
-_PASSES_PER_STEP = 3
 _BYTES_PER_WEIGHT = 4
 _USUAL_VOCABULARY = 30_522
 
@@ -85,7 +84,12 @@ class Costs:
         self._out = out
         self._entries = {source: pool.entry(source) for source in sources}
         self._finished = {row.key for row in rows}
-        self._seconds_per_text, self.basis = _rate(plan, rows, self._entries.values())
+        effort = self._effort(plan.runs[0].key)
+        self._seconds_per_text, self.basis = _rate(plan, rows, self._entries.values(), effort)
+
+    def _effort(self, key: RunKey, vocabulary: int = _USUAL_VOCABULARY) -> Effort:
+        base = self._pool.manifest.base
+        return strategy(key.strategy).effort(key.transfer, base, vocabulary)
 
     def pending(self, runs: Iterable[Run]) -> list[Run]:
         """Return the runs that are not finished."""
@@ -114,7 +118,7 @@ class Costs:
         pending = self.pending(runs)
         passes = sum(
             _passes(
-                run.key,
+                self._effort(run.key),
                 self._plan.num_train[run.attribute],
                 self._plan.num_test[run.attribute],
             )
@@ -142,8 +146,10 @@ class Costs:
         if vocabulary is None and to_tune:
             basis += f"; disk for a guessed vocabulary of {_USUAL_VOCABULARY:,} tokens"
         base = self._pool.manifest.base
-        model = _model_bytes(base, vocabulary or _USUAL_VOCABULARY)
-        each = _trained_bytes(pending[0].key, base, model) if pending else 0
+        size = vocabulary or _USUAL_VOCABULARY
+        model = _BYTES_PER_WEIGHT * encoder_size(base, size)
+        stored = self._effort(pending[0].key, size).stored if pending else 0
+        each = _BYTES_PER_WEIGHT * stored
         arms = Counter((run.attribute, run.source) for run in pending)
         # Of each attribute the arm that is ahead stays, with its encoder for every source seed.
         longest = {name: max(n for (a, _), n in arms.items() if a == name) for name, _ in arms}
@@ -203,14 +209,16 @@ def _tuning_seconds(record: SourceRecord, seconds_per_text: float) -> float:
     if record.published is None:
         return record.seconds.get("fine_tune", 0.0)
     rows = record.num_used or record.fine_tune.max_examples
-    return _PASSES_PER_STEP * record.fine_tune.num_epochs * rows * seconds_per_text
+    return PASSES_PER_STEP * record.fine_tune.num_epochs * rows * seconds_per_text
 
 
-def _rate(plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry]) -> tuple[float, str]:
+def _rate(
+    plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry], effort: Effort
+) -> tuple[float, str]:
     """Return seconds per text and forward pass, and where the number comes from."""
     config = plan.config
     same = [row for row in rows if row.strategy == config.strategy]
-    passes = sum(_passes(plan.runs[0].key, row.num_train, row.num_test) for row in same)
+    passes = sum(_passes(effort, row.num_train, row.num_test) for row in same)
     if passes:
         measured = sum(row.seconds for row in same) / passes
         return measured, f"{len(same)} finished {config.strategy} runs of this folder"
@@ -219,30 +227,12 @@ def _rate(plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry]) -> t
     if seconds > 0:
         steps = sum((record.num_used or 0) * record.fine_tune.num_epochs for record in records)
         return (
-            seconds / (_PASSES_PER_STEP * steps),
+            seconds / (PASSES_PER_STEP * steps),
             f"the fine-tuning of {len(records)} sources of the pool",
         )
     return DEFAULT_SECONDS_PER_TEXT, f"a guess of {DEFAULT_SECONDS_PER_TEXT} s per text and pass"
 
 
-def _passes(key: RunKey, num_train: int, num_test: int) -> int:
+def _passes(effort: Effort, num_train: int, num_test: int) -> float:
     """Return how many texts go forward in a run, with a training step counted as three."""
-    epochs = key.transfer.get("num_epochs")
-    if epochs is None:  # a strategy that only embeds
-        return num_train + num_test
-    return _PASSES_PER_STEP * int(epochs) * num_train + num_test
-
-
-def _trained_bytes(key: RunKey, base: BaseIdentity, model: int) -> int:
-    """Return about how large what one run trains is: adapters, all weights, or next to nothing."""
-    size = key.transfer.get("adapter_size")
-    if size is not None:
-        adapter = 2 * base.width * int(size) + base.width + int(size)
-        return _BYTES_PER_WEIGHT * 2 * base.num_layers * adapter
-    return model if "num_epochs" in key.transfer else 0
-
-
-def _model_bytes(base: BaseIdentity, vocabulary: int) -> int:
-    """Return about how large a tuned encoder is: 12 d² weights per layer, and its vocabulary."""
-    weights = 12 * base.num_layers * base.width**2 + vocabulary * base.width
-    return _BYTES_PER_WEIGHT * weights
+    return effort.passes * num_train + num_test

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-from esm.class_weights import balanced_class_weights, positive_weights, weighs_classes
+from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
 from esm.errors import EncoderError
-from esm.losses import training_loss
+from esm.losses import label_scale, loss_targets, loss_weights, training_loss
 from esm.metrics import performance
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
-from esm.tasks.task import Examples, Outputs, Problem, Task
+from esm.tasks.task import Examples, Outputs, Task
 from esm.training import Training
 
 _EVALUATION_BATCH = 64
@@ -134,24 +134,18 @@ class HeadedEncoder(nn.Module):
         return outputs.float()
 
     def standardise(self, labels: npt.NDArray[Any]) -> None:
-        """Take the mean and spread of the training amounts or ranks, to be trained on z-scores.
-
-        One learning rate then suits ratings from 1 to 5 and prices in thousands alike.
-        """
-        if self.problem in (Problem.REGRESSION, Problem.ORDINAL):
-            self.label_mean.fill_(float(labels.mean()))
-            self.label_scale.fill_(float(labels.std()) or 1.0)
+        """Take the mean and spread of the training amounts or ranks, to be trained on z-scores."""
+        mean, scale = label_scale(self.problem, labels)
+        self.label_mean.fill_(mean)
+        self.label_scale.fill_(scale)
 
     def weigh_classes(self, labels: npt.NDArray[Any]) -> None:
         """Take class weights from training labels: from here on rare classes count more."""
-        is_set = self.problem is Problem.MULTILABEL
-        weights = positive_weights(labels) if is_set else balanced_class_weights(labels)
-        self.class_weights = torch.from_numpy(weights).to(self.label_mean)
+        self.class_weights = loss_weights(self.problem, labels).to(self.label_mean)
 
     def targets(self, labels: npt.NDArray[Any]) -> Tensor:
         """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
-        is_class = self.problem in (Problem.CLASSIFICATION, Problem.ORDINAL)
-        return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
+        return loss_targets(self.problem, labels)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss over a batch, see :func:`~esm.losses.training_loss`."""
@@ -187,12 +181,14 @@ class HeadedEncoder(nn.Module):
         }
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
-    def trained_state(self) -> dict[str, npt.NDArray[np.float32]]:
+    def trained_state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of the head and of the encoder's weights that can be trained.
 
         The names begin with ``head.`` and ``encoder.``.
         """
-        head = {f"head.{name}": array for name, array in self.head_state().items()}
+        head: dict[str, npt.NDArray[Any]] = {
+            f"head.{name}": array for name, array in self.head_state().items()
+        }
         return head | {
             f"encoder.{name}": parameter.detach().cpu().numpy().copy()
             for name, parameter in self.backbone.named_parameters()

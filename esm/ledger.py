@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEDGER_NAME = "ledger.sqlite"
-LEDGER_FORMAT = 2
+LEDGER_FORMAT = 3
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -47,9 +47,12 @@ CREATE TABLE runs (
     confusion TEXT NOT NULL,
     trained_parameters INTEGER NOT NULL,
     total_parameters INTEGER NOT NULL,
+    stored_parameters INTEGER NOT NULL,
     num_train INTEGER NOT NULL,
     num_test INTEGER NOT NULL,
     seconds REAL NOT NULL,
+    peak_memory INTEGER,
+    remarks TEXT NOT NULL,
     config_hash TEXT NOT NULL,
     created TEXT NOT NULL,
     versions TEXT NOT NULL
@@ -57,7 +60,7 @@ CREATE TABLE runs (
 """
 
 
-_AS_JSON = ("metrics", "confusion", "versions")
+_AS_JSON = ("metrics", "confusion", "remarks", "versions")
 _FURTHER_COLUMNS = (
     "seed",
     "source_seed",
@@ -66,9 +69,11 @@ _FURTHER_COLUMNS = (
     "metric",
     "trained_parameters",
     "total_parameters",
+    "stored_parameters",
     "num_train",
     "num_test",
     "seconds",
+    "peak_memory",
     "config_hash",
     "created",
 )
@@ -143,9 +148,13 @@ class RunRow(Record):
             :func:`~esm.confusion.confusion_matrix` counts them; None for regression.
         trained_parameters: Weights that were trained on the attribute.
         total_parameters: Weights of the whole model.
+        stored_parameters: Numbers kept of it beside the encoder that training started from.
         num_train: Training rows used.
         num_test: Test rows.
         seconds: Training and evaluation on the attribute, without the source's fine-tuning.
+        peak_memory: Bytes in use at most while training, see :func:`esm.memory.peak_memory`; None
+            where the system does not tell.
+        remarks: What has to be known of this training to judge its result.
         config_hash: See :meth:`RunKey.config_hash`.
         created: UTC time at which the run ended, ISO 8601.
         versions: Versions of the libraries, by name.
@@ -167,9 +176,12 @@ class RunRow(Record):
     confusion: Confusion | None = None
     trained_parameters: int
     total_parameters: int
+    stored_parameters: int
     num_train: int
     num_test: int
     seconds: float
+    peak_memory: int | None = None
+    remarks: tuple[str, ...] = ()
     config_hash: str
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = Field(default_factory=dict)
@@ -363,7 +375,7 @@ def truth_table(rows: Iterable[RunRow]) -> pd.DataFrame:
         for row in rows
     ]
     table = pd.DataFrame(records, columns=["target", "source", "performance", *_FURTHER_COLUMNS])
-    return table.astype({"source_seed": "Int64", "fold": "Int64"})
+    return table.astype(dict.fromkeys(("source_seed", "fold", "peak_memory"), "Int64"))
 
 
 def _to_columns(row: RunRow) -> dict[str, Any]:

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from esm.class_weights import balanced_class_weights, positive_weights
 from esm.tasks.task import Problem
+
+Labels = npt.NDArray[Any]
+
+
+def label_scale(problem: Problem, labels: Labels) -> tuple[float, float]:
+    """Return mean and spread of training amounts or ranks; 0 and 1 for classes.
+
+    Trained on z-scores, ratings from 1 to 5 and prices in thousands take the same learning rate.
+    """
+    if problem in (Problem.REGRESSION, Problem.ORDINAL):
+        return float(labels.mean()), float(labels.std()) or 1.0
+    return 0.0, 1.0
+
+
+def loss_targets(problem: Problem, labels: Labels) -> Tensor:
+    """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
+    is_class = problem in (Problem.CLASSIFICATION, Problem.ORDINAL)
+    return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
+
+
+def loss_weights(problem: Problem, labels: Labels) -> Tensor:
+    """Return (c,) weights of the classes by which rare ones count as much as frequent ones."""
+    is_set = problem is Problem.MULTILABEL
+    weights = positive_weights(labels) if is_set else balanced_class_weights(labels)
+    return torch.from_numpy(weights).float()
 
 
 def row_losses(

@@ -91,6 +91,27 @@ def commas(values: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(part.replace(r"\,", ",") for part in parts if part)
 
 
+def assigned(values: Iterable[str] | None) -> dict[str, str]:
+    """Read the values of an option that takes names with values.
+
+    Raises:
+        SettingError: There is no equals sign.
+
+    Example:
+        >>> assigned(["lora.rank=16,lora.alpha=32"])
+        {'lora.rank': '16', 'lora.alpha': '32'}
+    """
+    from esm.errors import SettingError
+
+    found = {}
+    for part in commas(values):
+        name, sign, value = part.partition("=")
+        if not sign:
+            raise SettingError(f"--set {part}", expected="NAME=VALUE, for instance lora.rank=16")
+        found[name.strip()] = value.strip()
+    return found
+
+
 @dataclass(frozen=True)
 class ReadingOptions:
     """How to read tasks and targets; see :class:`esm.tasks.spec.TaskSpec`.

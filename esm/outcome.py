@@ -54,6 +54,11 @@ class ArmResult(Record):
             :func:`~esm.confusion.confusion_matrix` counts them; None for regression.
         trained_share: Share of the model's weights that were trained on the attribute.
         seconds: Mean seconds per run, without the fine-tuning of the source.
+        trained_parameters: How many weights these are; None in results of earlier versions.
+        stored_parameters: Numbers kept of a model beside the encoder that it started from.
+        peak_memory: Bytes in use at most while training, over all runs; None where the system does
+            not tell.
+        remarks: What has to be known of the training to judge it.
     """
 
     arm: Arm
@@ -70,6 +75,10 @@ class ArmResult(Record):
     confusion: Confusion | None = None
     trained_share: float
     seconds: float
+    trained_parameters: int | None = None
+    stored_parameters: int | None = None
+    peak_memory: int | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class AttributeResult(Record):
@@ -333,6 +342,10 @@ def _arm(
         confusion=np.sum(counted, axis=0).tolist() if counted else None,
         trained_share=rows[0].trained_parameters / rows[0].total_parameters,
         seconds=float(np.mean([row.seconds for row in rows])),
+        trained_parameters=rows[0].trained_parameters,
+        stored_parameters=rows[0].stored_parameters,
+        peak_memory=max((row.peak_memory for row in rows if row.peak_memory), default=None),
+        remarks=tuple(dict.fromkeys(remark for row in rows for remark in row.remarks)),
     )
 
 

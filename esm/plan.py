@@ -19,7 +19,8 @@ from esm.siblings import Siblings
 from esm.storage import content_hash
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, joint_hash
-from esm.transfer.registry import strategy
+from esm.transfer.registry import check_own, strategy
+from esm.transfer.strategy import check_problem
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def plan_validation(
 
     Raises:
         ValidationError: The target has changed since it was ranked, an attribute is not in the
-            ranking, or there is nothing to run.
+            ranking, the strategy can learn none of them, or not one that was asked for by name,
+            or there is nothing to run.
+        SettingError: The strategy has no such setting.
         TaskError: No attribute has test rows, or one that was asked for by name has none.
     """
     target, found = targets[0], joint_hash(targets)
@@ -154,7 +157,9 @@ def plan_validation(
             expected=f"content hash {ranking.target_hash[:12]}, got {found[:12]}",
             hint="esm rank again",
         )
+    check_own(config.transfer.own, (config.strategy,))
     names, untested = _attributes(ranking, target, config, strict=strict)
+    names, unlearnable = _learnable(names, target, config, strict=strict)
     ranked = {source for name in names for source in ranking.attributes[name].order}
     if unranked := [source for source in config.sources if source not in ranked]:
         raise ValidationError(
@@ -163,6 +168,9 @@ def plan_validation(
             hint="esm show RANKING --top 0",
         )
     entries, skipped = _entries(ranked, pool, strict=strict)
+    if not strategy(config.strategy).uses_source:
+        entries, skipped = {}, [_no_source(config.strategy)]
+        config = config.model_copy(update={"controls": (Arm.NONE,)})
     siblings = Siblings(ranking.target_spec, targets)
     runs: list[Run] = []
     for name in names:
@@ -183,7 +191,7 @@ def plan_validation(
         },
         num_test={n: round(np.mean([len(fold.test) for fold in f])) for n, f in tasks.items()},
         label_names={name: folds[0].label_names for name, folds in tasks.items()},
-        skipped=(*untested, *skipped, *_unfit_picks(ranking, names, config)),
+        skipped=(*untested, *unlearnable, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,
         source_seconds={
@@ -219,6 +227,29 @@ def _attributes(
         [name for name in names if name not in untested],
         [Skipped(f"{target.id}/{name}", str(_no_test_rows([name]))) for name in untested],
     )
+
+
+def _learnable(
+    names: Sequence[str], target: Target, config: ValidationConfig, *, strict: bool
+) -> tuple[list[str], list[Skipped]]:
+    """Return the attributes that the strategy can learn, and the others with the reason."""
+    chosen = strategy(config.strategy)
+    learnable: list[str] = []
+    skipped: list[Skipped] = []
+    for name in names:
+        try:
+            check_problem(chosen, target.attributes[name])
+        except ValidationError as error:
+            if strict or config.attributes or len(skipped) == len(names) - 1:
+                raise
+            skipped.append(Skipped(attribute_id(target.id, name), str(error)))
+        else:
+            learnable.append(name)
+    return learnable, skipped
+
+
+def _no_source(name: str) -> Skipped:
+    return Skipped("every source", f"{name} starts from no weights that a source could have tuned")
 
 
 def _no_test_rows(names: Sequence[str]) -> TaskError:

@@ -12,6 +12,7 @@ from esm.tables_aggregate import aggregate_tables
 from esm.tables_classes import row_notes
 from esm.tables_plan import left_out_notes
 from esm.tables_splits import fold_notes
+from esm.tables_training import training_notes
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
@@ -197,10 +198,7 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
         *others,
         "time",
     )
-    notes = [
-        f"{number(100 * share, 1)} % of the weights were trained"
-        for share in sorted({arm.trained_share for arm in found.arms})
-    ]
+    notes = training_notes(found.arms)
     if found.regret:
         regrets = ", ".join(f"{k} {number(value, 2)} %" for k, value in found.regret.items())
         notes.append(

@@ -38,7 +38,7 @@ from esm.transfer.registry import strategy
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder
-    from esm.transfer.strategy import TransferModel
+    from esm.transfer.strategy import State, TransferModel
 
 Array = npt.NDArray[Any]
 
@@ -128,6 +128,19 @@ class Trained:
         """
         state = load_tensors(self.folder / WEIGHTS_NAME)
         return strategy(self.record.key.strategy).restore(encoder, self.record, state)
+
+    def exported(self, encoder: Encoder) -> State:
+        """Return what a plain Transformers model needs, see :meth:`Strategy.exported`.
+
+        Args:
+            encoder: The encoder it started from.
+
+        Raises:
+            ValidationError: No plain model does what this one does.
+            MapError: The weights are truncated.
+        """
+        state = load_tensors(self.folder / WEIGHTS_NAME)
+        return strategy(self.record.key.strategy).exported(encoder, self.record, state)
 
     def calibration_outputs(self) -> tuple[Array, Array]:
         """Return the outputs (n, c) and labels of the rows its temperature was fitted on.

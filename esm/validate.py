@@ -268,9 +268,12 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         confusion=None if confusion is None else confusion.tolist(),
         trained_parameters=transferred.trained_parameters,
         total_parameters=transferred.total_parameters,
+        stored_parameters=transferred.stored_parameters,
         num_train=len(rows),
         num_test=len(task.test),
         seconds=seconds,
+        peak_memory=transferred.peak_memory,
+        remarks=transferred.remarks,
         config_hash=run.key.config_hash(),
         versions=library_versions(),
     )

@@ -1,7 +1,15 @@
-"""Base models: where they lie (``find``), loading them whole (``load``), what can go wrong."""
+"""Base models: where they lie (``find``), loading them whole (``load``), anew (``fresh``)."""
 
 from __future__ import annotations
 
+from esm.backbone.fresh import fresh_backbone
 from esm.backbone.load import Backbone, is_causal, load_backbone, read_config, save_backbone
 
-__all__ = ["Backbone", "is_causal", "load_backbone", "read_config", "save_backbone"]
+__all__ = [
+    "Backbone",
+    "fresh_backbone",
+    "is_causal",
+    "load_backbone",
+    "read_config",
+    "save_backbone",
+]

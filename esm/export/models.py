@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,15 @@ from esm.licences import Terms, terms
 from esm.measures import NO_TRANSFER
 from esm.outcome import ArmResult, Validation
 from esm.settings import OFFLINE, Pooling
-from esm.storage import atomic_folder, load_tensors, make_private, write_atomic, write_json
+from esm.storage import atomic_folder, make_private, save_tensors, write_atomic, write_json
 from esm.tasks.raw import to_id
-from esm.trained import WEIGHTS_NAME
 from esm.winners import StartEncoders, Winner, winners
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from esm.encoder import Encoder
+    from esm.transfer.strategy import State
 
 LABELS_NAME = "labels.json"
 README_NAME = "README.md"
@@ -76,8 +75,9 @@ def export_run(
         device: Device to load the encoder on.
 
     Raises:
-        ValidationError: The folder has no trained models, an attribute has no winner, or it is of
-            pairs that are read in chunks, for which there is no plain code.
+        ValidationError: The folder has no trained models, an attribute has no winner, it is of
+            pairs that are read in chunks, for which there is no plain code, or its strategy makes
+            models that Transformers cannot hold.
         EncoderError: The base model is gone or has changed.
         MapError: A model's weights are truncated.
         StorageError: A folder is there already, or cannot be written.
@@ -120,12 +120,13 @@ def _export(
             if not (folder / inside).is_dir():
                 encoder.save(folder / inside)
             file = f"model-{number}.safetensors"
-            shutil.copy(trained.folder / WEIGHTS_NAME, folder / file)
+            state = trained.exported(encoder)
+            save_tensors(folder / file, state, private=True)
             calibration = trained.record.calibration
             temperature = 1.0 if calibration is None else calibration.temperature
             models.append({"encoder": inside, "file": file, "temperature": temperature})
         write_json(folder / LABELS_NAME, _labels(winner, encoder, models), private=True)
-        text = _readme(winner, validation, encoder, folders=", ".join(names.values()))
+        text = _readme(winner, validation, encoder, state, folders=", ".join(names.values()))
         write_atomic(folder / README_NAME, text.encode(), private=True)
         make_private(folder)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
@@ -153,13 +154,14 @@ def _labels(winner: Winner, encoder: Encoder, models: list[dict[str, Any]]) -> M
 # ---------------------------------------------------------------------------------------- README
 
 
-def _readme(winner: Winner, validation: Validation, encoder: Encoder, *, folders: str) -> str:
+def _readme(
+    winner: Winner, validation: Validation, encoder: Encoder, state: State, *, folders: str
+) -> str:
     import transformers
 
     record = winner.record
     module, loader = _loader(encoder.model)
     base = _shown(validation.base_model)
-    state = load_tensors(winner.models[0].folder / WEIGHTS_NAME)
     tuned = winner.source != NO_TRANSFER
     return page(
         record.id,
@@ -172,6 +174,7 @@ def _readme(winner: Winner, validation: Validation, encoder: Encoder, *, folders
             problem=record.problem,
             has_names=bool(record.label_names),
             has_adapters=any(name.endswith(DOWN_WEIGHT) for name in state),
+            has_hidden_layer="head.hidden.weight" in state,
             is_pair=record.is_pair,
             in_chunks=encoder.config.max_chunks > 1,
         ),

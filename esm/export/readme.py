@@ -57,6 +57,9 @@ _JOIN_CHUNKS = """
             shares[[owners[i] for i in kept], range(len(kept))] = own.clamp(min=1).float()
             embedding = shares / shares.sum(dim=1, keepdim=True) @ embedding"""
 
+_HIDDEN_LAYER = """
+            embedding = torch.tanh(embedding @ head["hidden.weight"].T + head["hidden.bias"])"""
+
 _CODE = Template("""\
 import json
 from pathlib import Path
@@ -102,7 +105,8 @@ def predict(texts$pairs, batch_size=32):
             output = encoder(**batch, return_dict=True)
             hidden, mask = output.last_hidden_state, batch["attention_mask"]
             embedding = $pooled$join_chunks
-            values = embedding.double() @ head["weight"].T + head["bias"]
+            embedding = embedding.double()$hidden_layer
+            values = embedding @ head["weight"].T + head["bias"]
             outputs.append(values * head["label_scale"] + head["label_mean"])
         outputs = torch.cat(outputs)
         total = total + $chances
@@ -140,7 +144,7 @@ $about
 | --- | --- |
 | `$folders` | $encoder, with its tokenizer, in the format of Transformers |
 | `model-*.safetensors` | what was trained on the labels: `encoder.*` goes into the encoder, \
-`head.*` is the linear head |
+`head.*` is the head |
 | `labels.json` | names of the labels, temperatures, length of the texts |
 
 Python 3.10 or newer with `torch`, `transformers` (made with $version) and `safetensors` will do:
@@ -165,6 +169,7 @@ class Code:
         problem: Kind of output.
         has_names: Whether its outputs have names.
         has_adapters: Whether the encoder has adapters.
+        has_hidden_layer: Whether the head has a layer before the linear one.
         is_pair: Whether it takes two texts.
         in_chunks: Whether a long text is read in several chunks.
     """
@@ -176,6 +181,7 @@ class Code:
     problem: Problem
     has_names: bool
     has_adapters: bool
+    has_hidden_layer: bool
     is_pair: bool
     in_chunks: bool
 
@@ -200,6 +206,7 @@ class Code:
             chunk_options=_CHUNK_OPTIONS if self.in_chunks else "",
             choose_chunks=_CHOOSE_CHUNKS if self.in_chunks else "",
             join_chunks=_JOIN_CHUNKS if self.in_chunks else "",
+            hidden_layer=_HIDDEN_LAYER if self.has_hidden_layer else "",
             pooled=_POOLED[self.pooling],
             chances=chances,
             example=Template(example).substitute(texts=texts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from esm.adapters import (
@@ -12,22 +12,23 @@ from esm.adapters import (
     freeze_all_but,
     insert_houlsby,
 )
-from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
 from esm.errors import EncoderError
-from esm.finetune import HeadedEncoder, train
-from esm.runtime import seeded
-from esm.settings import FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Outputs, Task
-from esm.transfer.strategy import State, Transferred, training_settings
+from esm.finetune import HeadedEncoder
+from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
+from esm.tasks.task import Outputs
+from esm.transfer.strategy import Effort, State, training_passes
+from esm.transfer.tuning import Tuning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 DEFAULT = FineTuneConfig(num_epochs=10, batch_size=16, learning_rate=1e-3)
 
+_SIZE = 64
 
-class Houlsby:
+
+class Houlsby(Tuning):
     """Train two bottleneck adapters per layer, the layer norms and a head.
 
     Source:
@@ -37,44 +38,49 @@ class Houlsby:
 
     name = "houlsby"
     seed_varies = "order of the rows, dropout, head, adapters"
+    default = DEFAULT
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.strategy.Strategy.check`."""
         check_architecture(architecture)
 
-    def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.transfer.strategy.Strategy.settings`."""
-        trained = training_settings(config.settings(DEFAULT, 0))
-        return {**trained, "adapter_size": config.adapter_size}
+    def own(self, config: TransferConfig) -> dict[str, Any]:
+        """Return the width of the bottlenecks."""
+        return {"adapter_size": config.adapter_size or _SIZE}
 
-    def fit(
-        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
-    ) -> Transferred:
-        """See :meth:`esm.transfer.strategy.Strategy.fit`."""
-        start = time.monotonic()
-        with seeded(seed):
-            model = _with_adapters(encoder, task, config.adapter_size)
-            weighs = weighs_classes(config.class_weights, task)
-            train(model, rows, config.settings(DEFAULT, seed), weighs=weighs)
-        return Transferred.of(model, time.monotonic() - start)
+    def own_of(self, encoder: Encoder, task: Outputs, state: State) -> dict[str, Any]:
+        """Return the width of the bottlenecks that were trained."""
+        return {"adapter_size": stored_size(task, state)}
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> HeadedEncoder:
-        """See :meth:`esm.transfer.strategy.Strategy.restore`."""
-        sizes = {len(array) for name, array in state.items() if name.endswith(DOWN_WEIGHT)}
-        if len(sizes) != 1:
-            raise EncoderError(
-                f"the trained weights of {task.id} hold adapters of {len(sizes)} sizes",
-                expected="adapters of one size",
-                hint="esm validate again",
-            )
-        with seeded(0):
-            model = _with_adapters(encoder, task, sizes.pop())
-        model.load_trained(state)
+    def build(self, encoder: Encoder, task: Outputs, own: Mapping[str, Any]) -> HeadedEncoder:
+        """Insert adapters; let only them, the layer norms and the head be trained."""
+        model = HeadedEncoder(encoder, task)
+        insert_houlsby(model.backbone, own["adapter_size"])
+        freeze_all_but(model.backbone, adapter_parameters(model.backbone))
         return model
 
+    def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
+        """See :meth:`esm.transfer.strategy.Strategy.effort`."""
+        adapters = 2 * base.num_layers * adapter_numbers(base.width, settings["adapter_size"])
+        return Effort(training_passes(settings), adapters)
 
-def _with_adapters(encoder: Encoder, task: Outputs, size: int) -> HeadedEncoder:
-    model = HeadedEncoder(encoder, task)
-    insert_houlsby(model.backbone, size)
-    freeze_all_but(model.backbone, adapter_parameters(model.backbone))
-    return model
+
+def adapter_numbers(width: int, size: int) -> int:
+    """Return how many parameters one bottleneck has."""
+    return 2 * width * size + width + size
+
+
+def stored_size(task: Outputs, state: State) -> int:
+    """Return the width of the bottlenecks in a trained state.
+
+    Raises:
+        EncoderError: It has none, or of different widths.
+    """
+    sizes = {len(array) for name, array in state.items() if name.endswith(DOWN_WEIGHT)}
+    if len(sizes) != 1:
+        raise EncoderError(
+            f"the trained weights of {task.id} hold adapters of {len(sizes)} sizes",
+            expected="adapters of one size",
+            hint="esm validate again",
+        )
+    return sizes.pop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from esm.errors import ValidationError
@@ -9,7 +11,19 @@ from esm.errors import ValidationError
 if TYPE_CHECKING:
     from esm.transfer.strategy import Strategy
 
-STRATEGIES = ("houlsby", "full", "features")
+# Name: module in this package and class in it, the default first.
+_CLASSES = {
+    "houlsby": "houlsby.Houlsby",
+    "pfeiffer": "pfeiffer.Pfeiffer",
+    "lora": "lora.Lora",
+    "full": "full.Full",
+    "features": "features.Features",
+    "head": "head.Head",
+    "scratch": "scratch.Scratch",
+    "tfidf": "tfidf.Tfidf",
+}
+
+STRATEGIES = tuple(_CLASSES)
 """Names of the strategies, the default first."""
 
 
@@ -19,20 +33,36 @@ def strategy(name: str) -> Strategy:
     Raises:
         ValidationError: There is none.
     """
-    match name:
-        case "houlsby":
-            from esm.transfer.houlsby import Houlsby
+    check_name(name)
+    module, _, kind = _CLASSES[name].partition(".")
+    found: Strategy = getattr(import_module(f"esm.transfer.{module}"), kind)()
+    return found
 
-            return Houlsby()
-        case "full":
-            from esm.transfer.full import Full
 
-            return Full()
-        case "features":
-            from esm.transfer.features import Features
+def check_name(name: str) -> None:
+    """Refuse a name that no strategy has; nothing is imported.
 
-            return Features()
-        case _:
+    Raises:
+        ValidationError: There is none of this name.
+    """
+    if name not in _CLASSES:
+        raise ValidationError(f"no strategy {name!r}", expected=f"one of {', '.join(STRATEGIES)}")
+
+
+def check_own(own: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse settings of strategies that are not used: one of them is misspelt.
+
+    Args:
+        own: Names such as ``lora.rank``.
+        names: The strategies in use.
+
+    Raises:
+        ValidationError: A setting is of none of them.
+    """
+    used = set(names)
+    for key in own:
+        if key.partition(".")[0] not in used:
             raise ValidationError(
-                f"no strategy {name!r}", expected=f"one of {', '.join(STRATEGIES)}"
+                f"the setting {key!r} is of no strategy in use",
+                expected=f"a name that begins with {' or '.join(f'{n}.' for n in sorted(used))}",
             )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from esm.settings import FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Outputs, Task
+from esm.errors import ValidationError
+from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
+from esm.tasks.task import Examples, Outputs, Problem, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -23,8 +24,14 @@ State = dict[str, npt.NDArray[Any]]
 """What was trained, by name: ``head.`` arrays and, where the encoder changed, ``encoder.`` ones.
 
 ``head.weight`` is (c, d), ``head.bias`` (c,), ``head.label_mean`` and ``head.label_scale`` (1,);
-outputs are ``(embeddings @ weight.T + bias) * label_scale + label_mean``.
+outputs are ``(embeddings @ weight.T + bias) * label_scale + label_mean``. Strategies that need
+more to restore a model name it after themselves.
 """
+
+EVERY_PROBLEM = frozenset(Problem)
+
+PASSES_PER_STEP = 3
+"""A training step costs about as much as three forward passes."""
 
 
 def training_settings(config: FineTuneConfig) -> dict[str, Any]:
@@ -54,24 +61,97 @@ class Transferred:
         model: Predicts for new texts.
         trained_parameters: How many numbers were trained on the target.
         total_parameters: How many numbers the model has, the encoder's included.
+        stored_parameters: How many numbers are kept of it, beside the encoder it started from.
         seconds: Wall-clock time of training.
+        peak_memory: Bytes in use at most while training, see :func:`esm.memory.peak_memory`; None
+            where the system does not tell.
+        remarks: What has to be known of this training to judge its result.
     """
 
     model: TransferModel
     trained_parameters: int
     total_parameters: int
+    stored_parameters: int
     seconds: float
+    peak_memory: int | None = None
+    remarks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model: HeadedEncoder, seconds: float) -> Transferred:
+    def of(
+        cls,
+        model: HeadedEncoder,
+        seconds: float,
+        peak_memory: int | None = None,
+        remarks: tuple[str, ...] = (),
+    ) -> Transferred:
         """Describe an encoder with a head of which the parameters with gradient were trained."""
         parameters = list(model.parameters())
         return cls(
             model=model,
             trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
             total_parameters=sum(p.numel() for p in parameters),
+            stored_parameters=sum(array.size for array in model.trained_state().values()),
             seconds=seconds,
+            peak_memory=peak_memory,
+            remarks=remarks,
         )
+
+
+def split_state(state: State) -> tuple[State, State]:
+    """Return the arrays of the head, and those of the encoder without ``encoder.``."""
+    prefix = "encoder."
+    head = {name: array for name, array in state.items() if name.startswith("head.")}
+    encoder = {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }
+    return head, encoder
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a run costs, as far as it can be told beforehand.
+
+    Attributes:
+        passes: Forward passes through the encoder per training row; a training step counts as
+            three.
+        stored: Numbers that are kept of the trained model, beside the encoder it started from.
+    """
+
+    passes: float
+    stored: int
+
+
+def training_passes(settings: Mapping[str, Any]) -> int:
+    """Return the forward passes per row of a training with these settings."""
+    return PASSES_PER_STEP * int(settings["num_epochs"])
+
+
+def encoder_size(base: BaseIdentity, vocabulary: int) -> int:
+    """Return about how many weights an encoder has: 12 d² per layer, and its vocabulary."""
+    return 12 * base.num_layers * base.width**2 + vocabulary * base.width
+
+
+def check_problem(strategy: Strategy, task: Outputs) -> None:
+    """Refuse a task of a kind that a strategy cannot learn.
+
+    Raises:
+        ValidationError: It cannot.
+    """
+    if task.problem not in strategy.problems:
+        raise ValidationError(
+            f"the strategy {strategy.name} cannot learn {task.id}, a {task.problem} task",
+            expected=f"{' or '.join(sorted(strategy.problems))} for {strategy.name}",
+            hint="another --strategy, for instance features, houlsby or full",
+        )
+
+
+def no_plain_model(name: str, reason: str) -> ValidationError:
+    """Return the refusal to export what a plain Transformers model cannot hold."""
+    return ValidationError(
+        f"a model of the strategy {name} cannot be exported: {reason}",
+        expected="an encoder and a head",
+        hint="esm predict labels texts with it",
+    )
 
 
 class Strategy(Protocol):
@@ -87,6 +167,16 @@ class Strategy(Protocol):
         """What differs between runs of different seeds, so what their standard error is of."""
         ...
 
+    @property
+    def problems(self) -> frozenset[Problem]:
+        """Which kinds of output it can learn; of every kind, from single texts and from pairs."""
+        ...
+
+    @property
+    def uses_source(self) -> bool:
+        """Whether the weights it starts from matter; if not, a source task cannot help."""
+        ...
+
     def check(self, architecture: PreTrainedConfig) -> None:
         """Refuse a base model that cannot be trained, before sources are fine-tuned for it.
 
@@ -99,7 +189,21 @@ class Strategy(Protocol):
         ...
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """Return all that decides the training beside rows and seed, with defaults filled in."""
+        """Return all that decides the training beside rows and seed, with defaults filled in.
+
+        Raises:
+            SettingError: The strategy has no such setting, or not of this value.
+        """
+        ...
+
+    def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
+        """Return what a run will cost.
+
+        Args:
+            settings: What :meth:`settings` returned.
+            base: The base model.
+            vocabulary: How many tokens it knows.
+        """
         ...
 
     def fit(
@@ -116,6 +220,7 @@ class Strategy(Protocol):
 
         Raises:
             FitError: Training diverged, or the rows are not enough to learn from.
+            ValidationError: The task is of a kind that it cannot learn.
         """
         ...
 
@@ -129,5 +234,21 @@ class Strategy(Protocol):
 
         Raises:
             EncoderError: The state is not of this encoder, task and strategy.
+        """
+        ...
+
+    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+        """Return a state as the plain encoder and the code of :mod:`esm.export` take it.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            task: What the model predicts.
+            state: What :meth:`TransferModel.trained_state` returned.
+
+        Returns:
+            ``encoder.`` arrays by the encoder's own names, adapters, and ``head.`` arrays.
+
+        Raises:
+            ValidationError: No such model does what this one does.
         """
         ...

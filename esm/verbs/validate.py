@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from esm.options import OutputOptions, Strict, commas, grouped
+from esm.options import OutputOptions, Strict, assigned, commas, grouped
+from esm.transfer.registry import STRATEGIES
 
 
 @grouped
@@ -39,8 +40,8 @@ def validate(
         int, typer.Option(help="Training seeds of the sources; has to divide --seeds.")
     ] = 1,
     strategy: Annotated[
-        str, typer.Option(help="houlsby (adapters), full (all weights) or features (linear).")
-    ] = "houlsby",
+        str, typer.Option(help=f"How to train on an attribute: {', '.join(STRATEGIES)}.")
+    ] = STRATEGIES[0],
     max_train: Annotated[
         int | None, typer.Option(help="Training rows per attribute to use at most.")
     ] = None,
@@ -49,7 +50,17 @@ def validate(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
-    adapter_size: Annotated[int, typer.Option(help="Width of the bottlenecks.")] = 64,
+    adapter_size: Annotated[
+        int | None, typer.Option(help="Width of the bottlenecks. Default: the strategy's.")
+    ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="What a strategy alone can be told, such as lora.rank=16; by commas.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
     class_weights: Annotated[
         str,
         typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
@@ -111,6 +122,7 @@ def validate(
                 "adapter_size": adapter_size,
                 "class_weights": class_weights,
                 "bf16": bf16,
+                "own": assigned(own),
             },
             "max_train": max_train,
         },

@@ -14,8 +14,10 @@ from esm.adapters import (
     Bottleneck,
     adapter_parameters,
     adapter_state,
+    bottleneck_parameters,
     freeze_all_but,
     insert_houlsby,
+    insert_pfeiffer,
     load_adapter_state,
 )
 from esm.encoder import Encoder, EncoderConfig
@@ -117,6 +119,25 @@ def test_adapters_and_layer_norms_are_all_that_is_trained(adapted):
     norms = trained - adapters
     assert norms
     assert all("norm" in name.lower() or "ln_" in name for name in norms)
+
+
+def test_one_adapter_per_layer_after_the_feed_forward_block(any_encoder):
+    copied = any_encoder.with_model(copy.deepcopy(any_encoder.model))
+    names = insert_pfeiffer(copied.model, size=4)
+    assert set(names) < set(insert_houlsby(copy.deepcopy(any_encoder.model), size=4))
+    assert len(names) == LAYERS
+    assert not any("att" in name.lower() for name in names)
+    before, after = any_encoder.embed(TEXTS, wide=True), copied.embed(TEXTS, wide=True)
+    assert (before.last == after.last).all()
+    assert (before.wide == after.wide).all()
+    trained = bottleneck_parameters(copied.model)
+    added = set(copied.model.state_dict()) - set(any_encoder.model.state_dict())
+    assert set(trained) == added
+    for name in names:
+        up = copied.model.get_submodule(name).adapter.up.weight
+        nn.init.normal_(up)
+        assert abs(copied.embed(TEXTS).last - before.last).max() > 1e-4
+        nn.init.zeros_(up)
 
 
 def test_the_state_brings_a_trained_model_back(any_encoder, adapted, tmp_path):

@@ -32,6 +32,7 @@ def a_row(key="k1", **changes):
         "metrics": {"macro_f1": 0.625, "accuracy": 0.75},
         "trained_parameters": 10,
         "total_parameters": 1000,
+        "stored_parameters": 12,
         "num_train": 80,
         "num_test": 20,
         "seconds": 1.5,
@@ -198,7 +199,7 @@ def test_another_format_and_other_databases_are_refused(path):
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 7")
     connection.close()
-    with pytest.raises(StorageError, match="has format 7; expected format 2"):
+    with pytest.raises(StorageError, match="has format 7; expected format 3"):
         Ledger(path)
     other = path.parent / "other.sqlite"
     with sqlite3.connect(other) as connection:

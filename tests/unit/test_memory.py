@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from esm.errors import EncoderError
-from esm.memory import in_batches, is_out_of_memory, release_memory
+from esm.memory import in_batches, is_out_of_memory, peak_memory, release_memory
 from esm.runtime import show_progress
 
 TEXTS = [f"the film was good {'very ' * (n % 5)}" for n in range(11)]
@@ -109,3 +111,27 @@ def test_other_errors_are_not_mistaken_for_it(tiny_encoder, monkeypatch):
 
 def test_releasing_memory_needs_no_accelerator():
     release_memory()
+
+
+CPU = torch.device("cpu")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets its mark back")
+
+
+@linux
+def test_the_peak_is_what_was_held_at_most_even_if_it_is_free_again():
+    with peak_memory(CPU) as before:
+        pass
+    with peak_memory(CPU) as during:
+        block = np.ones(25_000_000)  # 200 MB
+        del block
+    with peak_memory(CPU) as after:
+        pass
+    assert during.bytes - before.bytes > 180e6
+    assert during.bytes - after.bytes > 180e6
+
+
+def test_a_peak_is_told_after_an_error_too():
+    with pytest.raises(ValueError), peak_memory(CPU) as peak:
+        assert peak.bytes is None
+        raise ValueError
+    assert peak.bytes is None or peak.bytes > 1e6

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from esm.errors import SettingError
-from esm.options import ReadingOptions, base_model, commas, grouped, write_out
+from esm.options import ReadingOptions, assigned, base_model, commas, grouped, write_out
 from esm.settings import EncoderConfig, FineTuneConfig, checked
 from esm.tasks.spec import SplitMethod, SplitSpec
 from esm.tasks.specfile import read_spec
@@ -39,6 +39,17 @@ def test_a_dataclass_parameter_is_spread_into_options_and_handed_over_whole():
 def test_commas_and_repetition():
     assert commas(["a,b", " c ", ""]) == ("a", "b", "c")
     assert commas(None) == ()
+
+
+def test_names_with_values():
+    assert assigned(["lora.rank=16, lora.alpha = 8", "dapt.corpus=a=b"]) == {
+        "lora.rank": "16",
+        "lora.alpha": "8",
+        "dapt.corpus": "a=b",
+    }
+    assert assigned(None) == {}
+    with pytest.raises(SettingError, match=r"--set rank; expected NAME=VALUE"):
+        assigned(["rank"])
 
 
 def test_a_comma_after_a_backslash_belongs_to_the_name():

@@ -87,6 +87,7 @@ def row_of(key, value):
         metrics={"macro_f1": value, "accuracy": value + 0.1},
         trained_parameters=50,
         total_parameters=1000,
+        stored_parameters=52,
         num_train=40,
         num_test=24,
         seconds=2.0,

@@ -113,6 +113,23 @@ def test_settings_are_resolved_before_they_enter_a_key():
     assert strategy("features").settings(TransferConfig(num_epochs=9)) == {"class_weights": "auto"}
 
 
+@pytest.mark.parametrize("name", ["scratch", "tfidf"])
+def test_a_strategy_that_starts_from_nothing_is_run_without_sources(world, name):
+    plan = plan_of(world, strategy=name, seeds=2, controls=["random"], sources=["claims"])
+    assert arms_of(plan) == [(Arm.NONE, "none")]
+    assert len(plan.runs) == 2 * 2
+    assert [(skip.source, skip.reason) for skip in plan.skipped] == [
+        ("every source", f"{name} starts from no weights that a source could have tuned")
+    ]
+
+
+def test_settings_of_another_strategy_are_refused(world):
+    transfer = TransferConfig(own={"lora.rank": 4})
+    assert plan_of(world, strategy="lora", transfer=transfer).runs[0].key.transfer["lora.rank"] == 4
+    with pytest.raises(ValidationError, match=r"the setting 'lora\.rank' is of no strategy in use"):
+        plan_of(world, strategy="full", transfer=transfer)
+
+
 def test_the_sample_of_training_rows_is_part_of_the_plan(world):
     assert plan_of(world, max_train=10).num_train["harmful"] == 10
     assert plan_of(world, max_train=1000).num_train["harmful"] == 40
@@ -146,7 +163,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
         ({"seeds": 3, "source_seeds": 2}, "2 source seeds do not divide 3 seeds"),
         ({"controls": ["pick"]}, "picks are no controls"),
         ({"controls": ["nothing"]}, "'none', 'random' or 'all'"),
-        ({"strategy": "magic"}, "no strategy 'magic'; choose from houlsby, full, features"),
+        ({"strategy": "magic"}, "strategy = 'magic'; expected one of houlsby"),
         ({"top": 0}, "greater than or equal to 1"),
     ],
 )

@@ -15,7 +15,8 @@ from esm.embeddings import EmbeddingCache
 from esm.errors import FitError
 from esm.settings import TransferConfig
 from esm.tasks.task import Examples, Metric, Problem
-from esm.transfer.features import _RIDGE_PENALTIES, Features, _inverse_penalty
+from esm.transfer.features import Features
+from esm.transfer.linear import STANDARDISED, inverse_penalty
 from tests.toy_tasks import toy_task
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def test_classification_is_balanced_logistic_regression(tiny_encoder, num_classe
     task = toy_task(num_classes=num_classes)
     train = tiny_encoder.embed(task.train.texts).last.astype(np.float64)
     scaled = StandardScaler().fit_transform(train)
-    penalty = _inverse_penalty(scaled, task.train.labels, seed=0)
+    penalty = inverse_penalty(scaled, task.train.labels, 0, STANDARDISED.inverse)
     oracle = make_pipeline(
         StandardScaler(), LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000)
     ).fit(train, task.train.labels)
@@ -45,7 +46,7 @@ def test_classification_is_balanced_logistic_regression(tiny_encoder, num_classe
 def test_regression_is_ridge_regression_whatever_the_seed(tiny_encoder):
     task = toy_task(Problem.REGRESSION, pairs=True)
     train = tiny_encoder.embed(task.train.texts, task.train.pairs).last.astype(np.float64)
-    oracle = make_pipeline(StandardScaler(), RidgeCV(_RIDGE_PENALTIES))
+    oracle = make_pipeline(StandardScaler(), RidgeCV(STANDARDISED.ridge))
     oracle.fit(train, task.train.labels)
     expected = oracle.predict(tiny_encoder.embed(task.test.texts, task.test.pairs).last)
     for seed in (0, 1):
@@ -60,7 +61,7 @@ def test_ranks_are_learnt_by_weighted_ridge_regression(tiny_encoder, choice):
     train = tiny_encoder.embed(rows.texts).last.astype(np.float64)
     scaler = StandardScaler().fit(train)
     weights = compute_sample_weight("balanced" if choice == "auto" else None, rows.labels)
-    oracle = RidgeCV(_RIDGE_PENALTIES).fit(scaler.transform(train), rows.labels, weights)
+    oracle = RidgeCV(STANDARDISED.ridge).fit(scaler.transform(train), rows.labels, weights)
     expected = oracle.predict(scaler.transform(tiny_encoder.embed(task.test.texts).last))
     outputs = predict(tiny_encoder, task, rows, class_weights=choice)
     np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5, atol=1e-5)
@@ -119,7 +120,10 @@ def test_the_penalty_follows_the_noise():
     features = rng.normal(size=(120, 60))
     clear = (features[:, 0] > 0).astype(int)
     noise = rng.integers(0, 2, size=120)
-    assert _inverse_penalty(features, clear, seed=0) > _inverse_penalty(features, noise, seed=0)
+    for_clear, for_noise = (
+        inverse_penalty(features, labels, 0, STANDARDISED.inverse) for labels in (clear, noise)
+    )
+    assert for_clear > for_noise
 
 
 def test_further_seeds_and_attributes_of_the_same_texts_do_not_embed_again(

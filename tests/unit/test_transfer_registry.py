@@ -9,7 +9,7 @@ import pytest
 from transformers import BertConfig, FunnelConfig
 
 from esm.errors import EncoderError, ValidationError
-from esm.transfer.registry import STRATEGIES, strategy
+from esm.transfer.registry import STRATEGIES, check_own, strategy
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -18,8 +18,14 @@ def test_every_name_gives_its_strategy(name):
 
 
 def test_a_name_that_is_not_known():
-    with pytest.raises(ValidationError, match="'lora'; expected one of houlsby, full, features"):
-        strategy("lora")
+    with pytest.raises(ValidationError, match="'lor'; expected one of houlsby, pfeiffer"):
+        strategy("lor")
+
+
+def test_settings_of_strategies_that_are_not_used_are_refused():
+    check_own(["lora.rank", "full.x"], ["full", "lora"])
+    with pytest.raises(ValidationError, match=r"'lorra\.rank' is of no strategy in use; exp"):
+        check_own(["lora.rank", "lorra.rank"], ["full", "lora"])
 
 
 def test_the_names_are_there_without_heavy_imports():

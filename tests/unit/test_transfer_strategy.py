@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from esm.errors import ValidationError
 from esm.metrics import performance
 from esm.settings import TransferConfig
 from esm.tasks.task import Problem
@@ -18,19 +19,21 @@ QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4)
 LEARNS = TransferConfig(num_epochs=8, batch_size=16, learning_rate=1e-2, adapter_size=16)
 
 
+KINDS = [
+    (Problem.CLASSIFICATION, False),
+    (Problem.ORDINAL, False),
+    (Problem.REGRESSION, True),
+    (Problem.MULTILABEL, False),
+]
+
+
 def fit(name, encoder, task, config=QUICK, seed=0, rows=None):
     return strategy(name).fit(encoder, task, task.train if rows is None else rows, config, seed)
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize(
-    ("problem", "pairs"),
-    [
-        (Problem.CLASSIFICATION, False),
-        (Problem.ORDINAL, False),
-        (Problem.REGRESSION, True),
-        (Problem.MULTILABEL, False),
-    ],
+    ("name", "problem", "pairs"),
+    [(name, *kind) for name in STRATEGIES for kind in KINDS if kind[0] in strategy(name).problems],
 )
 def test_it_learns(tiny_encoder, name, problem, pairs):
     task = toy_task(problem, pairs=pairs, num_train=96, num_test=48)
@@ -87,10 +90,30 @@ def test_the_number_of_parameters(tiny_encoder):
     head = 3 * width + 3
     adapters = 2 * layers * (2 * width * 4 + width + 4)
     norms = (1 + 2 * layers) * 2 * width
-    counts = {name: fit(name, tiny_encoder, task) for name in STRATEGIES}
+    counts = {name: fit(name, tiny_encoder, task) for name in ("full", "houlsby", "features")}
     assert {name: (t.trained_parameters, t.total_parameters) for name, t in counts.items()} == {
         "full": (base + head, base + head),
         "houlsby": (adapters + norms + head, base + adapters + head),
         "features": (head, base + head),
     }
-    assert all(transferred.seconds > 0 for transferred in counts.values())
+    for transferred in counts.values():  # mean and scale of the labels are kept too
+        assert transferred.stored_parameters == transferred.trained_parameters + 2
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_what_a_run_cost_is_told(tiny_encoder, name):
+    transferred = fit(name, tiny_encoder, toy_task())
+    state = transferred.model.trained_state()
+    assert transferred.stored_parameters == sum(array.size for array in state.values())
+    assert 0 <= transferred.trained_parameters <= transferred.total_parameters
+    assert transferred.seconds > 0
+    assert transferred.peak_memory is None or transferred.peak_memory > 1e6
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [(name, kind) for name in STRATEGIES for kind in set(Problem) - strategy(name).problems],
+)
+def test_a_kind_of_task_that_it_cannot_learn_is_refused(tiny_encoder, name, problem):
+    with pytest.raises(ValidationError, match=f"{name} cannot learn toy-.*; expected class"):
+        fit(name, tiny_encoder, toy_task(problem))
