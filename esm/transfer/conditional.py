@@ -141,7 +141,8 @@ class ConditionalNorm(nn.Module):
         gamma, beta = self.modulation(z)
         weight = norm.weight * gamma + beta
         plain = layer_norm(hidden, norm.normalized_shape, eps=norm.eps)
-        return plain * weight[:, None] + norm.bias
+        normed: Tensor = plain * weight[:, None] + norm.bias
+        return normed
 
 
 class ConditionalBottleneck(nn.Module):

@@ -143,7 +143,7 @@ def fusion_weights(model: RoutedEncoder, name: str, lesson: Lesson) -> dict[str,
 
     They add up to 1: what an attribute takes from where.
     """
-    rows = lesson.rows.take(range(min(_ROWS_REPORTED, len(lesson.rows))))
+    rows = lesson.rows.take(list(range(min(_ROWS_REPORTED, len(lesson.rows)))))
     model.route.record, model.route.weights = True, []
     try:
         model.go(fusion=name)

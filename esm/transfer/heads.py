@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from esm.class_weights import balanced_class_weights, positive_weights
 from esm.encoder import Encoder
 from esm.errors import EncoderError
 from esm.finetune import head_dropout
-from esm.losses import row_losses
-from esm.tasks.task import Outputs, Problem
+from esm.losses import label_scale, loss_targets, loss_weights, row_losses
+from esm.tasks.task import Outputs
 from esm.transfer.strategy import State
 
 Array = npt.NDArray[Any]
@@ -51,15 +50,12 @@ class TaskHead(nn.Module):
 
     def prepare(self, labels: Array, *, weighs: bool) -> Tensor:
         """Take mean and spread, or class weights, from training labels; return loss targets."""
-        if self.problem in (Problem.REGRESSION, Problem.ORDINAL):
-            self.label_mean.fill_(float(labels.mean()))
-            self.label_scale.fill_(float(labels.std()) or 1.0)
+        mean, scale = label_scale(self.problem, labels)
+        self.label_mean.fill_(mean)
+        self.label_scale.fill_(scale)
         if weighs:
-            is_set = self.problem is Problem.MULTILABEL
-            weights = positive_weights(labels) if is_set else balanced_class_weights(labels)
-            self.class_weights = torch.from_numpy(weights).to(self.label_mean)
-        is_class = self.problem in (Problem.CLASSIFICATION, Problem.ORDINAL)
-        return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
+            self.class_weights = loss_weights(self.problem, labels).to(self.label_mean)
+        return loss_targets(self.problem, labels)
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each row (b,)."""

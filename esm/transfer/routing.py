@@ -71,7 +71,7 @@ class Fusion(nn.Module):
             hidden: (b, t, d).
             added: (b, t, n, d), what each adapter adds.
         """
-        scores = (self.key(added) * self.query(hidden)[..., None, :]).sum(dim=-1)
+        scores: Tensor = (self.key(added) * self.query(hidden)[..., None, :]).sum(dim=-1)
         return scores.softmax(dim=-1)
 
     def forward(self, hidden: Tensor, added: Tensor, weights: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from esm.options import (
     OutputOptions,
     ReadingOptions,
     Strict,
+    assigned,
     base_model,
     commas,
     grouped,
@@ -90,6 +91,14 @@ def compare(
     adapter_size: Annotated[
         int | None, typer.Option(help="Width of the bottlenecks. Default: the strategy's.")
     ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="What a strategy alone can be told, such as lora.rank=16; by commas.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
     class_weights: Annotated[
         str,
         typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
@@ -133,6 +142,7 @@ def compare(
                 "learning_rate": learning_rate,
                 "adapter_size": adapter_size,
                 "class_weights": class_weights,
+                "own": assigned(own),
             },
         },
     )
