@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from esm.records import Record
 from esm.settings import TransferConfig
 from esm.transfer.joint_registry import check_joint_name
+from esm.transfer.registry import STRATEGIES, check_own
 
 AUTO = "auto"
 """In place of the name of a source: the best-ranked ones."""
@@ -60,6 +61,13 @@ class ComparisonConfig(Record):
     def _auto_stands_alone(self) -> ComparisonConfig:
         if AUTO in self.sources and len(self.sources) > 1:
             raise ValueError("auto, or names of sources, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _own_settings_are_of_these_strategies(self) -> ComparisonConfig:
+        used = {name.partition(":")[0] for name in self.strategies}
+        members = {word for name in self.strategies for word in name.split(":")[1:]}
+        check_own(self.transfer.own, used | (members & set(STRATEGIES)))
         return self
 
     @property

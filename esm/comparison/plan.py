@@ -193,6 +193,7 @@ def plan_comparison(
         reason = planner.refusal(strategy)
         if reason is None:
             columns.append(strategy)
+            left_out += planner.unlearnable(strategy)
         else:
             left_out.append(Skipped(name, reason))
     cells = [
@@ -243,6 +244,11 @@ class _Planner:
                 strategy.check(self.architecture)
             except EncoderError as error:
                 return str(error)
+        if strategy.together:
+            try:
+                strategy.check_tasks(self.targets[0].attributes[name] for name in self.attributes)
+            except ValidationError as error:
+                return str(error)
         if not strategy.wants_sources:
             return None
         wanted = [self.attributes] if strategy.together else [(name,) for name in self.attributes]
@@ -251,6 +257,18 @@ class _Planner:
         if all(not self.choice.of(names) for names in wanted):
             return "no source can be used for its attributes"
         return None
+
+    def unlearnable(self, strategy: JointStrategy) -> list[Skipped]:
+        """Name the attributes that a strategy that trains them one by one cannot learn."""
+        if strategy.together:
+            return []
+        found = {name: self.learnable(strategy, name) for name in self.attributes}
+        target = self.targets[0].id
+        return [
+            Skipped(f"{strategy.name} on {attribute_id(target, name)}", reason)
+            for name, reason in found.items()
+            if reason is not None
+        ]
 
     def without_source(self) -> list[Skipped]:
         """Name the attributes for which none of the sources can be used."""
@@ -264,8 +282,19 @@ class _Planner:
     def cells(
         self, strategy: JointStrategy, size: int | None, seed: int, fold: Target
     ) -> list[Cell]:
-        groups = [self.attributes] if strategy.together else [(name,) for name in self.attributes]
+        alone = [(name,) for name in self.attributes if self.learnable(strategy, name) is None]
+        groups = [self.attributes] if strategy.together else alone
         return [self._cell(strategy, names, size, seed, fold) for names in groups]
+
+    def learnable(self, strategy: JointStrategy, name: str) -> str | None:
+        """Return why a strategy that trains alone cannot learn an attribute; None if it can."""
+        if strategy.wants_sources and not self.choice.of((name,)):
+            return "no source can be used for it"
+        try:
+            strategy.check_tasks([self.targets[0].attributes[name]])
+        except ValidationError as error:
+            return str(error)
+        return None
 
     def _cell(
         self,
@@ -283,7 +312,8 @@ class _Planner:
             }
         if strategy.wants_sources:
             settings["sources"] = [[entry.id, source_hash(entry)] for entry in sources]
-        start = None if strategy.wants_sources or not sources else sources[0]
+        starts = strategy.uses_source and not strategy.wants_sources and sources
+        start = sources[0] if starts else None
         return Cell(
             strategy=strategy.name,
             size=size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +84,7 @@ class CaMtl:
     retrains = True
     wants_sources = False
     separate = "full"
+    uses_source = True
     seed_varies = "order and choice of the rows, dropout, heads, conditional modules"
 
     def __init__(self, name: str = "ca-mtl", sampling: Sampling = Sampling.UNCERTAINTY) -> None:
@@ -93,6 +94,11 @@ class CaMtl:
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check`: BERT-like encoders only."""
         check_bert_like(architecture)
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`."""
+        if self._sampling is Sampling.UNCERTAINTY:
+            check_entropy(self.name, tasks)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""
@@ -121,8 +127,7 @@ class CaMtl:
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
         """See :meth:`esm.transfer.joint.JointStrategy.fit`; sources are not used."""
-        if self._sampling is Sampling.UNCERTAINTY:
-            check_entropy(self.name, lessons)
+        self.check_tasks(lesson.task for lesson in lessons.values())
         tasks = {name: lesson.task for name, lesson in lessons.items()}
         with metered(encoder.device) as meter, seeded(seed):
             model = ConditionalEncoder(encoder, tasks)

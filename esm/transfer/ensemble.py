@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,7 @@ class Ensemble:
     together = False
     retrains = False
     wants_sources = True
+    uses_source = True
 
     def __init__(self, name: str = "ensemble", member: str = "houlsby") -> None:
         self.name = name
@@ -123,6 +124,10 @@ class Ensemble:
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check`."""
         self._strategy.check(architecture)
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`."""
+        Separate(self._strategy).check_tasks(tasks)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""

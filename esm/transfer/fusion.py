@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +43,7 @@ class AdapterFusion:
     together = True
     retrains = False
     separate = "pfeiffer"
+    uses_source = True
     seed_varies = "order of the rows, dropout, heads, adapters, fusions"
 
     def __init__(self, name: str = "fusion", *, sources: bool = False) -> None:
@@ -52,6 +53,9 @@ class AdapterFusion:
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check`."""
         check_architecture(architecture)
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; it learns every kind."""
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""

@@ -8,7 +8,7 @@ joint strategy of any single-attribute one, so that whoever compares them needs 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ from esm.errors import ValidationError
 from esm.memory import peak_memory
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
-from esm.transfer.strategy import State, Strategy, TransferModel
+from esm.transfer.strategy import State, Strategy, TransferModel, check_problem
 
 if TYPE_CHECKING:
     import torch
@@ -149,6 +149,11 @@ class JointStrategy(Protocol):
         ...
 
     @property
+    def uses_source(self) -> bool:
+        """Whether it matters from which weights it starts."""
+        ...
+
+    @property
     def separate(self) -> str:
         """The single-attribute strategy that a separate model per attribute would be."""
         ...
@@ -163,6 +168,14 @@ class JointStrategy(Protocol):
 
         Raises:
             EncoderError: The strategy does not know the architecture.
+        """
+        ...
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """Refuse tasks of a kind that cannot be learnt.
+
+        Raises:
+            ValidationError: One cannot.
         """
         ...
 
@@ -308,6 +321,11 @@ class Separate:
         return self.strategy.name
 
     @property
+    def uses_source(self) -> bool:
+        """See :attr:`JointStrategy.uses_source`."""
+        return self.strategy.uses_source
+
+    @property
     def separate(self) -> str:
         """See :attr:`JointStrategy.separate`."""
         return self.strategy.name
@@ -320,6 +338,11 @@ class Separate:
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`JointStrategy.check`."""
         self.strategy.check(architecture)
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`JointStrategy.check_tasks`."""
+        for task in tasks:
+            check_problem(self.strategy, task)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`JointStrategy.settings`."""

@@ -74,7 +74,13 @@ def _ca_mtl(name: str, words: frozenset[str]) -> JointStrategy:
 def _ensemble(name: str, words: frozenset[str]) -> JointStrategy:
     from esm.transfer.ensemble import Ensemble
 
-    return Ensemble(name, _one_of(("houlsby", "full", "features"), words, "houlsby"))
+    return Ensemble(name, _one_of(STRATEGIES, words, STRATEGIES[0]))
+
+
+def _fusion(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.fusion import AdapterFusion
+
+    return AdapterFusion(name, sources="sources" in words)
 
 
 _KNOWN: Mapping[str, Known] = {
@@ -91,8 +97,13 @@ _KNOWN: Mapping[str, Known] = {
     "ca-mtl": Known(_ca_mtl, (_SAMPLING,), "an encoder that depends on the attribute"),
     "ensemble": Known(
         _ensemble,
-        (("houlsby", "full", "features"),),
+        (STRATEGIES,),
         "averaged predictions of the models of several sources",
+    ),
+    "fusion": Known(
+        _fusion,
+        (("sources",),),
+        "adapters of all attributes and of sources, weighed for each attribute",
     ),
 }
 
@@ -136,11 +147,10 @@ def check_joint_name(name: str) -> None:
             if known
             else f"{base}, which has no variants",
         )
-    several = [group for group in groups if sum(word in group for word in words) > 1]
+    several = [group for group in groups if sum(word in group for word in set(words)) > 1]
     if several or len(set(words)) < len(words):
-        given = ":".join(words)
         raise ValidationError(
-            f"{base} cannot be {given} at once",
+            f"{base} cannot be {':'.join(words)} at once",
             expected=f"one of {', '.join(several[0])}" if several else "each word once",
         )
 

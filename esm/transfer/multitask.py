@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esm.encoder import Encoder
@@ -37,6 +37,7 @@ class Multitask:
     together = True
     retrains = True
     separate = "full"
+    uses_source = True
     seed_varies = "order of the rows, dropout, heads"
 
     def __init__(
@@ -54,6 +55,11 @@ class Multitask:
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check`; any base model will do."""
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`."""
+        if self._sampling is Sampling.UNCERTAINTY:
+            check_entropy(self.name, tasks)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""
@@ -92,8 +98,7 @@ class Multitask:
         if self.wants_sources:
             needs_sources(self.name, sources)
             taught |= {f"source {source.id}": source.lesson() for source in sources}
-        if self._sampling is Sampling.UNCERTAINTY:
-            check_entropy(self.name, taught)
+        self.check_tasks(lesson.task for lesson in taught.values())
         settings = config.settings(DEFAULT, seed)
         report: dict[str, Any] = {
             "rows": {name: len(lesson.rows) for name, lesson in taught.items()}

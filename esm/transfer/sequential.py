@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Sequential:
     together = True
     retrains = False
     separate = "full"
+    uses_source = True
     seed_varies = "order of the rows, dropout, heads"
 
     def __init__(
@@ -62,6 +63,9 @@ class Sequential:
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check`; any base model will do."""
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; it learns every kind."""
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""

@@ -8,7 +8,7 @@ training by themselves, so that only a part of the data is used for updates.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from esm.errors import ValidationError
-from esm.tasks.task import Problem
+from esm.tasks.task import Outputs, Problem
 from esm.training import LengthGroupedBatches
-from esm.transfer.joint import Lesson
 
 Rows = npt.NDArray[np.int64]
 
@@ -53,16 +52,16 @@ def normalised_entropy(problem: Problem, logits: Tensor) -> Tensor:
     return -(log_chances.exp() * log_chances).sum(dim=1) / math.log(max(logits.shape[1], 2))
 
 
-def check_entropy(name: str, lessons: Mapping[str, Lesson]) -> None:
+def check_entropy(name: str, tasks: Iterable[Outputs]) -> None:
     """Refuse labels of which a model gives no probabilities.
 
     Raises:
-        ValidationError: A lesson is a regression or ordinal.
+        ValidationError: A task is a regression or ordinal.
     """
     wrong = [
-        lesson.task.id
-        for lesson in lessons.values()
-        if lesson.task.problem not in (Problem.CLASSIFICATION, Problem.MULTILABEL)
+        task.id
+        for task in tasks
+        if task.problem not in (Problem.CLASSIFICATION, Problem.MULTILABEL)
     ]
     if wrong:
         raise ValidationError(

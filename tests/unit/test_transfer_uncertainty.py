@@ -11,7 +11,6 @@ import torch
 from esm.errors import ValidationError
 from esm.tasks.task import Problem
 from esm.transfer.annotations import DataUsed
-from esm.transfer.joint import Lesson
 from esm.transfer.uncertainty import UncertainBatches, check_entropy, normalised_entropy
 from tests.toy_tasks import toy_task
 
@@ -92,10 +91,7 @@ def test_batches_follow_what_the_model_has_learnt_so_far():
 
 
 def test_amounts_and_ranks_are_refused():
-    lessons = {
-        name: Lesson(task := toy_task(problem), task.train)
-        for name, problem in (("a", Problem.CLASSIFICATION), ("b", Problem.REGRESSION))
-    }
+    tasks = [toy_task(Problem.CLASSIFICATION), toy_task(Problem.REGRESSION)]
     with pytest.raises(ValidationError, match=r"entropy of the classes, and toy-regression has"):
-        check_entropy("multitask:uncertainty", lessons)
-    check_entropy("multitask:uncertainty", {"a": lessons["a"]})
+        check_entropy("multitask:uncertainty", tasks)
+    check_entropy("multitask:uncertainty", tasks[:1])
