@@ -165,6 +165,15 @@ def _projections(model: PreTrainedModel, paths: Sequence[str]) -> tuple[str, ...
     return names
 
 
+def feed_forward_projections(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return the names of the projections that end the feed-forward blocks, layer by layer.
+
+    Raises:
+        EncoderError: The architecture is not known, or its layers are named otherwise.
+    """
+    return _projections(model, _PROJECTIONS.get(model.config.model_type, ())[1:])
+
+
 def modules_in_layers(model: nn.Module, paths: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the modules that have one of these paths within a numbered layer."""
     escaped = "|".join(re.escape(path) for path in paths)

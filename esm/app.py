@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from esm.errors import EsmError, SettingError
 from esm.options import Debug, Quiet
 from esm.runtime import show_progress
+from esm.verbs.compare import compare
 from esm.verbs.demo import demo
 from esm.verbs.evaluate import evaluate
 from esm.verbs.export import export
@@ -27,7 +28,7 @@ from esm.verbs.tasks import app as tasks
 from esm.verbs.train import train
 from esm.verbs.validate import validate
 
-_RESUMABLE = frozenset({"demo", "pool", "train", "validate"})
+_RESUMABLE = frozenset({"compare", "demo", "pool", "train", "validate"})
 
 
 class _Verbs(TyperGroup):
@@ -91,6 +92,7 @@ app.command()(train)
 app.add_typer(pool, name="pool")
 app.command()(rank)
 app.command()(validate)
+app.command()(compare)
 app.command()(predict)
 app.command()(export)
 app.command()(evaluate)

@@ -116,7 +116,7 @@ class HeadedEncoder(nn.Module):
         self.encoder = encoder.with_model(copy.deepcopy(encoder.model))
         self.backbone = self.encoder.model
         configuration = self.backbone.config
-        self.dropout = nn.Dropout(_head_dropout(configuration))
+        self.dropout = nn.Dropout(head_dropout(configuration))
         self.head = nn.Linear(encoder.width, task.num_outputs)
         nn.init.normal_(self.head.weight, std=getattr(configuration, "initializer_range", 0.02))
         nn.init.zeros_(self.head.bias)
@@ -228,7 +228,8 @@ class HeadedEncoder(nn.Module):
                 place.copy_(torch.from_numpy(np.asarray(state[name])))
 
 
-def _head_dropout(configuration: PreTrainedConfig) -> float:
+def head_dropout(configuration: PreTrainedConfig) -> float:
+    """Return the dropout before a head, as the model's configuration states it."""
     found = (getattr(configuration, name, None) for name in _DROPOUTS)
     return float(next((rate for rate in found if rate is not None), 0.0))
 

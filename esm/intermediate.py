@@ -14,6 +14,7 @@ from esm.measures import NO_TRANSFER
 from esm.pool import Pool, PoolEntry
 from esm.runtime import note
 from esm.storage import atomic_folder, content_hash, make_private
+from esm.tasks.task import Task
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder
@@ -111,24 +112,36 @@ class TunedModels:
 
     def _fine_tune(self, entry: PoolEntry, key: RunKey) -> Encoder:
         from esm.finetune import fine_tune
-        from esm.tasks.read import load_task
 
-        if entry.record.task is None:
-            raise ValidationError(
-                f"the description of {entry.id} does not say where its data lie and which columns"
-                " were used, so that its model cannot be made again",
-                expected="a source with a dataset, text columns and a label column",
-                hint="esm pool pull --filter task leaves such maps out",
-            )
-        task = load_task(entry.record.task)
-        if entry.record.task_hash is None:
-            note(f"whether the rows of {entry.id} are those of its publisher cannot be checked")
-        elif task.content_hash() != entry.record.task_hash:
-            raise ValidationError(
-                f"the rows of source {entry.id} have changed since it was put into the pool",
-                expected=f"content hash {entry.record.task_hash[:12]}",
-                hint="esm train --replace, then esm rank again",
-            )
+        task = source_task(entry)
         note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
         settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
         return fine_tune(self.base, task, settings).encoder
+
+
+def source_task(entry: PoolEntry) -> Task:
+    """Read the data that a source was made of.
+
+    Raises:
+        ValidationError: Its description does not say where they are, or they have changed.
+        EsmError: They cannot be read.
+    """
+    from esm.tasks.read import load_task
+
+    if entry.record.task is None:
+        raise ValidationError(
+            f"the description of {entry.id} does not say where its data lie and which columns"
+            " were used, so that its model cannot be made again",
+            expected="a source with a dataset, text columns and a label column",
+            hint="esm pool pull --filter task leaves such maps out",
+        )
+    task = load_task(entry.record.task)
+    if entry.record.task_hash is None:
+        note(f"whether the rows of {entry.id} are those of its publisher cannot be checked")
+    elif task.content_hash() != entry.record.task_hash:
+        raise ValidationError(
+            f"the rows of source {entry.id} have changed since it was put into the pool",
+            expected=f"content hash {entry.record.task_hash[:12]}",
+            hint="esm train --replace, then esm rank again",
+        )
+    return task

@@ -39,6 +39,27 @@ def loss_weights(problem: Problem, labels: Labels) -> Tensor:
     return torch.from_numpy(weights).float()
 
 
+def row_losses(
+    problem: Problem,
+    outputs: Tensor,
+    targets: Tensor,
+    class_weights: Tensor | None,
+    mean: Tensor,
+    scale: Tensor,
+) -> Tensor:
+    """Return each row's loss times the weight of its class, (b,); see :func:`training_loss`."""
+    if problem is Problem.MULTILABEL:
+        losses = binary_cross_entropy_with_logits(
+            outputs, targets, pos_weight=class_weights, reduction="none"
+        )
+        return losses.mean(dim=1)
+    if problem is Problem.CLASSIFICATION:
+        losses = cross_entropy(outputs, targets, reduction="none")
+    else:
+        losses = (outputs[:, 0] - (targets - mean) / scale).square()
+    return losses if class_weights is None else class_weights[targets] * losses
+
+
 def training_loss(
     problem: Problem,
     outputs: Tensor,
@@ -61,10 +82,4 @@ def training_loss(
         mean: (1,), mean of the training amounts or ranks.
         scale: (1,), their standard deviation.
     """
-    if problem is Problem.MULTILABEL:
-        return binary_cross_entropy_with_logits(outputs, targets, pos_weight=class_weights)
-    if problem is Problem.CLASSIFICATION:
-        losses = cross_entropy(outputs, targets, reduction="none")
-    else:
-        losses = (outputs[:, 0] - (targets - mean) / scale).square()
-    return (losses if class_weights is None else class_weights[targets] * losses).mean()
+    return row_losses(problem, outputs, targets, class_weights, mean, scale).mean()

@@ -359,7 +359,7 @@ def _keys(
         key.model_copy(
             update={
                 "source": entry.id,
-                "source_hash": _source_hash(entry),
+                "source_hash": source_hash(entry),
                 "source_seed": first + key.seed % config.source_seeds,
             }
         )
@@ -367,6 +367,7 @@ def _keys(
     ]
 
 
-def _source_hash(entry: PoolEntry) -> str:
+def source_hash(entry: PoolEntry) -> str:
+    """Return a hash of a source's rows and of its fine-tuning, all but the seed."""
     settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
     return content_hash(entry.record.task_hash or entry.record.config_hash, settings)

@@ -1,4 +1,4 @@
-"""Label new texts with the winners of a validation.
+"""Label new texts with the winners of a validation, or the best models of a comparison.
 
 The models of an attribute, one per run of the winning arm, vote: the mean of their calibrated
 probabilities, or of their values.
@@ -22,6 +22,8 @@ from esm.calibration import (
     mean_probabilities,
     probabilities,
 )
+from esm.comparison.best import best_models
+from esm.comparison.result import Comparison, is_comparison
 from esm.errors import SettingError, TaskError
 from esm.outcome import Validation
 from esm.predictions import AttributePredictions, Predictions
@@ -45,12 +47,12 @@ def predict_file(
     abstain: float | None = None,
     device: str = "auto",
 ) -> Predictions:
-    """Label the texts of a file with the winning models of a validation.
+    """Label the texts of a file with the winning models of a validation or a comparison.
 
     Cost: for each model one forward pass per text, and loading the encoder.
 
     Args:
-        run: Folder of the validation.
+        run: Folder of the validation or comparison.
         file: Texts to label; labels are not needed, other columns are carried through. A
             specification also says how to read the file, and which columns hold the texts; else
             they are the target's, else the one that looks so.
@@ -67,13 +69,18 @@ def predict_file(
     """
     if abstain is not None and not 0 <= abstain <= 1:
         raise SettingError(f"abstain = {abstain:g}", expected="a probability in [0, 1]")
-    validation = Validation.load(run)
-    chosen = winners(run, validation, attributes)
+    result: Validation | Comparison
+    if is_comparison(run):
+        result = Comparison.load(run)
+        chosen = best_models(run, result, attributes)
+    else:
+        result = Validation.load(run)
+        chosen = winners(run, result, attributes)
     spec = file if isinstance(file, TaskSpec) else TaskSpec(location=str(file))
     table = read_table(spec.path.expanduser(), spec)
     columns = _text_columns(table, chosen[0].record, spec)
     filled, texts, pairs = _texts(table, columns)
-    encoders = StartEncoders(run, validation, device)
+    encoders = StartEncoders(run, result, device)
     rows = len(next(iter(table.values())))
     return Predictions(
         columns=table,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -50,6 +51,10 @@ class Training:
         targets: What the loss wants, one row per example.
         config: The settings.
         pace: Where rates differ between weights, or a schedule or stages are other than usual.
+        batches: Makes the batches, drawn anew for every epoch and step by step: they may follow
+            what the model has learnt so far; None for :class:`LengthGroupedBatches`. Called again
+            where training begins again.
+        extra: Further tensors with a row per example; each batch holds its rows of them.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Training:
     targets: Tensor
     config: FineTuneConfig
     pace: Pace = field(default_factory=Pace)
+    batches: Callable[[], LengthGroupedBatches] | None = None
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def run(self) -> None:
         """Train the model in place; global random states are restored afterwards.
@@ -125,12 +132,15 @@ class Training:
 
     def _train(self, capacity: int) -> None:
         config = self.config
-        lengths = [len(text) for text in self.texts]
-        batches = LengthGroupedBatches(lengths, config.batch_size, config.seed)
+        if self.batches is None:
+            lengths = [len(text) for text in self.texts]
+            batches = LengthGroupedBatches(lengths, config.batch_size, config.seed)
+        else:
+            batches = self.batches()
         loader: DataLoader[int] = DataLoader(
             _RowNumbers(len(self.texts)),
             batch_sampler=batches,
-            collate_fn=_Collator(self.encoder, self.texts, self.targets, capacity),
+            collate_fn=_Collator(self.encoder, self.texts, self.targets, capacity, self.extra),
         )
         steps = len(batches) * config.num_epochs
         with (
@@ -206,9 +216,13 @@ class LengthGroupedBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return math.ceil(len(self._lengths) / self._batch_size)
 
+    def draw(self) -> npt.NDArray[np.int64]:
+        """Return the rows of the next epoch, each as often as it is to come, in any order."""
+        return np.arange(len(self._lengths))
+
     def __iter__(self) -> Iterator[list[int]]:
         """Draw the next epoch's batches."""
-        order = self._generator.permutation(len(self._lengths))
+        order = self._generator.permutation(self.draw())
         sorted_together = self._batch_size * _BATCHES_SORTED_TOGETHER
         batches: list[list[int]] = []
         for start in range(0, len(order), sorted_together):
@@ -246,13 +260,15 @@ class _Collator:
     texts: Sequence[Tokens]
     targets: Tensor
     capacity: int
+    extra: Mapping[str, Tensor]
 
     def __call__(self, rows: list[int]) -> dict[str, Any]:
         parts = _parts(rows, [len(self.texts[row].chunks) for row in rows], self.capacity)
         return {
             "parts": [
                 {
-                    "batch": self.encoder.collate([self.texts[row] for row in part]),
+                    "batch": self.encoder.collate([self.texts[row] for row in part])
+                    | {name: rows[part] for name, rows in self.extra.items()},
                     "targets": self.targets[part],
                     "share": len(part) / len(rows),
                 }

@@ -275,7 +275,7 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         peak_memory=transferred.peak_memory,
         remarks=transferred.remarks,
         config_hash=run.key.config_hash(),
-        versions=_versions(),
+        versions=library_versions(),
     )
 
 
@@ -284,7 +284,8 @@ def _training_rows(task: Task, config: ValidationConfig) -> Examples:
 
 
 @cache
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the versions of what a result depends on, by name."""
     from importlib.metadata import version
 
     libraries = {name: version(name) for name in ("esm-transfer", "torch", "transformers")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from esm.errors import EncoderError, EsmError, ValidationError
 from esm.intermediate import MODELS_NAME
@@ -17,6 +17,15 @@ from esm.trained import AGAIN, TRAINED_NAME, Trained, TrainedRecord, TrainedStor
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder
+
+
+class Result(Protocol):
+    """What start encoders need to know of a run."""
+
+    @property
+    def pool(self) -> str:
+        """Folder of the pool that sources were taken from."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -93,14 +102,14 @@ class StartEncoders:
     """The encoders that trained models start from; the one used last stays in memory.
 
     Args:
-        run: The validation's folder.
-        validation: Its result.
+        run: Folder of the run.
+        result: What it found.
         device: Device to compute on.
     """
 
-    def __init__(self, run: Path, validation: Validation, device: str) -> None:
+    def __init__(self, run: Path, result: Result, device: str) -> None:
         self._run = run
-        self._validation = validation
+        self._result = result
         self._device = device
         self._latest: tuple[tuple[str | None, EncoderConfig], Encoder] | None = None
 
@@ -140,7 +149,7 @@ class StartEncoders:
         if folder.is_dir():
             return folder
         try:
-            kept = Pool.open(Path(self._validation.pool)).entry(key.source).model_folder
+            kept = Pool.open(Path(self._result.pool)).entry(key.source).model_folder
         except EsmError as error:
             raise _no_encoder(key.source, self._run, str(error)) from error
         if kept is None:

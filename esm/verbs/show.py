@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @grouped
 def show(
-    path: Annotated[Path, typer.Argument(help="A pool, a ranking (JSON) or a validate run.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="A pool, a ranking (JSON), or a run of esm validate or esm compare."),
+    ],
     output: OutputOptions,
     top: Annotated[
         int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)
@@ -28,20 +31,24 @@ def show(
     ] = False,
     out: OutFile = None,
 ) -> None:
-    """Show a pool, a ranking or a validate run."""
+    """Show a pool, a ranking, a validation or a comparison."""
+    from esm.comparison.result import is_comparison
     from esm.pool import Pool
     from esm.validate import is_run
 
     if Pool.exists(path):
         shown = _pool(path)
+    elif is_comparison(path):
+        shown = _comparison(path)
     elif is_run(path):
         shown = _run(path, classes=classes)
     elif path.is_file():
         shown = _ranking(path, top)
     else:
         raise StorageError(
-            f"{path} is no pool, no ranking and no validate run",
-            expected="a folder made by esm train or esm validate, or a file made by esm rank --out",
+            f"{path} is no pool, no ranking and no run",
+            expected="a folder made by esm train, esm validate or esm compare, or a file made by"
+            " esm rank --out",
         )
     write_out(out, shown.content, shown.records)
     output.show(shown.content, shown.tables)
@@ -90,6 +97,14 @@ def _run(path: Path, *, classes: bool) -> _Shown:
         table = ledger.to_truth(validation.keys)
     records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
     return _Shown(validation.as_dict(), [*validation_tables(validation), *further], records)
+
+
+def _comparison(path: Path) -> _Shown:
+    from esm.comparison.result import Comparison
+    from esm.tables_compare import comparison_tables
+
+    found = Comparison.load(path)
+    return _Shown(found.as_dict(), comparison_tables(found), found.records())
 
 
 def _ranking(path: Path, top: int) -> _Shown:

@@ -1,0 +1,402 @@
+"""What a joint strategy is: a way to train several attributes, or sources, together.
+
+A single-attribute strategy (:mod:`esm.transfer.strategy`) takes one task; a joint one takes a
+lesson per attribute and gives a model that answers for each of them. :class:`Separate` makes a
+joint strategy of any single-attribute one, so that whoever compares them needs to know one kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.errors import ValidationError
+from esm.memory import peak_memory
+from esm.settings import BaseIdentity, TransferConfig
+from esm.tasks.task import Examples, Outputs, Task
+from esm.transfer.strategy import State, Strategy, TransferModel, check_problem
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig
+
+    from esm.encoder import Encoder
+
+Array = npt.NDArray[Any]
+
+# The passes of a training do not hang on it, but an effort is told of it.
+_VOCABULARY = 30_522
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt of one attribute.
+
+    Attributes:
+        task: Says what to predict; none of its rows is looked at.
+        rows: The training rows: those that are annotated for this attribute.
+        judged: Rows by which a strategy may report how well the attribute does along the way;
+            nothing is ever chosen by them.
+    """
+
+    task: Task
+    rows: Examples
+    judged: Examples | None = None
+
+
+@dataclass(frozen=True)
+class SourceTask:
+    """A source task that can be trained together with a target, or lend what it was tuned to.
+
+    Both are made when they are asked for: reading the data, and a fine-tuning where none is kept.
+
+    Attributes:
+        id: Id of the source.
+        lesson: Returns its training rows, and held-out ones to judge by.
+        encoder: Returns the base model tuned on it.
+    """
+
+    id: str
+    lesson: Callable[[], Lesson]
+    encoder: Callable[[], Encoder]
+
+
+class JointModel(Protocol):
+    """A model that predicts several attributes."""
+
+    def predict(
+        self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> Array:
+        """Return raw outputs (n, c), as :func:`~esm.metrics.performance` takes them."""
+        ...
+
+    def trained_state(self) -> State:
+        """Return a copy of all that training changed; the strategy restores the model from it."""
+        ...
+
+
+@dataclass(frozen=True)
+class AttributeModel:
+    """One attribute of a joint model, as a model of its own."""
+
+    joint: JointModel
+    attribute: str
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
+        """See :meth:`esm.transfer.strategy.TransferModel.predict`."""
+        return self.joint.predict(self.attribute, texts, pairs)
+
+    def trained_state(self) -> State:
+        """See :meth:`esm.transfer.strategy.TransferModel.trained_state`: that of all attributes."""
+        return self.joint.trained_state()
+
+
+@dataclass(frozen=True)
+class Jointly:
+    """What a joint strategy gives.
+
+    Attributes:
+        model: Predicts every attribute for new texts.
+        trained_parameters: How many numbers were trained, for all attributes together.
+        stored_parameters: How many numbers have to be kept beside the base model.
+        shared_parameters: How many of these a further attribute would use as they are, so that it
+            would add only its own part.
+        total_parameters: How many numbers the whole model has, the encoder's included.
+        seconds: Wall-clock time of training.
+        peak_memory: Bytes in use at most while training, see :func:`esm.memory.peak_memory`.
+        remarks: What has to be known of this training to judge its result.
+        report: What the strategy measured of itself, JSON-ready.
+    """
+
+    model: JointModel
+    trained_parameters: int
+    stored_parameters: int
+    shared_parameters: int
+    total_parameters: int
+    seconds: float
+    peak_memory: int | None = None
+    remarks: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+class JointStrategy(Protocol):
+    """One way to train several attributes."""
+
+    @property
+    def name(self) -> str:
+        """The name by which it is chosen, its variant included."""
+        ...
+
+    @property
+    def together(self) -> bool:
+        """Whether attributes influence each other, so that all of them are one training."""
+        ...
+
+    @property
+    def retrains(self) -> bool:
+        """Whether a further attribute means training all of them again."""
+        ...
+
+    @property
+    def wants_sources(self) -> bool:
+        """Whether it makes use of source tasks beside the encoder that it starts from."""
+        ...
+
+    @property
+    def uses_source(self) -> bool:
+        """Whether it matters from which weights it starts."""
+        ...
+
+    @property
+    def separate(self) -> str:
+        """The single-attribute strategy that a separate model per attribute would be."""
+        ...
+
+    @property
+    def seed_varies(self) -> str:
+        """See :attr:`esm.transfer.strategy.Strategy.seed_varies`."""
+        ...
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """Refuse a base model that cannot be trained.
+
+        Raises:
+            EncoderError: The strategy does not know the architecture.
+        """
+        ...
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """Refuse tasks of a kind that cannot be learnt.
+
+        Raises:
+            ValidationError: One cannot.
+        """
+        ...
+
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """Return all that decides the training beside rows, sources and seed."""
+        ...
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """Return about how many texts a training sends forward, a training step counting as three.
+
+        Args:
+            settings: What :meth:`settings` returned.
+            rows: Training rows of each attribute.
+            num_sources: How many source tasks there are; each counts as the largest attribute.
+            base: The base model.
+        """
+        ...
+
+    def fit(
+        self,
+        encoder: Encoder,
+        lessons: Mapping[str, Lesson],
+        config: TransferConfig,
+        seed: int,
+        sources: Sequence[SourceTask] = (),
+    ) -> Jointly:
+        """Train on all lessons, starting from an encoder that is not changed.
+
+        Args:
+            encoder: The base model, or one tuned on a source task.
+            lessons: By attribute; rows that are annotated for some attributes only are in the
+                lessons of these.
+            config: Settings.
+            seed: Seed of the heads, of what else is added to the encoder, and of the order of the
+                rows.
+            sources: Source tasks, the most promising first.
+
+        Raises:
+            FitError: Training diverged, or the rows are not enough to learn from.
+            ValidationError: The strategy cannot do this kind of label, or wants sources.
+        """
+        ...
+
+    def restore(self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State) -> JointModel:
+        """Return the model of which a state was taken.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            tasks: What the model predicts, by attribute, in the order of the lessons.
+            state: What :meth:`JointModel.trained_state` returned.
+
+        Raises:
+            EncoderError: The state is not of this encoder, these tasks and this strategy.
+        """
+        ...
+
+
+@dataclass
+class Meter:
+    """Time and memory of a training, known when the block has ended."""
+
+    seconds: float = 0.0
+    peak_memory: int | None = None
+
+
+@contextmanager
+def metered(device: torch.device) -> Iterator[Meter]:
+    """Measure the time and the most memory of a block; blocks must not nest."""
+    meter = Meter()
+    start = time.monotonic()
+    with peak_memory(device) as peak:
+        yield meter
+    meter.seconds, meter.peak_memory = time.monotonic() - start, peak.bytes
+
+
+def most(peaks: Sequence[int | None]) -> int | None:
+    """Return the largest peak of several trainings; None where one is not known."""
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) if known and len(known) == len(peaks) else None
+
+
+def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
+    """Refuse to go without sources.
+
+    Raises:
+        ValidationError: There are none.
+    """
+    if not sources:
+        raise ValidationError(
+            f"{name} makes use of source tasks and has none",
+            expected="at least one",
+            hint="--source auto or --source NAME[,NAME], with --pool DIR or --ranking FILE",
+        )
+
+
+# -------------------------------------------------------------------------- separate models
+
+
+@dataclass(frozen=True)
+class SeparateModels:
+    """A model per attribute."""
+
+    models: Mapping[str, TransferModel]
+
+    def predict(
+        self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> Array:
+        """See :meth:`JointModel.predict`."""
+        return np.asarray(self.models[attribute].predict(texts, pairs))
+
+    def trained_state(self) -> State:
+        """See :meth:`JointModel.trained_state`; each model's names stand behind its number."""
+        return {
+            f"{number}.{name}": array
+            for number, model in enumerate(self.models.values())
+            for name, array in model.trained_state().items()
+        }
+
+
+class Separate:
+    """A single-attribute strategy as a joint one: a model per attribute, each for itself.
+
+    Args:
+        strategy: The single-attribute strategy.
+    """
+
+    together = False
+    retrains = False
+    wants_sources = False
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+
+    @property
+    def name(self) -> str:
+        """See :attr:`JointStrategy.name`."""
+        return self.strategy.name
+
+    @property
+    def uses_source(self) -> bool:
+        """See :attr:`JointStrategy.uses_source`."""
+        return self.strategy.uses_source
+
+    @property
+    def separate(self) -> str:
+        """See :attr:`JointStrategy.separate`."""
+        return self.strategy.name
+
+    @property
+    def seed_varies(self) -> str:
+        """See :attr:`JointStrategy.seed_varies`."""
+        return self.strategy.seed_varies
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """See :meth:`JointStrategy.check`."""
+        self.strategy.check(architecture)
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """See :meth:`JointStrategy.check_tasks`."""
+        for task in tasks:
+            check_problem(self.strategy, task)
+
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """See :meth:`JointStrategy.settings`."""
+        return self.strategy.settings(config)
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """See :meth:`JointStrategy.passes`."""
+        return self.strategy.effort(settings, base, _VOCABULARY).passes * sum(rows)
+
+    def fit(
+        self,
+        encoder: Encoder,
+        lessons: Mapping[str, Lesson],
+        config: TransferConfig,
+        seed: int,
+        sources: Sequence[SourceTask] = (),
+    ) -> Jointly:
+        """See :meth:`JointStrategy.fit`; sources are not used."""
+        fitted = {
+            name: self.strategy.fit(encoder, lesson.task, lesson.rows, config, seed)
+            for name, lesson in lessons.items()
+        }
+        parts = list(fitted.values())
+        return Jointly(
+            model=SeparateModels({name: part.model for name, part in fitted.items()}),
+            trained_parameters=sum(part.trained_parameters for part in parts),
+            stored_parameters=sum(part.stored_parameters for part in parts),
+            shared_parameters=0,
+            total_parameters=sum(part.total_parameters for part in parts),
+            seconds=sum(part.seconds for part in parts),
+            peak_memory=most([part.peak_memory for part in parts]),
+            remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
+        )
+
+    def restore(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
+    ) -> SeparateModels:
+        """See :meth:`JointStrategy.restore`."""
+        return SeparateModels(
+            {
+                name: self.strategy.restore(encoder, task, part_of(state, f"{number}."))
+                for number, (name, task) in enumerate(tasks.items())
+            }
+        )
+
+
+def part_of(state: State, prefix: str) -> State:
+    """Return the arrays whose names begin with a prefix, under the rest of their names."""
+    return {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }

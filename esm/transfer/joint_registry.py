@@ -1,0 +1,159 @@
+"""All strategies that a comparison knows, single ones as a model per attribute, by name.
+
+A joint strategy may have variants, chosen by words behind its name: ``multitask:square-root``,
+``sequential:sources:searched``. The whole is the name of the column in a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esm.errors import ValidationError
+from esm.transfer.registry import STRATEGIES, strategy
+
+if TYPE_CHECKING:
+    from esm.transfer.joint import JointStrategy
+
+
+@dataclass(frozen=True)
+class Known:
+    """A joint strategy.
+
+    Attributes:
+        make: Makes it from its full name and the words behind it.
+        words: The words it takes; of each group, at most one.
+        what: What it is, in a line.
+    """
+
+    make: Callable[[str, frozenset[str]], JointStrategy]
+    words: tuple[tuple[str, ...], ...]
+    what: str
+
+
+_SAMPLING = ("proportional", "square-root", "annealed", "uncertainty")
+
+
+def _multitask(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.mixing import Sampling
+    from esm.transfer.multitask import Multitask
+
+    if "then-alone" in words and "sources" not in words:
+        raise ValidationError(
+            f"{name} trains on the target alone from the beginning",
+            expected="sources before then-alone",
+            hint="multitask:sources:then-alone",
+        )
+    return Multitask(
+        name,
+        Sampling(_one_of(_SAMPLING, words, Sampling.PROPORTIONAL)),
+        sources="sources" in words,
+        then_alone="then-alone" in words,
+    )
+
+
+def _sequential(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.sequential import Sequential
+
+    return Sequential(
+        name,
+        sources="sources" in words,
+        searched="searched" in words,
+        trains_encoder="heads-only" not in words,
+    )
+
+
+def _ca_mtl(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.ca_mtl import CaMtl
+    from esm.transfer.mixing import Sampling
+
+    return CaMtl(name, Sampling(_one_of(_SAMPLING, words, Sampling.UNCERTAINTY)))
+
+
+def _ensemble(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.ensemble import Ensemble
+
+    return Ensemble(name, _one_of(STRATEGIES, words, STRATEGIES[0]))
+
+
+def _fusion(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.fusion import AdapterFusion
+
+    return AdapterFusion(name, sources="sources" in words)
+
+
+_KNOWN: Mapping[str, Known] = {
+    "multitask": Known(
+        _multitask,
+        (_SAMPLING, ("sources",), ("then-alone",)),
+        "one encoder for all attributes, trained at once",
+    ),
+    "sequential": Known(
+        _sequential,
+        (("sources",), ("searched",), ("heads-only",)),
+        "one encoder, trained on one attribute after another",
+    ),
+    "ca-mtl": Known(_ca_mtl, (_SAMPLING,), "an encoder that depends on the attribute"),
+    "ensemble": Known(
+        _ensemble,
+        (STRATEGIES,),
+        "averaged predictions of the models of several sources",
+    ),
+    "fusion": Known(
+        _fusion,
+        (("sources",),),
+        "adapters of all attributes and of sources, weighed for each attribute",
+    ),
+}
+
+JOINT_STRATEGIES = tuple(_KNOWN)
+"""Names of the strategies that train several attributes or make use of several sources."""
+
+
+def joint_strategy(name: str) -> JointStrategy:
+    """Return the strategy of this name; a single-attribute one as a model per attribute.
+
+    Raises:
+        ValidationError: There is none, or it has no such variant.
+    """
+    check_joint_name(name)
+    base, *words = name.split(":")
+    if base in _KNOWN:
+        return _KNOWN[base].make(name, frozenset(words))
+    from esm.transfer.joint import Separate
+
+    return Separate(strategy(base))
+
+
+def check_joint_name(name: str) -> None:
+    """Refuse a name that no strategy or variant has; nothing heavy is imported.
+
+    Raises:
+        ValidationError: There is none of this name.
+    """
+    base, *words = name.split(":")
+    if base not in _KNOWN and base not in STRATEGIES:
+        raise ValidationError(
+            f"no strategy {base!r}", expected=f"one of {', '.join((*STRATEGIES, *_KNOWN))}"
+        )
+    groups = _KNOWN[base].words if base in _KNOWN else ()
+    known = [word for group in groups for word in group]
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        raise ValidationError(
+            f"{base} has no variant {unknown[0]!r}",
+            expected=f"{base}, with {', '.join(f':{word}' for word in known)} behind it"
+            if known
+            else f"{base}, which has no variants",
+        )
+    several = [group for group in groups if sum(word in group for word in set(words)) > 1]
+    if several or len(set(words)) < len(words):
+        raise ValidationError(
+            f"{base} cannot be {':'.join(words)} at once",
+            expected=f"one of {', '.join(several[0])}" if several else "each word once",
+        )
+
+
+def _one_of(group: tuple[str, ...], words: frozenset[str], otherwise: str) -> str:
+    return next((word for word in group if word in words), otherwise)

@@ -1,0 +1,195 @@
+"""``esm compare``: several models on the attributes of a target, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esm.options import (
+    MachineOptions,
+    OutputOptions,
+    ReadingOptions,
+    Strict,
+    assigned,
+    base_model,
+    commas,
+    grouped,
+)
+
+
+@grouped
+def compare(
+    target: Annotated[str, typer.Argument(help="Target folder, file or Hub id.")],
+    run: Annotated[Path, typer.Option("--out", help="Folder of the comparison.", metavar="DIR")],
+    reading: ReadingOptions,
+    machine: MachineOptions,
+    output: OutputOptions,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Strategies, by commas; variants behind a colon, such as multitask:square-root."
+            " Default: features,houlsby,full,multitask."
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="none (default), auto (the best-ranked ones) or names, best first."),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(help="Sources, with auto, for strategies that use several.")
+    ] = 3,
+    pool: Annotated[
+        Path | None, typer.Option(help="Folder of the pool that sources are in.", metavar="DIR")
+    ] = None,
+    ranking: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ranking for auto, written by esm rank --out FILE.json. Default: rank the pool.",
+            metavar="FILE",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Runs per strategy.")] = 3,
+    examples: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Training rows per attribute, such as 50,100,all: a learning curve; strategies"
+            " are compared at the largest. Default: all."
+        ),
+    ] = None,
+    max_train: Annotated[
+        int | None, typer.Option(help="Training rows per attribute to use at most.")
+    ] = None,
+    predictions: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FILE: labels that another system predicts for the test rows, as a column;"
+            " the file has the texts and a column per attribute.",
+            metavar="NAME=FILE",
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="Base model without a pool: 'offline' (default), a Hub id or a folder."),
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option(help="Most tokens of a text, without a pool; longer ones are cut.")
+    ] = 256,
+    max_chunks: Annotated[
+        int | None,
+        typer.Option(help="Windows in which longer texts are read. Default: the pool's, or 1."),
+    ] = None,
+    identifier: Annotated[str | None, typer.Option("--id", help="Name of the target.")] = None,
+    num_epochs: Annotated[
+        int | None, typer.Option("--epochs", help="Default: the strategy's.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
+    adapter_size: Annotated[
+        int | None, typer.Option(help="Width of the bottlenecks. Default: the strategy's.")
+    ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="What a strategy alone can be told, such as lora.rank=16; by commas.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    class_weights: Annotated[
+        str,
+        typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
+    ] = "auto",
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep all models, not only those of the best.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with its time, train nothing.")
+    ] = False,
+    strict: Strict = False,
+) -> None:
+    """Train several models on the attributes and compare them.
+
+    A stopped comparison goes on where it was.
+    """
+    from esm.comparison.config import DEFAULT_STRATEGIES, ComparisonConfig
+    from esm.comparison.effort import estimate
+    from esm.comparison.opening import open_comparison
+    from esm.comparison.run import compare_strategies
+    from esm.pool import Pool
+    from esm.ranking import Ranking
+    from esm.settings import OFFLINE, EncoderConfig, checked
+    from esm.tables_compare import comparison_plan_tables, comparison_tables
+
+    names = commas(source)
+    given = reading.spec(target, identifier=identifier)
+    config = checked(
+        ComparisonConfig,
+        {
+            "strategies": commas(strategy) or DEFAULT_STRATEGIES,
+            "attributes": given.attributes,
+            "sources": () if names == ("none",) else names,
+            "top": top,
+            "seeds": seeds,
+            "examples": tuple(map(_rows, commas(examples))) or (None,),
+            "max_train": max_train,
+            "transfer": {
+                "num_epochs": num_epochs,
+                "batch_size": batch_size,
+                "learning_rate": learning_rate,
+                "adapter_size": adapter_size,
+                "class_weights": class_weights,
+                "own": assigned(own),
+            },
+        },
+    )
+    name = OFFLINE if base is None else base_model(base)
+    reads = {"model": name, "max_length": max_length, "max_chunks": max_chunks or 1}
+    opened = open_comparison(
+        given,
+        config,
+        base=checked(EncoderConfig, reads),
+        max_chunks=max_chunks,
+        pool=None if pool is None else Pool.open(pool.resolve()),
+        ranking=None if ranking is None else Ranking.load(ranking),
+        predictions=_named_files(commas(predictions)),
+        cache=machine.open_cache(),
+        device=machine.device,
+    )
+    if dry_run:
+        effort = estimate(opened.plan, run)
+        content = {
+            "trainings": [cell.as_dict() for cell in opened.plan.trainings],
+            "skipped": [asdict(skip) for skip in opened.plan.skipped],
+            "estimate": effort.as_dict(),
+        }
+        output.show(content, comparison_plan_tables(opened.plan, effort))
+        return
+    found = compare_strategies(opened, run, strict=strict, keep_models=keep_models)
+    output.show(found.as_dict(), comparison_tables(found))
+
+
+def _rows(word: str) -> int | None:
+    """Return a number of rows; None for all."""
+    if word == "all":
+        return None
+    if not word.isdigit():
+        raise typer.BadParameter(
+            f"{word!r}; expected numbers of rows, or all", param_hint="--examples"
+        )
+    return int(word)
+
+
+def _named_files(words: Iterable[str]) -> dict[str, Path]:
+    found = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if not name or not path or name in found:
+            raise typer.BadParameter(
+                f"{word!r}; expected NAME=FILE, each name once", param_hint="--predictions"
+            )
+        found[name] = Path(path)
+    return found
