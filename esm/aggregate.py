@@ -28,7 +28,7 @@ def aggregate_rankings(attributes: Mapping[str, AttributeRanking]) -> tuple[Aggr
     }
     sources = sorted({source for lines in ranked.values() for source in lines})
     unplaced = [_over_all(source, ranked, last=len(sources)) for source in sources]
-    unplaced.sort(key=lambda line: (line.mean_rank, -line.mean_gain))  # stable: then by id
+    unplaced.sort(key=lambda line: (line.mean_rank, -(line.mean_gain or 0.0)))  # then by id
     return tuple(
         line.model_copy(update={"rank": rank}) for rank, line in enumerate(unplaced, start=1)
     )
@@ -40,6 +40,7 @@ def _over_all(
     """Sum up one source; its place is not known yet."""
     lines = [found[source] for found in ranked.values() if source in found]
     missing = tuple(name for name, found in ranked.items() if source not in found)
+    gains = [line.gain for line in lines if line.gain is not None]
     ranks = [line.rank for line in lines] + [last] * len(missing)
     return AggregatedSource(
         rank=last,
@@ -47,6 +48,6 @@ def _over_all(
         mean_rank=math.fsum(ranks) / len(ranks),
         best_rank=min(ranks),
         worst_rank=max(ranks),
-        mean_gain=math.fsum(line.gain for line in lines) / len(lines),
+        mean_gain=math.fsum(gains) / len(gains) if gains else None,
         missing=missing,
     )

@@ -8,12 +8,13 @@ Layout::
     POOL/sources/ID/source.json what was trained, on what, how well
     POOL/sources/ID/head.safetensors
     POOL/sources/ID/texts.safetensors  numbers of the texts it was trained on, to tell leaks
+    POOL/sources/ID/vectors.safetensors  mean embedding, Fisher vector, hashed vocabulary
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
-head and no numbers of texts. An entry appears under its name only when it is whole, so a reader
-never needs a lock.
+head, no numbers of texts and no vectors. An entry appears under its name only when it is whole,
+so a reader never needs a lock.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import check_id, load_tensors, read_json
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem, TaskMetadata
+from esm.vectors import VECTORS_NAME, TaskVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -214,8 +216,34 @@ class PoolEntry:
         return loaded
 
     def load_head(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Read the source head: weight (c, d) and bias (c,)."""
-        return load_tensors(self.folder / "head.safetensors")
+        """Read the source head: weight (c, d) and bias (c,).
+
+        Raises:
+            PoolError: The entry has none: its map comes from the Hub.
+            MapError: It is damaged.
+        """
+        path = self.folder / "head.safetensors"
+        if not path.is_file():
+            raise PoolError(f"source {self.id} has no head", expected=f"a file {path.name}")
+        return load_tensors(path)
+
+    def load_vectors(self) -> TaskVectors:
+        """Read the vectors that selectors compare.
+
+        Raises:
+            PoolError: The entry has none.
+            MapError: They are damaged, or another base model's.
+        """
+        path = self.folder / VECTORS_NAME
+        if not path.is_file():
+            raise PoolError(
+                f"source {self.id} has no vectors",
+                expected=f"a file {VECTORS_NAME}",
+                hint="its publisher gives none"
+                if self.record.published
+                else "esm train with the same tasks and settings adds them without training again",
+            )
+        return TaskVectors.load(path, width=self.manifest.base.width)
 
     def seen_texts(self) -> frozenset[int] | None:
         """Return the numbers of the texts it was trained on; None where they were not stored."""

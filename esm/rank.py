@@ -1,42 +1,50 @@
 """Rank a pool's source tasks for every attribute of a target, in seconds.
 
-Only training rows are used. The texts are embedded once for all attributes and folds; after one
-pass over them the target is a set of moments, and a source costs one eigendecomposition of a
-(d, d) matrix per attribute and fold, whatever the number of examples.
+Only training rows are used. The texts are embedded once for all attributes and folds. What is
+read of a source depends on the scorer: for the default one, its map; after one pass over the
+texts the target is then a set of moments, and a source costs one eigendecomposition of a (d, d)
+matrix per attribute and fold, whatever the number of examples.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from esm.aggregate import aggregate_rankings
 from esm.base import load_base
-from esm.errors import EsmError, FitError, RankingError, TaskError
+from esm.errors import (
+    EncoderError,
+    FitError,
+    MapError,
+    PoolError,
+    RankingError,
+    SettingError,
+    StorageError,
+    TaskError,
+)
 from esm.licences import terms
-from esm.maps import EmbeddingSpaceMap, MapForm
-from esm.moments import Moments, balance_weights, label_columns
-from esm.pool import Pool, PoolEntry, Skipped
+from esm.maps import MapForm
+from esm.pool import Pool, Skipped
 from esm.ranking import AttributeRanking, Balance, RankConfig, RankedSource, Ranking
-from esm.runtime import note, progress
-from esm.scorers.base import Evidence, Scorer
-from esm.scorers.logme import LogME
+from esm.runtime import progress
+from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
+from esm.scorers.registry import Results, make_scorer
 from esm.siblings import Siblings
+from esm.sources import form_to_rank, offered_sources, usable_sources
 from esm.suitability import allowed_sources, language_warnings
+from esm.target_texts import TargetTexts
 from esm.tasks.read import load_targets
 from esm.tasks.spec import TaskSpec
-from esm.tasks.split import sample_together
-from esm.tasks.task import Examples, Metric, Problem, Target, Task, joint_hash
+from esm.tasks.task import joint_hash
 
 if TYPE_CHECKING:
     from esm.embeddings import EmbeddingCache
-    from esm.encoder import Embeddings, Encoder
 
 Scores = npt.NDArray[np.float64]  # (f,), one per fold
 
@@ -49,6 +57,7 @@ def rank_sources(
     cache: EmbeddingCache | None = None,
     device: str = "auto",
     base: str | None = None,
+    results: Results | None = None,
 ) -> Ranking:
     """Rank every source of a pool for every attribute of a target.
 
@@ -59,11 +68,14 @@ def rank_sources(
         cache: Cache of embeddings; None for the default one.
         device: Device to embed on.
         base: Base model the caller has in mind; None for the pool's. Another one is refused.
+        results: Measured results on other targets, for the scorer ``static``.
 
     Raises:
         TaskError: The target cannot be used.
         PoolError: The pool is damaged or was built with another base model.
-        RankingError: Not a single attribute could be ranked, or no source has such a licence.
+        RankingError: Not a single attribute could be ranked, no source has such a licence, or
+            none has what the scorer needs.
+        SettingError: The scorer does not go with the other settings.
     """
     from esm.embeddings import EmbeddingCache
 
@@ -73,7 +85,8 @@ def rank_sources(
     target = targets[0]
     siblings = Siblings(spec, targets)
     entries, skipped = pool.entries(strict=config.strict)
-    config = config.model_copy(update={"form": config.form or _form(entries)})
+    form = config.form or form_to_rank(entries)
+    config = config.model_copy(update={"form": form})
     entries, refused = allowed_sources(entries, config.licences)
     if refused and not entries:
         raise RankingError(
@@ -82,26 +95,39 @@ def rank_sources(
             expected="commercial, stated, or a part of a licence's name",
             hint=f"esm show {pool.folder}",
         )
-    maps, unreadable = _load_maps(entries, config)
-    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
-    texts = _TargetTexts.embed(
-        targets, config, encoder, EmbeddingCache.default() if cache is None else cache, pool
+    scorer = make_scorer(
+        config.scorer,
+        embeddings=config.embeddings,
+        all_tuned=all(entry.model_folder is not None for entry in entries),
+        results=results,
     )
-    scorer = LogME()
+    if config.balance is Balance.ON and not scorer.weighs_classes:
+        raise SettingError(
+            f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
+        )
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
+    cache = EmbeddingCache.default() if cache is None else cache
+    lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
+    texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
+    sources, unusable_sources = usable_sources(
+        [Source(entry, form, texts.tuned) for entry in entries], scorer, strict=config.strict
+    )
+    if entries and not sources:
+        raise _no_source(target.id, unusable_sources, scorer)
+    if lifted:  # here and not for the first source: a damaged lift is no fault of it
+        _ = texts.lifted
+    left_out = [*skipped, *refused, *unusable_sources]
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
     with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
         for name in target.attributes:
             try:
+                folds = texts.attribute(
+                    name, config.balance if scorer.weighs_classes else Balance.OFF
+                )
+                offered, kept_back = offered_sources(name, folds, sources, siblings)
                 attributes[name] = _rank_attribute(
-                    name,
-                    targets,
-                    texts,
-                    maps,
-                    [*skipped, *refused, *unreadable],
-                    siblings,
-                    config,
-                    scorer,
+                    folds, offered, [*left_out, *kept_back], siblings, scorer, config.strict
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -121,12 +147,14 @@ def rank_sources(
         base_model=pool.manifest.base.model,
         base=_elsewhere(base, pool),
         scorer=scorer.name,
+        unit=scorer.unit,
+        reads=scorer.reads,
         config=config,
         attributes=attributes,
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
         warnings=language_warnings(target, entries, encoder),
-        cut=texts[0].embeddings.cut,
+        cut=texts.cut,
         seconds=round(time.monotonic() - started, 2),
     )
 
@@ -138,193 +166,97 @@ def _elsewhere(base: str | None, pool: Pool) -> str | None:
     return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
-def _form(entries: list[PoolEntry]) -> MapForm:
-    """Return the form to score: the anchored one, unless the pool has published maps only."""
-    forms = {form for entry in entries for form in entry.record.maps}
-    return MapForm.PUBLISHED if forms == {MapForm.PUBLISHED} else MapForm.ANCHORED
-
-
-@dataclass(frozen=True)
-class _StoredMap:
-    """A map that was read and found whole.
-
-    Dense maps are read again for each score: a pool of 1,500 of them would take 3.5 GB.
-    """
-
-    entry: PoolEntry
-    form: MapForm
-    kept: EmbeddingSpaceMap | None
-
-    @classmethod
-    def of(cls, entry: PoolEntry, form: MapForm) -> _StoredMap:
-        loaded = entry.load_map(form)
-        return cls(entry, form, None if form is MapForm.PUBLISHED else loaded)
-
-    def load(self) -> EmbeddingSpaceMap:
-        return self.kept or self.entry.load_map(self.form)
-
-
-def _load_maps(
-    entries: list[PoolEntry], config: RankConfig
-) -> tuple[list[_StoredMap], list[Skipped]]:
-    """Read the maps; a damaged one is left out with its reason."""
-    form = config.form or _form(entries)
-    maps: list[_StoredMap] = []
+def _score_folds(
+    scorer: Scorer, folds: Sequence[TargetAttribute], sources: Sequence[Source], *, strict: bool
+) -> tuple[list[tuple[Source, Scores]], list[Skipped]]:
+    """Return the sources with their scores, one per fold, and those that could not be scored."""
+    at_once: list[Mapping[str, float]] = []
+    if isinstance(scorer, PoolScorer):
+        at_once = [scorer.score_pool(fold, sources) for fold in folds]
+    scored: list[tuple[Source, Scores]] = []
     skipped: list[Skipped] = []
-    for entry in entries:
+    for source in sources:
         try:
-            maps.append(_StoredMap.of(entry, form))
-        except EsmError as error:
-            if config.strict:
+            if at_once:
+                scores = np.array([found.get(source.id, np.nan) for found in at_once])
+            else:
+                at_hand = source.passing()
+                scores = np.array([scorer.score(Evidence(fold, at_hand)) for fold in folds])
+        except (EncoderError, MapError, PoolError, StorageError) as error:
+            if strict:
                 raise
-            skipped.append(Skipped(entry.id, str(error)))
-    return maps, skipped
+            skipped.append(Skipped(source.id, str(error)))
+            continue
+        if np.isfinite(scores).all():
+            scored.append((source, scores))
+        else:
+            skipped.append(Skipped(source.id, f"its score is {scores.mean()}"))
+    return scored, skipped
 
 
-@dataclass(frozen=True)
-class _TargetTexts:
-    """The target's texts, embedded once, and which of them each attribute of one fold uses."""
-
-    examples: Mapping[str, Examples]
-    positions: Mapping[str, np.ndarray[Any, np.dtype[np.int64]]]
-    embeddings: Embeddings
-    lifted: np.ndarray[Any, np.dtype[np.float32]] | None
-
-    @classmethod
-    def embed(
-        cls,
-        targets: Sequence[Target],
-        config: RankConfig,
-        encoder: Encoder,
-        cache: EmbeddingCache,
-        pool: Pool,
-    ) -> list[_TargetTexts]:
-        """Sample texts for all attributes of each fold, embed them, lift where maps want it."""
-        samples = [sample_together(fold, config.max_examples, config.seed) for fold in targets]
-        place: dict[tuple[str, str | None], int] = {}
-        positions = [
-            {
-                name: np.array([place.setdefault(key, len(place)) for key in _keys(rows)])
-                for name, rows in examples.items()
-            }
-            for examples in samples
-        ]
-        is_pair = next(iter(samples[0].values())).pairs is not None
-        wide = config.form is MapForm.ANCHORED
-        embeddings = cache.embed(
-            encoder,
-            [text for text, _ in place],
-            [pair or "" for _, pair in place] if is_pair else None,
-            wide=wide,
-        )
-        if embeddings.cut:
-            reading = encoder.identity.reading
-            note(
-                f"{embeddings.cut} of {len(place)} texts are longer than {reading};"
-                " only their beginning is read (--max-chunks N reads more)"
-            )
-        lifted = None if embeddings.wide is None else pool.lift().transform(embeddings.wide)
-        return [
-            cls(examples, rows, embeddings, lifted)
-            for examples, rows in zip(samples, positions, strict=True)
-        ]
-
-    def moments(self, name: str, task: Task, *, balanced: bool) -> Moments:
-        """Sum up one attribute's rows."""
-        rows = self.positions[name]
-        labels = self.examples[name].labels
-        columns = label_columns(task.problem, labels, task.num_outputs)
-        return Moments.of(
-            self.embeddings.last[rows],
-            None if self.lifted is None else self.lifted[rows],
-            columns,
-            balance_weights(labels) if balanced else None,
-        )
-
-
-def _keys(examples: Examples) -> list[tuple[str, str | None]]:
-    pairs = examples.pairs or (None,) * len(examples)
-    return list(zip(examples.texts, pairs, strict=True))
-
-
-def is_balanced(task: Task, balance: Balance) -> bool:
-    """Whether the score of an attribute weighs its classes equally."""
-    if task.problem not in (Problem.CLASSIFICATION, Problem.ORDINAL):
-        return False
-    return balance is Balance.ON or (balance is Balance.AUTO and task.metric is Metric.MACRO_F1)
+def _no_source(target: str, skipped: Sequence[Skipped], scorer: Scorer) -> RankingError:
+    reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in skipped[:3])
+    needs = " and ".join(f"its {need}" for need in sorted(scorer.needs))
+    return RankingError(
+        f"no source could be scored for {target} ({reasons or 'the pool is empty'})",
+        expected=f"at least one source, with {needs}" if needs else "at least one source",
+        hint="esm train TASKS --pool DIR",
+    )
 
 
 def _rank_attribute(
-    name: str,
-    targets: Sequence[Target],
-    texts: Sequence[_TargetTexts],
-    maps: list[_StoredMap],
-    skipped: list[Skipped],
+    folds: Sequence[TargetAttribute],
+    sources: Sequence[Source],
+    skipped: Sequence[Skipped],
     siblings: Siblings,
-    config: RankConfig,
     scorer: Scorer,
+    strict: bool,
 ) -> AttributeRanking:
-    form = config.form or _form([source.entry for source in maps])
-    tasks = [target.attributes[name] for target in targets]
-    balanced = is_balanced(tasks[0], config.balance)
-    moments = [
-        fold.moments(name, task, balanced=balanced) for fold, task in zip(texts, tasks, strict=True)
-    ]
-    left_out = list(skipped)
-    scored: list[tuple[PoolEntry, Scores]] = []
-    own = {task.content_hash() for task in tasks}
-    for source in maps:
-        entry = source.entry
-        if entry.record.task_hash in own:
-            left_out.append(Skipped(entry.id, "is the target itself"))
-            continue
-        if reason := siblings.refusal(entry, name):
-            left_out.append(Skipped(entry.id, reason))
-            continue
-        source_map = source.load()
-        scores = np.array([scorer.score(Evidence(fold, source_map)) for fold in moments])
-        if np.isfinite(scores).all():
-            scored.append((entry, scores))
-        else:
-            left_out.append(Skipped(entry.id, f"its score is {scores.mean()}"))
+    task = folds[0].task
+    scored, failed = _score_folds(scorer, folds, sources, strict=strict)
+    left_out = [*skipped, *failed]
     if not scored:
-        reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in left_out[:3])
-        raise RankingError(
-            f"no source could be scored for {tasks[0].id} ({reasons or 'the pool is empty'})",
-            expected="at least one source with a usable map",
-            hint="esm train TASKS --pool DIR",
-        )
-    base_score = float(np.mean([scorer.score(Evidence(fold, None)) for fold in moments]))
+        raise _no_source(task.id, left_out, scorer)
+    base_score = None
+    if scorer.has_base:
+        base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
-    lines = tuple(
-        RankedSource(
-            rank=rank,
-            source=entry.id,
-            score=float(scores.mean()),
-            gain=float(scores.mean()) - base_score,
-            r2=entry.record.maps[form].r2_anchors,
-            size=entry.record.num_used,
-            sibling=siblings.includes(entry),
-            licence=entry.record.metadata.license,
-            terms=terms(entry.record.metadata.license),
-        )
-        for rank, (entry, scores) in enumerate(scored, start=1)
-    )
     return AttributeRanking(
-        metric=tasks[0].metric,
-        examples=round(np.mean([fold.count for fold in moments])),
-        balanced=balanced,
+        metric=task.metric,
+        examples=round(np.mean([len(fold) for fold in folds])),
+        balanced=folds[0].weights is not None,
         base_score=base_score,
-        ranking=lines,
+        ranking=tuple(
+            _line(rank, source, float(scores.mean()), base_score, siblings)
+            for rank, (source, scores) in enumerate(scored, start=1)
+        ),
         skipped=tuple(left_out),
-        by_fold=_orders(scored) if len(targets) > 1 else (),
+        by_fold=_orders(scored) if len(folds) > 1 else (),
     )
 
 
-def _orders(scored: Sequence[tuple[PoolEntry, Scores]]) -> tuple[tuple[str, ...], ...]:
+def _line(
+    rank: int, source: Source, score: float, base_score: float | None, siblings: Siblings
+) -> RankedSource:
+    record = source.entry.record
+    fit = record.maps.get(source.form)
+    return RankedSource(
+        rank=rank,
+        source=source.id,
+        score=score,
+        gain=None if base_score is None else score - base_score,
+        r2=None if fit is None else fit.r2_anchors,
+        size=record.num_used,
+        sibling=siblings.includes(source.entry),
+        licence=record.metadata.license,
+        terms=terms(record.metadata.license),
+    )
+
+
+def _orders(scored: Sequence[tuple[Source, Scores]]) -> tuple[tuple[str, ...], ...]:
     """Return the source ids of each fold, best first; equal scores are ordered by id."""
     folds = range(len(scored[0][1]))
     return tuple(
-        tuple(entry.id for entry, _ in sorted(scored, key=lambda one: (-one[1][fold], one[0].id)))
+        tuple(source.id for source, _ in sorted(scored, key=lambda one: (-one[1][fold], one[0].id)))
         for fold in folds
     )

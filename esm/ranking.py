@@ -13,6 +13,8 @@ from esm.licences import Terms
 from esm.maps import MapForm
 from esm.pool import Skipped
 from esm.records import Record, parse
+from esm.scorers.base import NATS, EmbeddingKind
+from esm.scorers.registry import ScorerName
 from esm.storage import read_json, write_json
 from esm.tasks.raw import attribute_id
 from esm.tasks.spec import TaskSpec
@@ -34,6 +36,10 @@ class RankConfig(Record):
     """Settings of a ranking.
 
     Attributes:
+        scorer: How sources are scored.
+        embeddings: What stands for a source, for scorers that leave it open; None for the
+            scorer's own choice (see :func:`esm.scorers.registry.make_scorer`).
+        results: Where the measured results for the scorer ``static`` come from, for the record.
         max_examples: Training texts that are used, one stratified sample for all attributes, so
             that each text is embedded once; where there are fewer, all.
         form: Which maps to score; None takes the anchored ones where the pool has any, else the
@@ -49,6 +55,9 @@ class RankConfig(Record):
         aggregate: Also rank the sources for all attributes together.
     """
 
+    scorer: ScorerName = ScorerName.LOGME
+    embeddings: EmbeddingKind | None = None
+    results: str | None = None
     max_examples: int = Field(default=1000, ge=2)
     form: MapForm | None = None
     balance: Balance = Balance.AUTO
@@ -65,8 +74,9 @@ class RankedSource(Record):
     Attributes:
         rank: 1 is best.
         source: Id of the source task.
-        score: LogME of the target under the source's map, nats per example.
-        gain: Score minus that of the untouched base embeddings, nats per example.
+        score: The scorer's verdict in its unit, for LogME nats per example; higher is better.
+        gain: Score minus that of the untouched base embeddings; None where the scorer has none
+            for them.
         r2: R² of the source's map on anchors of other tasks; None where it is not known.
         size: Training rows that the source's fine-tuning used; None where it is not known.
         sibling: Whether it was made of the target's own data, another attribute of it for
@@ -78,7 +88,7 @@ class RankedSource(Record):
     rank: int
     source: str
     score: float
-    gain: float
+    gain: float | None
     r2: float | None
     size: int | None
     sibling: bool = False
@@ -96,7 +106,7 @@ class AttributeRanking(Record):
         metric: The attribute's primary metric.
         examples: Training rows that were scored.
         balanced: Whether classes were balanced.
-        base_score: Score of the untouched base embeddings, nats per example.
+        base_score: Score of the untouched base embeddings; None where the scorer has none for them.
         ranking: Sources, best first; equal scores are ordered by id.
         skipped: Sources left out, with the reason.
         by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
@@ -106,7 +116,7 @@ class AttributeRanking(Record):
     metric: Metric
     examples: int
     balanced: bool
-    base_score: float
+    base_score: float | None
     ranking: tuple[RankedSource, ...]
     skipped: tuple[Skipped, ...]
     by_fold: tuple[tuple[str, ...], ...] = ()
@@ -126,7 +136,8 @@ class AggregatedSource(Record):
         mean_rank: Mean of its ranks over the attributes, by which the lines are ordered.
         best_rank: Its best rank.
         worst_rank: Its worst rank.
-        mean_gain: Mean predicted gain over the attributes that it is ranked for, nats per example.
+        mean_gain: Mean predicted gain over the attributes that it is ranked for, in the score's
+            unit; None where the scorer predicts none.
         missing: Attributes that it is not ranked for; each counts as the last place.
     """
 
@@ -135,7 +146,7 @@ class AggregatedSource(Record):
     mean_rank: float
     best_rank: int
     worst_rank: int
-    mean_gain: float
+    mean_gain: float | None
     missing: tuple[str, ...]
 
 
@@ -151,6 +162,8 @@ class Ranking(Record):
         base: Name or folder that it was loaded from, where that is not the pool's name of it;
             validation loads it from there too.
         scorer: Name of the estimator.
+        unit: Unit of its scores.
+        reads: Which embeddings stood for the sources; None where the scorer looks at none.
         config: Settings.
         attributes: One ranking per attribute.
         aggregate: One ranking over all attributes, where it was asked for; validation then takes
@@ -165,6 +178,8 @@ class Ranking(Record):
     target: str
     pool: str
     scorer: str
+    unit: str = NATS
+    reads: EmbeddingKind | None = EmbeddingKind.MAPPED
     base_model: str
     base: str | None = None
     config: RankConfig

@@ -7,96 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from esm.licences import marked
 from esm.measures import NO_TRANSFER
-from esm.report import LICENCE_LETTERS, MISSING, Table, duration, noted, number, skipped_notes
-from esm.tables_aggregate import aggregate_tables
+from esm.report import LICENCE_LETTERS, MISSING, Table, duration, number, skipped_notes
 from esm.tables_classes import row_notes
 from esm.tables_plan import left_out_notes
+from esm.tables_ranking import unusable_table
 from esm.tables_splits import fold_notes
-from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
     from esm.demo import Verdict
     from esm.evaluate import Evaluation
     from esm.outcome import AttributeResult, Validation
-    from esm.ranking import AttributeRanking, Ranking
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
 _SECOND_METRICS = frozenset({"accuracy", "kappa", "mae"})
 _NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
-
-
-# --------------------------------------------------------------------------------------- ranking
-
-
-def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
-    """Return one table per attribute: rank, source, score, predicted gain, R², size.
-
-    The ranking over all attributes stands before them where there is one.
-
-    Args:
-        ranking: The ranking; with the regret by measured results, where it was judged by them.
-        top: Sources to show per attribute; 0 for all.
-    """
-    tables = [
-        _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
-    ]
-    return [
-        *aggregate_tables(ranking, top),
-        *tables,
-        *_unusable(ranking.unusable),
-        *noted(ranking.warnings),
-    ]
-
-
-def _unusable(reasons: Mapping[str, str]) -> list[Table]:
-    if not reasons:
-        return []
-    columns = ("column", "why it cannot be predicted")
-    return [Table("", columns, list(reasons.items()), left=frozenset(columns))]
-
-
-def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
-    shown = ranked.ranking[:top] if top else ranked.ranking
-    notes = [
-        f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {ranking.config.form}"
-        f" maps, {'balanced ' if ranked.balanced else ''}{ranking.scorer}; the untouched base"
-        f" embeddings score {number(ranked.base_score, 4)}"
-    ]
-    if len(shown) < len(ranked.ranking):
-        notes.append(f"{len(ranked.ranking) - len(shown)} further sources: --top 0")
-    target = attribute_id(ranking.target, name)
-    if ranking.truth is not None:
-        notes += _truth_notes(ranking.truth, target)
-    return Table(
-        title=target,
-        columns=("rank", "source", "score", "predicted gain", "map R²", "source rows", "licence"),
-        rows=[
-            (
-                str(line.rank),
-                f"{line.source} (sibling)" if line.sibling else line.source,
-                number(line.score, 4),
-                number(line.gain, 4, sign=True),
-                number(line.r2, 2),
-                MISSING if line.size is None else str(line.size),
-                marked(line.licence, longest=LICENCE_LETTERS),
-            )
-            for line in shown
-        ],
-        notes=[*notes, *skipped_notes(ranked.skipped)],
-        left=_NAMES,
-    )
-
-
-def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
-    """Return the regrets in the JSON form of an :class:`~esm.evaluate.Evaluation`."""
-    if target not in truth["targets"]:
-        return [f"measured results: {truth['left_out']['targets'].get(target, 'none')}"]
-    regrets = [
-        f"{name} {number(value, 2)} %"
-        for name, value in truth["targets"][target].items()
-        if name.startswith("regret@")
-    ]
-    return [f"by measured results: {', '.join(regrets)}"]
 
 
 # ------------------------------------------------------------------------------------ evaluation
@@ -156,7 +80,7 @@ def validation_tables(validation: Validation) -> list[Table]:
         f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm;"
         f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
         f"± standard error {validation.standard_error}",
-        "predicted: the gain that the ranking predicted, nats per example; gain: mean difference to"
+        "predicted: the gain that the ranking predicted, in its own unit; gain: mean difference to"
         " no transfer with the same seed and fold, points of the metric (x 100)",
     ]
     notes += [
@@ -292,7 +216,7 @@ def task_list(
     }
     notes = [f"{len(skipped)} skipped:"] if skipped else []
     notes += [f"  {skip['source']}: {skip['reason']}" for skip in skipped]
-    return [Table("", columns, rows, notes, left), *_unusable(unusable)]
+    return [Table("", columns, rows, notes, left), *unusable_table(unusable)]
 
 
 def _rows(attribute: Mapping[str, Any], split: str) -> str:
@@ -302,7 +226,7 @@ def _rows(attribute: Mapping[str, Any], split: str) -> str:
 def task_details(described: Mapping[str, Any]) -> list[Table]:
     """Return, per attribute of a description, rows and balance of every split, and warnings."""
     tables = [_details(attribute) for attribute in described["attributes"].values()]
-    return [*tables, *_unusable(described["skipped"])]
+    return [*tables, *unusable_table(described["skipped"])]
 
 
 def _details(attribute: Mapping[str, Any]) -> Table:

@@ -1,31 +1,72 @@
-"""What a scorer receives and what it returns."""
+"""What a scorer receives, what it says of itself, and what it returns.
+
+A scorer sees one *target* (an attribute of the user's data in one fold) and one *source* (an entry
+of the pool). Either side is read lazily: a scorer that asks for moments costs no embedding of a
+tuned encoder, and one that counts rows reads no map. What a scorer needs it declares, so that
+sources which lack it can be left out, by name, before anything is computed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from esm.maps.forms import EmbeddingSpaceMap
+import numpy.typing as npt
+
 from esm.moments import FeatureMoments, Moments
+from esm.scorers.kinds import COSINE, METRIC, NATS, EmbeddingKind, Need
+from esm.scorers.source import Head, Source
+from esm.scorers.target import TargetAttribute, TextEmbeddings
+
+__all__ = [
+    "COSINE",
+    "METRIC",
+    "NATS",
+    "EmbeddingKind",
+    "Evidence",
+    "Head",
+    "Need",
+    "PoolScorer",
+    "Scorer",
+    "Source",
+    "TargetAttribute",
+    "TextEmbeddings",
+]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """All that is known about one source and one target attribute.
 
     Attributes:
-        moments: Moments of the target's base embeddings and labels.
-        source_map: Map of the source task; None for the base model untouched.
+        target: The target side.
+        source: The source side; None for the base model untouched.
     """
 
-    moments: Moments
-    source_map: EmbeddingSpaceMap | None = None
+    target: TargetAttribute
+    source: Source | None = None
 
-    def features(self) -> FeatureMoments:
-        """Return the moments of the embeddings that the tuned source model would give."""
-        if self.source_map is None:
-            return self.moments.identity()
-        return self.moments.mapped(self.source_map)
+    def features(self, kind: EmbeddingKind = EmbeddingKind.MAPPED) -> FeatureMoments:
+        """Return the moments of the target's embeddings after the source.
+
+        Mapped ones follow from the target's moments: O((d + p)² r), no row is touched.
+        """
+        if self.source is None:
+            return self.target.moments.identity()
+        if kind is EmbeddingKind.MAPPED:
+            return self.target.moments.mapped(self.source.map)
+        target = self.target
+        rows = self.embeddings(kind)
+        return Moments.of(rows, None, target.columns, target.weights).identity()
+
+    def embeddings(self, kind: EmbeddingKind = EmbeddingKind.MAPPED) -> npt.NDArray[Any]:
+        """Return (n, d) float32 embeddings of the target's rows after the source."""
+        if self.source is None:
+            return self.target.base
+        if kind is EmbeddingKind.MAPPED:
+            return self.source.map.apply(self.target.base, self.target.lifted)
+        return self.source.tuned[self.target.rows]
 
 
 class Scorer(Protocol):
@@ -35,5 +76,36 @@ class Scorer(Protocol):
     def name(self) -> str:
         """Name under which rankings report the score."""
 
+    @property
+    def unit(self) -> str:
+        """Unit of the score, in words."""
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What a source must have."""
+
+    @property
+    def reads(self) -> EmbeddingKind | None:
+        """Which embeddings stand for a source; None where it looks at none."""
+
+    @property
+    def weighs_classes(self) -> bool:
+        """Whether the score can weigh all classes the same."""
+
+    @property
+    def has_base(self) -> bool:
+        """Whether the base model untouched has a score too, so that there is a gain over it."""
+
     def score(self, evidence: Evidence) -> float:
         """Return the score of one source for one target attribute."""
+
+
+@runtime_checkable
+class PoolScorer(Protocol):
+    """A scorer that is faster for all sources at once than for one after the other."""
+
+    def score_pool(self, target: TargetAttribute, sources: Sequence[Source]) -> Mapping[str, float]:
+        """Return the score of every source by id; the same as ``score`` gives for each.
+
+        A source that cannot be scored is left out, or has a score that is not finite.
+        """

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from esm.errors import FitError, ShapeError, TaskError
 from esm.moments import FeatureMoments, Float64, label_columns, normalise_weights
-from esm.scorers.base import Evidence
+from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
 from esm.tasks.task import Problem
 
 MAX_UPDATES = 11
@@ -88,22 +88,44 @@ def logme(
     return float(_evidences(spectrum, Variant(variant), max_updates).mean())
 
 
+def logme_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> float:
+    """Return LogME with the full determinant from moments, nats per example: O(d³).
+
+    Equal to :func:`logme` with ``variant="full"`` on the embeddings themselves.
+
+    Args:
+        moments: Centred moments of embeddings and label columns, weighted or not.
+        max_updates: Most updates of alpha and beta.
+    """
+    spectrum = _Spectrum.of_moments(moments)
+    return float(_evidences(spectrum, Variant.FULL, max_updates).mean())
+
+
 @dataclass(frozen=True)
 class LogME:
     """LogME with the full determinant, on moments; one eigendecomposition (d, d) per source.
 
     Attributes:
         name: Name of the score.
+        reads: Mapped embeddings, or those of the tuned encoders.
         max_updates: Most updates of alpha and beta.
     """
 
     name: str = "logme"
+    reads: EmbeddingKind = EmbeddingKind.MAPPED
     max_updates: int = MAX_UPDATES
+    unit: str = NATS
+    weighs_classes: bool = True
+    has_base: bool = True
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """A map, or the tuned encoder."""
+        return frozenset({self.reads.need})
 
     def score(self, evidence: Evidence) -> float:
         """Return the mean log evidence per example over the label columns, in nats."""
-        spectrum = _Spectrum.of_moments(evidence.features())
-        return float(_evidences(spectrum, Variant.FULL, self.max_updates).mean())
+        return logme_of_moments(evidence.features(self.reads), self.max_updates)
 
 
 class _Posterior(NamedTuple):

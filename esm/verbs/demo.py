@@ -27,8 +27,9 @@ def demo(
     """
     from esm.demo import run_demo
     from esm.pool import Pool
-    from esm.tables import ranking_tables, validation_tables, verdict_tables
+    from esm.tables import validation_tables, verdict_tables
     from esm.tables_pool import pool_tables
+    from esm.tables_ranking import ranking_tables
 
     made = run_demo(out.resolve(), base=base_model(base), device=device)
     pool = Pool.open(out / "pool")

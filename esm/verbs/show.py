@@ -94,7 +94,7 @@ def _run(path: Path, *, classes: bool) -> _Shown:
 
 def _ranking(path: Path, top: int) -> _Shown:
     from esm.ranking import Ranking
-    from esm.tables import ranking_tables
+    from esm.tables_ranking import ranking_tables
 
     ranking = Ranking.load(path)
     return _Shown(ranking.as_dict(), ranking_tables(ranking, top=top), ranking.records())

@@ -13,8 +13,7 @@ from esm.errors import FitError, ShapeError, TaskError
 from esm.maps import DenseMap, LowRankMap
 from esm.moments import Moments, balance_weights, label_columns
 from esm.scorers import logme
-from esm.scorers.base import Evidence
-from esm.scorers.logme import LogME
+from esm.scorers.logme import logme_of_moments
 from esm.tasks.task import Problem
 
 
@@ -42,7 +41,9 @@ def condition_number(embeddings):
 
 def both_ways(base, lifted, columns, weights, source_map):
     """Return the score on moments, and by the full-determinant definition on the embeddings."""
-    score = LogME().score(Evidence(Moments.of(base, lifted, columns, weights), source_map))
+    moments = Moments.of(base, lifted, columns, weights)
+    features = moments.identity() if source_map is None else moments.mapped(source_map)
+    score = logme_of_moments(features)
     mapped = base if source_map is None else source_map.apply(base, lifted)
     return score, logme(mapped, columns, variant="full", weights=weights)
 

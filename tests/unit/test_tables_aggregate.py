@@ -3,8 +3,8 @@ from __future__ import annotations
 from esm.aggregate import aggregate_rankings
 from esm.evaluate import ranking_table
 from esm.report import plain
-from esm.tables import ranking_tables
 from esm.tables_aggregate import aggregate_tables
+from esm.tables_ranking import ranking_tables
 from tests.small_world import ranked
 from tests.unit.test_tables import ranking
 

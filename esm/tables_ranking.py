@@ -1,0 +1,106 @@
+"""The tables of a ranking: one per attribute, with what it rests on and what it left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from esm.licences import marked
+from esm.report import LICENCE_LETTERS, MISSING, Table, noted, number, skipped_notes
+from esm.scorers.base import EmbeddingKind
+from esm.tables_aggregate import aggregate_tables
+from esm.tasks.raw import attribute_id
+
+if TYPE_CHECKING:
+    from esm.ranking import AttributeRanking, RankedSource, Ranking
+
+_Cell = Callable[["RankedSource"], str]
+
+
+def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
+    """Return one table per attribute: rank, source, score, predicted gain, R², size.
+
+    The ranking over all attributes stands before them where there is one. The gain is there only
+    where the scorer also scores the untouched base model, and R² only where it reads maps.
+
+    Args:
+        ranking: The ranking; with the regret by measured results, where it was judged by them.
+        top: Sources to show per attribute; 0 for all.
+    """
+    tables = [
+        _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
+    ]
+    return [
+        *aggregate_tables(ranking, top),
+        *tables,
+        *unusable_table(ranking.unusable),
+        *noted(ranking.warnings),
+    ]
+
+
+def unusable_table(reasons: Mapping[str, str]) -> list[Table]:
+    """Return a table of the columns that cannot be predicted; none where all can."""
+    if not reasons:
+        return []
+    columns = ("column", "why it cannot be predicted")
+    return [Table("", columns, list(reasons.items()), left=frozenset(columns))]
+
+
+def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
+    """Return what is shown of each source, by heading."""
+    columns: dict[str, _Cell] = {
+        "rank": lambda line: str(line.rank),
+        "source": lambda line: f"{line.source} (sibling)" if line.sibling else line.source,
+        "score": lambda line: number(line.score, 4),
+    }
+    if ranked.base_score is not None:
+        columns["predicted gain"] = lambda line: number(line.gain, 4, sign=True)
+    if ranking.reads is EmbeddingKind.MAPPED:
+        columns["map R²"] = lambda line: number(line.r2, 2)
+    columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
+    columns["licence"] = lambda line: marked(line.licence, longest=LICENCE_LETTERS)
+    return columns
+
+
+def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
+    shown = ranked.ranking[:top] if top else ranked.ranking
+    notes = [_basis(ranking, ranked)]
+    if len(shown) < len(ranked.ranking):
+        notes.append(f"{len(ranked.ranking) - len(shown)} further sources: --top 0")
+    target = attribute_id(ranking.target, name)
+    if ranking.truth is not None:
+        notes += _truth_notes(ranking.truth, target)
+    columns = _columns(ranking, ranked)
+    return Table(
+        title=target,
+        columns=tuple(columns),
+        rows=[tuple(cell(line) for cell in columns.values()) for line in shown],
+        notes=[*notes, *skipped_notes(ranked.skipped)],
+        left=frozenset({"source", "licence"}),
+    )
+
+
+def _basis(ranking: Ranking, ranked: AttributeRanking) -> str:
+    """Say what was scored, how, in which unit, and what the base model scores."""
+    read = {
+        EmbeddingKind.MAPPED: f"{ranking.config.form} maps, ",
+        EmbeddingKind.TUNED: "tuned encoders, ",
+        None: "",
+    }[ranking.reads]
+    scored = f"{'balanced ' if ranked.balanced else ''}{ranking.scorer} in {ranking.unit}"
+    basis = f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {read}{scored}"
+    if ranked.base_score is None:
+        return f"{basis}, higher is better"
+    return f"{basis}; the untouched base embeddings score {number(ranked.base_score, 4)}"
+
+
+def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
+    """Return the regrets in the JSON form of an :class:`~esm.evaluate.Evaluation`."""
+    if target not in truth["targets"]:
+        return [f"measured results: {truth['left_out']['targets'].get(target, 'none')}"]
+    regrets = [
+        f"{name} {number(value, 2)} %"
+        for name, value in truth["targets"][target].items()
+        if name.startswith("regret@")
+    ]
+    return [f"by measured results: {', '.join(regrets)}"]
