@@ -1,7 +1,8 @@
 """What selectors compare that need no map: a mean embedding, a Fisher vector, a vocabulary.
 
 All three come from the base model and a task's training rows alone. A pool keeps them beside each
-source's maps, at most 20 kB a source at d = 384, and a target's are made when it is ranked:
+source's maps (8 to 10 kB for short texts, at most 20 kB, at d = 384); a target's are made when it
+is ranked:
 
 * **mean**: the mean base embedding of the texts (TextEmb: Vu et al., "Exploring and Predicting
   Transferability across NLP Tasks", EMNLP 2020, section 4.1).
@@ -164,11 +165,12 @@ def _hash(word: str) -> int:
 def fisher_diagonal(problem: Problem, labels: npt.NDArray[Any], base: npt.NDArray[Any]) -> Float32:
     """Return the diagonal of the empirical Fisher information with respect to the embedding.
 
-    ``F_j = 1/n sum_i (d log p(y_i | h_i) / d h_ij)²`` for a linear head with weight W on the
-    embedding h: the gradient is ``W^T (onehot(y) - p)`` for classes, the same with independent
-    sigmoids for labels, and ``w (y - f(h))`` for amounts and ranks, standardised, whose noise is
-    taken for Gaussian of unit variance. Heads are fitted with a fixed ridge penalty on
-    standardised embeddings. Only directions of F are compared, so its scale means nothing.
+    ``F_j = 1/n sum_i (d log p(y_i | x_i) / d x_ij)²`` for a linear head with weight W on the
+    embedding x: the gradient is ``W^T (onehot(y) - p)`` for classes, the same with independent
+    sigmoids for labels, and ``w (y - f(x))`` for amounts and ranks, standardised, whose noise is
+    taken for Gaussian of unit variance. Heads are fitted with a fixed ridge penalty to x, the
+    embeddings about their mean in units of their root mean square deviation. That unit is one for
+    all dimensions: scaled one by one, those that hardly vary would decide.
 
     Cost: one logistic regression, a second at n = 1,000, d = 384 and a few classes.
 
@@ -183,23 +185,23 @@ def fisher_diagonal(problem: Problem, labels: npt.NDArray[Any], base: npt.NDArra
     Source:
         Vu et al. 2020 (arXiv 2005.00770), section 4.2; Achille et al. 2019 (arXiv 1902.03545).
     """
-    exact = base.astype(np.float64)
-    scale = exact.std(axis=0)
-    scale[scale == 0] = 1.0
-    standardised = (exact - exact.mean(axis=0)) / scale
+    centred = base.astype(np.float64)
+    centred -= centred.mean(axis=0)
+    features = centred / (np.sqrt(np.square(centred).mean()) or 1.0)
     if problem is Problem.MULTILABEL:
-        columns = [column > 0.5 for column in labels.T]
-        gradients = sum((_class_gradients(column, standardised) for column in columns), np.zeros(1))
+        gradients = np.zeros_like(features)
+        for column in labels.T:
+            gradients += _class_gradients(column > 0.5, features)
     elif problem is Problem.CLASSIFICATION:
-        gradients = _class_gradients(labels, standardised)
+        gradients = _class_gradients(labels, features)
     else:
-        gradients = _amount_gradients(labels, standardised)
-    diagonal = np.broadcast_to(np.square(gradients / scale).mean(axis=0), scale.shape)
-    return diagonal.astype(np.float32)
+        gradients = _amount_gradients(labels, features)
+    diagonal: Float32 = np.square(gradients).mean(axis=0).astype(np.float32)
+    return diagonal
 
 
 def _class_gradients(labels: npt.NDArray[Any], features: Float64) -> Float64:
-    """Return (n, d) gradients of log p(y | h), or zeros where there is one class only."""
+    """Return (n, d) gradients of log p(y | x), or zeros where there is one class only."""
     from sklearn.linear_model import LogisticRegression
 
     classes, codes = np.unique(labels, return_inverse=True)

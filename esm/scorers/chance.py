@@ -16,7 +16,7 @@ class Chance:
     """A constant."""
 
     name: str = "random"
-    unit: str = "nothing: all sources are equal"
+    unit: str = "a constant: all sources are equal"
     reads: EmbeddingKind | None = None
     needs: frozenset[Need] = frozenset()
     weighs_classes: bool = False

@@ -197,7 +197,7 @@ class HScore:
 
     reads: EmbeddingKind = EmbeddingKind.TUNED
     name: str = "hscore"
-    unit: str = "H-score"
+    unit: str = "a trace, without unit"
     weighs_classes: bool = False
     has_base: bool = True
 

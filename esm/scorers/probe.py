@@ -24,6 +24,7 @@ Array = npt.NDArray[Any]
 
 FOLDS = 5
 _SEED = 0
+_CONSTANT = 1e-6
 
 # Inverse penalties of logistic regression, and penalties of ridge regression per row.
 _INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0)
@@ -103,7 +104,8 @@ def cross_validated(target: TargetAttribute, embeddings: Array, penalty: float) 
         left_out = folds == fold
         fitted = embeddings[~left_out].astype(np.float64)
         mean, scale = fitted.mean(axis=0), fitted.std(axis=0)
-        scale[scale == 0] = 1.0
+        # A dimension that never varies has a spread of rounding errors, not one of exactly 0.
+        scale[scale <= _CONSTANT * scale.max()] = 1.0
         outputs[left_out] = _predict(
             target,
             ~left_out,

@@ -106,6 +106,15 @@ def test_a_class_that_one_fold_holds_alone():
     assert found == pytest.approx(f1_score(labels, np.zeros(40), average="macro"))
 
 
+def test_a_dimension_that_hardly_varies_changes_nothing():
+    """Divided by its spread, a single other value would outweigh all that was learnt."""
+    features, labels = data()
+    target = target_of(labels, features)
+    dead = np.column_stack([features, np.full(len(features), 1e-5)]).astype(np.float32)
+    dead[::7, -1] *= 1 + 1e-6
+    assert cross_validated(target, dead, 0.1) == cross_validated(target, features, 0.1)
+
+
 def test_what_cannot_be_divided():
     features, _ = data(n=10)
     with pytest.raises(TaskError, match="10 rows of posts/harmful with the same label"):
