@@ -168,6 +168,7 @@ def _reopen(
     device: str,
 ) -> EntryTrainer:
     """Go on with a pool that is there; its base model, anchors and lift stay."""
+    pool.check_writable()
     anchors, _ = pool.common()
     if config.anchors_file and _absolute(config.anchors_file) != anchors.corpus:
         raise PoolError(

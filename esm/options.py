@@ -355,7 +355,9 @@ class OutputOptions:
             print_tables(tables)
 
 
-PoolFolder = Annotated[Path, typer.Option("--pool", help="Folder of the pool.", metavar="DIR")]
+PoolFolder = Annotated[
+    Path, typer.Option("--pool", help="Folder of the pool, packed or not.", metavar="DIR")
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Stop at the first bad entry instead of skipping it.")
 ]

@@ -15,23 +15,32 @@ Layout::
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
 head, no numbers of texts and no vectors. An entry appears under its name only when it is whole,
 so a reader never needs a lock.
+
+A packed pool (:mod:`esm.bundle`) holds the same in a few files and is read through the same
+classes; tuned encoders are not packed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esm.bundle import Bundle, PackedEntry, is_bundle
 from esm.errors import EsmError, PoolError
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
-from esm.maps.peer import PeerConfig
-from esm.records import AnyRecord, Record, parse
-from esm.seen import load_seen
-from esm.settings import BaseIdentity, FineTuneConfig
+from esm.pool_records import POOL_FORMAT as POOL_FORMAT
+from esm.pool_records import AnchorRecord as AnchorRecord
+from esm.pool_records import LiftRecord as LiftRecord
+from esm.pool_records import MapRecord as MapRecord
+from esm.pool_records import PoolManifest as PoolManifest
+from esm.pool_records import PublishedRecord as PublishedRecord
+from esm.pool_records import SourceRecord as SourceRecord
+from esm.records import AnyRecord, parse
+from esm.seen import SEEN_NAME, seen_numbers
 from esm.storage import check_id, load_tensors, read_json
-from esm.tasks.spec import TaskSpec
-from esm.tasks.task import Metric, Problem, TaskMetadata
 from esm.vectors import VECTORS_NAME, TaskVectors
 
 if TYPE_CHECKING:
@@ -39,133 +48,8 @@ if TYPE_CHECKING:
 
     from esm.anchors import Lift
 
-POOL_FORMAT = 1
 
-
-class AnchorRecord(Record):
-    """What the pool's maps were fitted on.
-
-    Attributes:
-        count: Number of anchor texts.
-        hash: Hash over all anchor texts.
-        corpus: File of a user's own unlabelled corpus, else None.
-        per_task: Anchors drawn from each task, where there is no corpus.
-        seed: Seed of the draw.
-    """
-
-    count: int
-    hash: str
-    corpus: str | None
-    per_task: int
-    seed: int
-
-
-class LiftRecord(Record):
-    """Identity of the shared PCA: its hash and its width p."""
-
-    hash: str
-    width: int
-
-
-class PoolManifest(Record):
-    """What all entries of a pool have in common.
-
-    Attributes:
-        format: Version of the pool's format.
-        base: The base model.
-        revision: Its Hub revision.
-        anchors: What anchored maps were fitted on; None where all maps come from the Hub.
-        lift: What anchored maps read; None where all maps come from the Hub.
-    """
-
-    format: int
-    base: BaseIdentity
-    revision: str | None
-    anchors: AnchorRecord | None
-    lift: LiftRecord | None
-
-
-class MapRecord(Record):
-    """How well a map fits.
-
-    Attributes:
-        rank: Rank of the learned part; the full width for a dense map.
-        penalty: Ridge penalty chosen on held-out texts; 0 where none was used.
-        r2_source: R² on held-out texts of the source task itself; None where it is not known.
-        r2_anchors: R² on anchors of other tasks, held out where the fit used anchors; None where
-            it is not known.
-        bytes: Size of the weights on disk.
-    """
-
-    rank: int
-    penalty: float
-    r2_source: float | None
-    r2_anchors: float | None
-    bytes: int
-
-
-class PublishedRecord(Record):
-    """Where an entry that was fetched from the Hub comes from.
-
-    Attributes:
-        repo: Hub id of the map.
-        commit: Commit that was fetched.
-        generation: Generation of its ``config.json`` (see :mod:`esm.maps.peer`).
-        weights_hash: Hash of its weights file as the Hub states it: SHA-256, of small files git's.
-        config: What its ``config.json`` states.
-    """
-
-    repo: str
-    commit: str
-    generation: int
-    weights_hash: str
-    config: PeerConfig
-
-
-class SourceRecord(Record):
-    """What is known of one source task of a pool.
-
-    Of an entry that was fetched from the Hub, only what its publisher states: no rows were seen.
-
-    Attributes:
-        id: The source task's id.
-        config_hash: Hash of everything that determines the entry.
-        task: How to read the task again; None where its publisher does not say.
-        task_hash: Hash of the task's texts and labels; None where no rows were seen.
-        problem: Kind of output; None where no rows were seen.
-        metric: Primary metric; None where no rows were seen.
-        label_names: Names of the classes.
-        metadata: Language (as declared, else as detected), domain, licence and so on.
-        is_pair: Whether each example is two texts.
-        num_train: Training rows that the task has; None where no rows were seen.
-        num_used: Training rows that fine-tuning used; None where it is not known.
-        fine_tune: Settings of the fine-tuning, with which it can be repeated; the default where
-            the publisher states none.
-        quality: Performance of the tuned model on held-out rows of the source.
-        maps: Fit of each stored map.
-        seconds: Seconds of each step (fine_tune, embed, fit).
-        num_cut: Training texts that were not read to their end, being longer than the base model
-            takes.
-        published: Where an entry that was fetched from the Hub comes from, else None.
-    """
-
-    id: str
-    config_hash: str
-    task: TaskSpec | None
-    task_hash: str | None
-    problem: Problem | None
-    metric: Metric | None
-    label_names: tuple[str, ...]
-    metadata: TaskMetadata
-    is_pair: bool
-    num_train: int | None
-    num_used: int | None
-    fine_tune: FineTuneConfig
-    quality: dict[str, float]
-    maps: dict[MapForm, MapRecord]
-    seconds: dict[str, float]
-    num_cut: int = 0
-    published: PublishedRecord | None = None
+HEAD_NAME = "head.safetensors"
 
 
 @dataclass(frozen=True)
@@ -182,13 +66,15 @@ class PoolEntry:
 
     Attributes:
         record: What is known of it.
-        folder: Where it lies.
+        folder: Where it lies, unless it is packed.
         manifest: The pool's manifest, against which its maps are checked.
+        packed: Its place in a packed pool, else None.
     """
 
     record: SourceRecord
     folder: Path
     manifest: PoolManifest
+    packed: PackedEntry | None = None
 
     @property
     def id(self) -> str:
@@ -210,10 +96,23 @@ class PoolEntry:
                 if self.record.published
                 else f"esm train --map {','.join(sorted({*self.record.maps, form}))} --replace",
             )
+        if self.packed is not None:  # what it belongs to was checked when it was packed
+            return self.packed.load_map(form)
         anchored = self.manifest.lift if form is MapForm.ANCHORED else None
         lift = None if anchored is None else anchored.hash
         loaded, _ = load_map(self.folder / form, base=self.manifest.base, lift=lift)
         return loaded
+
+    def tensors(self, name: str) -> dict[str, np.ndarray[Any, Any]] | None:
+        """Read one of the entry's other files, such as its head; None where there is none.
+
+        Raises:
+            MapError: It is damaged.
+        """
+        if self.packed is not None:
+            return self.packed.tensors(name)
+        path = self.folder / name
+        return load_tensors(path) if path.is_file() else None
 
     def load_head(self) -> dict[str, np.ndarray[Any, Any]]:
         """Read the source head: weight (c, d) and bias (c,).
@@ -222,10 +121,10 @@ class PoolEntry:
             PoolError: The entry has none: its map comes from the Hub.
             MapError: It is damaged.
         """
-        path = self.folder / "head.safetensors"
-        if not path.is_file():
-            raise PoolError(f"source {self.id} has no head", expected=f"a file {path.name}")
-        return load_tensors(path)
+        head = self.tensors(HEAD_NAME)
+        if head is None:
+            raise PoolError(f"source {self.id} has no head", expected=f"a file {HEAD_NAME}")
+        return head
 
     def load_vectors(self) -> TaskVectors:
         """Read the vectors that selectors compare.
@@ -234,8 +133,8 @@ class PoolEntry:
             PoolError: The entry has none.
             MapError: They are damaged, or another base model's.
         """
-        path = self.folder / VECTORS_NAME
-        if not path.is_file():
+        stored = self.tensors(VECTORS_NAME)
+        if stored is None:
             raise PoolError(
                 f"source {self.id} has no vectors",
                 expected=f"a file {VECTORS_NAME}",
@@ -243,11 +142,17 @@ class PoolEntry:
                 if self.record.published
                 else "esm train with the same tasks and settings adds them without training again",
             )
-        return TaskVectors.load(path, width=self.manifest.base.width)
+        where = f"{VECTORS_NAME} of {self.id}"
+        return TaskVectors.from_tensors(stored, where=where, width=self.manifest.base.width)
 
     def seen_texts(self) -> frozenset[int] | None:
-        """Return the numbers of the texts it was trained on; None where they were not stored."""
-        return load_seen(self.folder)
+        """Return the numbers of the texts it was trained on; None where they were not stored.
+
+        Raises:
+            MapError: The file is damaged.
+        """
+        stored = self.tensors(SEEN_NAME)
+        return None if stored is None else seen_numbers(stored)
 
     @property
     def model_folder(self) -> Path | None:
@@ -263,10 +168,12 @@ class Pool:
     Attributes:
         folder: Where it lies.
         manifest: Base model, anchors and lift.
+        bundle: The files it is packed in; None for a pool that is a folder per source.
     """
 
     folder: Path
     manifest: PoolManifest
+    bundle: Bundle | None = None
 
     @staticmethod
     def exists(folder: Path) -> bool:
@@ -292,7 +199,20 @@ class Pool:
                 expected=f"format {POOL_FORMAT}",
                 hint="another version of esm, or train the pool again",
             )
-        return cls(folder, manifest)
+        return cls(folder, manifest, Bundle.open(folder) if is_bundle(folder) else None)
+
+    def check_writable(self) -> None:
+        """Check that entries can be added.
+
+        Raises:
+            PoolError: The pool is packed.
+        """
+        if self.bundle is not None:
+            raise PoolError(
+                f"{self.folder} is a packed pool, which is only read",
+                expected="a pool that is a folder per source",
+                hint="add to the pool it was packed from, then esm pool pack again",
+            )
 
     def common(self) -> tuple[AnchorRecord, LiftRecord]:
         """Return what all anchored maps of the pool rest on.
@@ -338,11 +258,12 @@ class Pool:
             PoolError: There is none, or its record is damaged.
         """
         folder = self.source_folder(source)
-        if not folder.is_dir():
+        packed = None if self.bundle is None else self.bundle.find(source)
+        if packed is None and not folder.is_dir():
             raise PoolError(
                 f"no source {source!r} in {self.folder}", hint=f"esm show {self.folder}"
             )
-        return self._read_entry(folder)
+        return self._read_entry(folder) if packed is None else self._unpack_entry(packed)
 
     def entries(self, *, strict: bool = False) -> tuple[list[PoolEntry], list[Skipped]]:
         """Read all entries, by id.
@@ -355,14 +276,23 @@ class Pool:
         """
         found: list[PoolEntry] = []
         skipped: list[Skipped] = []
-        for folder in sorted(self._folders()):
+        for name, read in self._readers():
             try:
-                found.append(self._read_entry(folder))
+                found.append(read())
             except EsmError as error:
                 if strict:
                     raise
-                skipped.append(Skipped(folder.name.replace("@", "/"), str(error)))
+                skipped.append(Skipped(name, str(error)))
         return found, skipped
+
+    def _readers(self) -> Iterator[tuple[str, Callable[[], PoolEntry]]]:
+        """Yield a name and a way to read it for every entry, by id."""
+        if self.bundle is not None:
+            for number in range(len(self.bundle)):
+                yield f"source {number + 1}", partial(self._read_packed, self.bundle, number)
+            return
+        for folder in sorted(self._folders()):
+            yield folder.name.replace("@", "/"), partial(self._read_entry, folder)
 
     def _folders(self) -> list[Path]:
         sources = self.folder / "sources"
@@ -381,12 +311,26 @@ class Pool:
             )
         return PoolEntry(record, folder, self.manifest)
 
+    def _read_packed(self, bundle: Bundle, number: int) -> PoolEntry:
+        return self._unpack_entry(bundle.entry(number))
+
+    def _unpack_entry(self, packed: PackedEntry) -> PoolEntry:
+        source = packed.line.id
+        record = _parsed(SourceRecord, packed.line.record, f"{self.folder}, source {source}")
+        if record.id != source:
+            raise PoolError(f"{self.folder} describes source {record.id!r} as {source!r}")
+        return PoolEntry(record, self.source_folder(source), self.manifest, packed)
+
 
 def _read(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    return _parsed(kind, read_json(path), path)
+
+
+def _parsed(kind: type[AnyRecord], content: object, where: object) -> AnyRecord:
     return parse(
         kind,
-        read_json(path),
-        where=path,
+        content,
+        where=where,
         refusal=PoolError,
         expected=f"the fields of {kind.__name__}, no more and no fewer",
         hint="remove what was added by hand, or train the entry again",

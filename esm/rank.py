@@ -2,8 +2,8 @@
 
 Only training rows are used. The texts are embedded once for all attributes and folds. What is
 read of a source depends on the scorer: for the default one, its map; after one pass over the
-texts the target is then a set of moments, and a source costs one eigendecomposition of a (d, d)
-matrix per attribute and fold, whatever the number of examples.
+texts the target is then a set of moments, which is decomposed once per attribute and fold, and all
+maps are scored together (:mod:`esm.likelihood`), whatever the number of examples.
 """
 
 from __future__ import annotations

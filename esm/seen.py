@@ -6,12 +6,14 @@ rows came from: another attribute of the same file, a copy of the file, a part o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from esm.storage import load_tensors, save_tensors
+from esm.storage import save_tensors
 from esm.tasks.split import text_keys
 from esm.tasks.task import Examples
 
@@ -34,11 +36,6 @@ def store_seen(folder: Path, examples: Examples) -> None:
     save_tensors(folder / SEEN_NAME, {_KEYS: found}, private=True)
 
 
-def load_seen(folder: Path) -> frozenset[int] | None:
-    """Return the numbers of the texts that an entry was trained on; None where it does not say.
-
-    Raises:
-        MapError: The file is damaged.
-    """
-    path = folder / SEEN_NAME
-    return frozenset(load_tensors(path)[_KEYS].tolist()) if path.is_file() else None
+def seen_numbers(stored: Mapping[str, npt.NDArray[Any]]) -> frozenset[int]:
+    """Return the numbers of the texts that an entry was trained on, from the arrays stored."""
+    return frozenset(stored[_KEYS].tolist())

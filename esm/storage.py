@@ -278,9 +278,33 @@ def load_tensors(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         loaded: dict[str, np.ndarray[Any, Any]] = load_file(path)
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise MapError(
-            f"{path} is truncated or not safetensors ({error})",
-            expected="a whole safetensors file",
-            hint="delete it and run the command that made it again",
-        ) from error
+        raise _not_safetensors(path, error) from error
     return loaded
+
+
+def read_tensors(content: bytes, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Read all arrays of a safetensors file that is in memory.
+
+    Args:
+        content: Its bytes.
+        name: What to call it in an error.
+
+    Raises:
+        MapError: It is truncated or not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        loaded: dict[str, np.ndarray[Any, Any]] = load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _not_safetensors(name, error) from error
+    return loaded
+
+
+def _not_safetensors(name: object, error: Exception) -> MapError:
+    return MapError(
+        f"{name} is truncated or not safetensors ({error})",
+        expected="a whole safetensors file",
+        hint="delete it and run the command that made it again",
+    )

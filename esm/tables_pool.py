@@ -10,10 +10,12 @@ from esm.report import LICENCE_LETTERS, MISSING, Table, duration, number, size, 
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
+    from esm.packing import PackReport
     from esm.pool import Pool, PoolEntry, Skipped, SourceRecord
     from esm.published.hub import Listing
     from esm.published.pull import PullReport
     from esm.published.push import PushReport
+    from esm.verify import VerifyReport
 
 
 def build_report(report: BuildReport) -> list[Table]:
@@ -36,9 +38,16 @@ def build_report(report: BuildReport) -> list[Table]:
 
 
 def pool_tables(
-    pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped]
+    pool: Pool, entries: Sequence[PoolEntry], skipped: Sequence[Skipped], *, of: int | None = None
 ) -> list[Table]:
-    """Return a pool's sources: rows, quality of the tuned model, fit and size of the maps."""
+    """Return a pool's sources: rows, quality of the tuned model, fit and size of the maps.
+
+    Args:
+        pool: The pool.
+        entries: Sources to show.
+        skipped: Damaged ones.
+        of: How many there are, where these are some of them.
+    """
     rows = [
         (
             entry.id,
@@ -70,7 +79,8 @@ def pool_tables(
         "time",
     )
     left = frozenset({"source", "language", "licence", "held-out quality", "map"})
-    title = f"{pool.folder}: {len(entries)} sources"
+    some = "" if of in (None, len(entries)) else f" of {of}"
+    title = f"{pool.folder}: {len(entries)}{some} sources"
     return [Table(title, columns, rows, [*_pool_notes(pool), *skipped_notes(skipped)], left)]
 
 
@@ -91,6 +101,41 @@ def _pool_notes(pool: Pool) -> list[str]:
     return [
         f"{base}; {manifest.anchors.count} anchor texts, lift of width {manifest.lift.width}",
         "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
+    ]
+
+
+def pack_report(report: PackReport) -> list[Table]:
+    """Return what was packed."""
+    rows = [
+        ("sources", str(report.sources)),
+        ("maps", str(report.maps)),
+        ("before", size(report.bytes_before)),
+        ("bundle", size(report.bytes_after)),
+        ("skipped", str(len(report.skipped))),
+    ]
+    notes = [f"not packed: {name} of {count}" for name, count in sorted(report.left_out.items())]
+    return [
+        Table(
+            title=f"{report.folder}: packed from {report.pool}, {duration(report.seconds)}",
+            columns=("what", "how much"),
+            rows=rows,
+            notes=[*notes, *skipped_notes(report.skipped)],
+            left=frozenset({"what"}),
+        )
+    ]
+
+
+def verify_report(report: VerifyReport) -> list[Table]:
+    """Return what is wrong with a pool."""
+    rows = [(fault.source or "(the whole pool)", fault.reason) for fault in report.faults]
+    return [
+        Table(
+            title=f"{report.folder}: {report.sources} sources with {report.maps} maps are whole,"
+            f" {len(report.bad)} are not, {duration(report.seconds)}",
+            columns=("source", "fault"),
+            rows=rows,
+            left=frozenset({"source", "fault"}),
+        )
     ]
 
 

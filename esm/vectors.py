@@ -21,6 +21,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -113,17 +114,32 @@ class TaskVectors:
             StorageError: There is no such file.
             MapError: It is damaged, or another base model's.
         """
-        tensors = load_tensors(path)
+        return cls.from_tensors(load_tensors(path), where=path, width=width)
+
+    @classmethod
+    def from_tensors(
+        cls, tensors: Mapping[str, npt.NDArray[Any]], *, where: object, width: int
+    ) -> Self:
+        """Check what :meth:`save` wrote, once it is read.
+
+        Args:
+            tensors: The arrays by name.
+            where: The file, for the message.
+            width: Embedding width of the base model.
+
+        Raises:
+            MapError: It is damaged, or another base model's.
+        """
         if set(tensors) != {"mean", "fisher", "vocabulary"}:
             raise MapError(
-                f"{path} holds {', '.join(sorted(tensors)[:5]) or 'nothing'}",
+                f"{where} holds {', '.join(sorted(tensors)[:5]) or 'nothing'}",
                 expected="mean, fisher and vocabulary",
                 hint="esm train again makes them anew",
             )
         vectors = cls(tensors["mean"], tensors["fisher"], tensors["vocabulary"])
         if vectors.width != width:
             raise MapError(
-                f"{path} holds vectors of width {vectors.width}",
+                f"{where} holds vectors of width {vectors.width}",
                 expected=f"width {width}, the base model's",
                 hint="esm train again makes them anew",
             )

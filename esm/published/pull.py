@@ -175,6 +175,7 @@ def _open(folder: Path, described: PublishedBase) -> Pool:
     wanted = described.identity
     if Pool.exists(folder):
         pool = Pool.open(folder)
+        pool.check_writable()
         ours = pool.manifest.base
         same = (ours.pooling, ours.width) == (wanted.pooling, wanted.width)
         if not same or ours.model not in described.aliases:

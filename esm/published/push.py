@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from esm.errors import HubError, MapError, PoolError, SettingError
-from esm.maps import MapForm, load_map, save_map
+from esm.maps import MapConfig, MapForm, save_map
 from esm.maps.peer import LINEAR, PEER_VERSION, PeerConfig
 from esm.pool import Pool, PoolEntry, Skipped, SourceRecord
 from esm.published.card import CardFacts, model_card
@@ -150,16 +150,13 @@ def export_map(entry: PoolEntry, folder: Path, *, repo: str, base: str) -> None:
             expected=f"a {MapForm.PUBLISHED} map, which hf-dataset-selector reads",
             hint="esm train --map anchored,published --replace",
         )
-    stored = entry.folder / MapForm.PUBLISHED
-    fitted, config = load_map(stored, base=entry.manifest.base)
-    known = config.base or entry.manifest.base
+    fitted = entry.load_map(MapForm.PUBLISHED)
     peer = _peer_config(record, base, fitted.width)
-    config = config.model_copy(
-        update={
-            "source": peer.task_id,
-            "base_model": base,
-            "base": known.model_copy(update={"model": base}),
-        }
+    config = MapConfig.describe(
+        fitted,
+        source=peer.task_id or record.id,
+        base=entry.manifest.base.model_copy(update={"model": base}),
+        dtype=str(fitted.bias.dtype),
     )
     facts = CardFacts(repo, record, record.maps[MapForm.PUBLISHED], config, peer)
     with atomic_folder(folder) as unfinished:

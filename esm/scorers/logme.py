@@ -16,16 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.errors import FitError, ShapeError, TaskError
+from esm.likelihood.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
 from esm.moments import FeatureMoments, Float64, label_columns, normalise_weights
 from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
 from esm.tasks.task import Problem
-
-MAX_UPDATES = 11
-
-_TOLERANCE = 1e-3
-_REFERENCE_EPSILON = 1e-5
-# Keeps logarithms and ratios finite where features or residuals vanish altogether.
-_SMALLEST = float(np.finfo(np.float64).tiny)
 
 
 class Variant(StrEnum):
@@ -97,8 +91,12 @@ def logme_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES) ->
         moments: Centred moments of embeddings and label columns, weighted or not.
         max_updates: Most updates of alpha and beta.
     """
-    spectrum = _Spectrum.of_moments(moments)
-    return float(_evidences(spectrum, Variant.FULL, max_updates).mean())
+    return float(evidences_of_moments(moments, max_updates).mean())
+
+
+def evidences_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> Float64:
+    """Return the (K,) log evidences of which :func:`logme_of_moments` is the mean."""
+    return _evidences(_Spectrum.of_moments(moments), Variant.FULL, max_updates)
 
 
 @dataclass(frozen=True)
@@ -249,13 +247,13 @@ def _evidences(spectrum: _Spectrum, variant: Variant, max_updates: int) -> Float
     for _ in range(max_updates):
         ratio = alpha / beta
         posterior = spectrum.posterior(ratio)
-        new_alpha = posterior.degrees / (posterior.weight_norm + _REFERENCE_EPSILON)
-        new_beta = (n - posterior.degrees) / (posterior.residual + _REFERENCE_EPSILON)
-        alpha = np.where(active, np.maximum(new_alpha, _SMALLEST), alpha)
-        beta = np.where(active, np.maximum(new_beta, _SMALLEST), beta)
+        new_alpha = posterior.degrees / (posterior.weight_norm + REFERENCE_EPSILON)
+        new_beta = (n - posterior.degrees) / (posterior.residual + REFERENCE_EPSILON)
+        alpha = np.where(active, np.maximum(new_alpha, SMALLEST), alpha)
+        beta = np.where(active, np.maximum(new_beta, SMALLEST), beta)
         weight_norm = np.where(active, posterior.weight_norm, weight_norm)
         residual = np.where(active, posterior.residual, residual)
-        active &= np.abs(alpha / beta - ratio) > _TOLERANCE * ratio
+        active &= np.abs(alpha / beta - ratio) > TOLERANCE * ratio
         if not active.any():
             break
     evidence: Float64 = (

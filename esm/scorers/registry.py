@@ -12,6 +12,7 @@ from esm.scorers.hscore import HScore
 from esm.scorers.knn import Knn
 from esm.scorers.leep import Leep
 from esm.scorers.logme import LogME
+from esm.scorers.logme_pool import PoolLogME
 from esm.scorers.nce import Nce
 from esm.scorers.probe import Probe
 from esm.scorers.size import Size
@@ -94,7 +95,7 @@ def make_scorer(
     if results is not None:
         return Static(results)
     made: dict[ScorerName, Scorer] = {
-        ScorerName.LOGME: LogME(),
+        ScorerName.LOGME: PoolLogME(),
         ScorerName.TUNED_LOGME: LogME("tuned-logme", EmbeddingKind.TUNED),
         ScorerName.PROBE: Probe(),
         ScorerName.FROZEN: Probe("frozen", EmbeddingKind.TUNED),

@@ -133,11 +133,13 @@ class Source:
         return known
 
     def passing(self) -> Source:
-        """Return a source to score with and drop: a dense map must not stay in memory.
+        """Return a source to score with and drop, where its map must not stay in memory.
 
-        A pool of 1,500 dense maps would take 3.5 GB; maps of low rank are kept.
+        A pool of 1,500 dense maps would take 3.5 GB, and a packed pool may hold a million maps,
+        which are read from memory-mapped files. Maps of low rank in folders are kept.
         """
-        return replace(self) if self.form is MapForm.PUBLISHED else self
+        large = self.form is MapForm.PUBLISHED or self.entry.packed is not None
+        return replace(self) if large else self
 
     def require(self, needs: frozenset[Need]) -> None:
         """Check that what a scorer needs is there, and what is small also that it is whole.

@@ -1,7 +1,8 @@
-"""``esm pool``: maps on the Hugging Face Hub."""
+"""``esm pool``: what a pool holds, packing it, and maps on the Hugging Face Hub."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,17 +18,85 @@ _FILTER_HELP = (
     " of several copies), language=CODE|CODE, licence=TERM|TERM (as for esm rank)."
 )
 
-app = typer.Typer(help="Maps on the Hugging Face Hub.", no_args_is_help=True)
+_LOCAL_FILTER_HELP = (
+    "Sources of POOL to list, several by commas: language=CODE|CODE, domain=WORD, licence=TERM (as"
+    " for esm rank), rows=N (trained on at least N rows), metric=NAME, quality=X (held-out, at"
+    " least), r2=X (on texts of other tasks, at least), map=FORM, kind=NAME."
+)
+
+app = typer.Typer(
+    help="Pools: list, check and pack them; maps on the Hugging Face Hub.", no_args_is_help=True
+)
 
 
 @app.command("ls")
 @grouped
 def list_maps(
-    base: Annotated[str, typer.Option(help="Hub id of the base model.")],
     output: OutputOptions,
+    pool: Annotated[
+        Path | None, typer.Argument(help="Pool whose sources to list.", metavar="[POOL]")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Hub id of a base model: list the maps on the Hub for it.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help=_LOCAL_FILTER_HELP, metavar="FILTER")
+    ] = None,
     out: OutFile = None,
 ) -> None:
-    """List the published maps for a base model."""
+    """List the sources of a pool, or the published maps for a base model."""
+    if (pool is None) == (base is None):
+        raise SettingError(
+            "neither a pool nor --base" if pool is None else "a pool and --base",
+            expected="a pool, to list its sources, or --base, to list the maps on the Hub",
+        )
+    if pool is not None:
+        _list_sources(pool, commas(filters), output, out)
+        return
+    if filters:
+        raise SettingError(
+            "--filter with --base", expected="--filter with a pool, or for esm pool pull"
+        )
+    _list_published(str(base), output, out)
+
+
+def _list_sources(
+    folder: Path, filters: Iterable[str], output: OutputOptions, out: Path | None
+) -> None:
+    from esm.pool import Pool
+    from esm.pool_filters import SourceFilters
+    from esm.tables_pool import pool_tables
+
+    wanted = SourceFilters.parse(filters)
+    pool = Pool.open(folder)
+    entries, skipped = pool.entries()
+    kept = [entry for entry in entries if wanted.keeps(entry.record)]
+    content = {
+        "pool": str(folder),
+        "of": len(entries),
+        "sources": [entry.record.model_dump(mode="json") for entry in kept],
+        "skipped": [asdict(skip) for skip in skipped],
+    }
+    rows = [
+        {
+            "source": entry.id,
+            "map": form,
+            "language": entry.record.metadata.language,
+            "domain": entry.record.metadata.domain,
+            "licence": entry.record.metadata.license,
+            "rows": entry.record.num_used,
+            "metric": entry.record.metric,
+            "quality": entry.record.quality.get(entry.record.metric or ""),
+        }
+        | fit.model_dump(mode="json")
+        for entry in kept
+        for form, fit in entry.record.maps.items()
+    ]
+    write_out(out, content, rows)
+    output.show(content, pool_tables(pool, kept, skipped, of=len(entries)))
+
+
+def _list_published(base: str, output: OutputOptions, out: Path | None) -> None:
     from esm.published.pull import list_published
     from esm.tables_pool import listing_table
 
@@ -40,6 +109,61 @@ def list_maps(
     ]
     write_out(out, content, rows)
     output.show(content, listing_table(described.identity.model, listings))
+
+
+@app.command()
+@grouped
+def pack(
+    pool: Annotated[Path, typer.Argument(help="Pool to pack; it stays as it is.")],
+    output: OutputOptions,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="New folder for the bundle. Default: POOL.packed.", metavar="DIR"
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Numbers of the maps: float16 or float32. Default: as they are."),
+    ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share", help="Leave out what is known of the sources' texts, to give it away."
+        ),
+    ] = False,
+    strict: Strict = False,
+) -> None:
+    """Pack a pool into a few memory-mapped files, which every verb reads as a pool."""
+    from esm.packing import pack_pool
+    from esm.pool import Pool
+    from esm.tables_pool import pack_report
+
+    if dtype not in (None, "float16", "float32"):
+        raise SettingError(f"--dtype {dtype}", expected="float16 or float32")
+    source = Pool.open(pool)
+    target = pool.resolve().with_name(f"{pool.resolve().name}.packed") if out is None else out
+    report = pack_pool(source, target, dtype=dtype, share=share, strict=strict)
+    output.show(report.as_dict(), pack_report(report))
+
+
+@app.command()
+@grouped
+def verify(
+    pool: Annotated[Path, typer.Argument(help="Pool, packed or not.")],
+    output: OutputOptions,
+    out: OutFile = None,
+) -> None:
+    """Check every entry of a pool and name the bad ones; exit code 1 if there is one."""
+    from esm.pool import Pool
+    from esm.tables_pool import verify_report
+    from esm.verify import verify_pool
+
+    report = verify_pool(Pool.open(pool))
+    write_out(out, report.as_dict(), report.records())
+    output.show(report.as_dict(), verify_report(report))
+    if report.faults:
+        raise typer.Exit(1)
 
 
 @app.command()

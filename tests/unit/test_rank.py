@@ -12,6 +12,7 @@ from esm.entry import TrainConfig
 from esm.errors import EsmError, MapError, PoolError, RankingError
 from esm.maps import MapForm
 from esm.moments import balance_weights
+from esm.packing import pack_pool
 from esm.pool import Pool
 from esm.rank import rank_sources
 from esm.ranking import Balance, RankConfig, Ranking
@@ -372,3 +373,13 @@ def test_a_target_in_another_language_is_warned_of(world, pool, tmp_path):
         warning.startswith("none of the 3 sources that declare a language is in the target's")
         for warning in warnings
     )
+
+
+@pytest.mark.parametrize("form", list(MapForm))
+def test_a_packed_pool_ranks_as_the_pool_it_was_packed_from(world, tmp_path, form):
+    original = Pool.open(world[0])
+    pack_pool(original, tmp_path / "packed")
+    packed = Pool.open(tmp_path / "packed")
+    config = RankConfig(form=form)
+    found = rank_sources(spec(world[1]), packed, config)
+    assert found.attributes == rank_sources(spec(world[1]), original, config).attributes

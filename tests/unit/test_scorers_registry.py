@@ -24,7 +24,7 @@ def test_a_scorer_bears_the_name_it_is_asked_for_by(name):
     if scorer.reads is not None:
         assert scorer.reads.need in scorer.needs
     assert not scorer.needs & {Need.MAP, Need.TUNED} or scorer.reads is not None
-    assert not isinstance(scorer, PoolScorer)
+    assert isinstance(scorer, PoolScorer) == (name is ScorerName.LOGME)
 
 
 def test_heads_are_read_with_tuned_encoders_where_all_sources_keep_them():

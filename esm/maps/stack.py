@@ -1,0 +1,89 @@
+"""Low-rank maps of one rank, stacked: what products over many maps at once are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from esm.errors import MapError
+from esm.maps.forms import Array, LowRankMap
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankStack:
+    """m maps ``a h + U V^T w + b`` of rank r, in the precision in which they are stored.
+
+    Rows are directions, so that the numbers of one map lie together.
+
+    Attributes:
+        scale: (m,), a.
+        left: (m, r, d), U^T.
+        right: (m, r, p), V^T.
+        bias: (m, d), b.
+
+    Raises:
+        MapError: Shapes do not fit.
+    """
+
+    scale: Array
+    left: Array
+    right: Array
+    bias: Array
+
+    def __post_init__(self) -> None:
+        shapes = (self.scale.shape, self.left.shape, self.right.shape, self.bias.shape)
+        match shapes:
+            case ((m,), (i, r, d), (j, q, _), (k, e)) if m == i == j == k and r == q and d == e:
+                return
+        raise MapError(
+            f"scale {shapes[0]}, left {shapes[1]}, right {shapes[2]}, bias {shapes[3]}",
+            expected="shapes (m,), (m, r, d), (m, r, p) and (m, d)",
+        )
+
+    @classmethod
+    def of(cls, maps: Sequence[LowRankMap]) -> Self:
+        """Stack maps of one rank.
+
+        Raises:
+            MapError: Their shapes differ.
+        """
+        shapes = {(each.left.shape, each.right.shape) for each in maps}
+        if len(shapes) != 1:
+            raise MapError(f"maps of shapes {sorted(shapes)}", expected="maps of one shape")
+        (d, r), (p, _) = shapes.pop()
+        kind = np.result_type(*{each.bias.dtype for each in maps})
+        left, right = np.empty((len(maps), r, d), kind), np.empty((len(maps), r, p), kind)
+        for number, each in enumerate(maps):
+            left[number], right[number] = each.left.T, each.right.T
+        scale = np.array([each.scale for each in maps], dtype=np.float64)
+        return cls(scale, left, right, np.stack([each.bias for each in maps]).astype(kind))
+
+    def __len__(self) -> int:
+        return len(self.scale)
+
+    @property
+    def rank(self) -> int:
+        """Rank r."""
+        return int(self.left.shape[1])
+
+    @property
+    def width(self) -> int:
+        """Embedding width d."""
+        return int(self.left.shape[2])
+
+    @property
+    def lift_width(self) -> int:
+        """Width p of the lifted features."""
+        return int(self.right.shape[2])
+
+    def map(self, number: int) -> LowRankMap:
+        """Return one of the maps."""
+        return LowRankMap(
+            float(self.scale[number]),
+            np.ascontiguousarray(self.left[number].T),
+            np.ascontiguousarray(self.right[number].T),
+            np.ascontiguousarray(self.bias[number]),
+        )

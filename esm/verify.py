@@ -1,0 +1,109 @@
+"""Check every entry of a pool, packed or not, and name the bad ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from esm.errors import EsmError
+from esm.pool import Pool, PoolEntry
+from esm.runtime import progress
+from esm.storage import read_json
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong: with a source, or, where none is named, with the whole pool."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What was found.
+
+    Attributes:
+        folder: The pool.
+        sources: Number of sources that are whole.
+        maps: Number of their maps.
+        faults: What is wrong.
+        seconds: Wall-clock seconds.
+    """
+
+    folder: str
+    sources: int
+    maps: int
+    faults: tuple[Fault, ...]
+    seconds: float
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """Ids of the sources that something is wrong with."""
+        return tuple(sorted({fault.source for fault in self.faults if fault.source}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return asdict(self) | {"bad": list(self.bad)}
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one row per fault."""
+        return [asdict(fault) for fault in self.faults]
+
+
+def verify_pool(pool: Pool) -> VerifyReport:
+    """Read everything that a pool holds and check it.
+
+    Records against their fields; maps against names, shapes, formats, finite numbers, base model
+    and lift (in a bundle against their checksums); other files of a source, whether they are
+    whole; the lift against its hash. Memory for one source at a time.
+    """
+    started = time.monotonic()
+    faults = [Fault("", str(error)) for error in _shared(pool)]
+    sources, maps = 0, 0
+    entries, damaged = pool.entries()
+    faults += [Fault(skip.source, skip.reason) for skip in damaged]
+    with progress(f"checking {pool.folder.name}", total=len(entries)) as advance:
+        for entry in entries:
+            found = list(_faults(entry))
+            faults += [Fault(entry.id, str(error)) for error in found]
+            sources += not found
+            maps += 0 if found else len(entry.record.maps)
+            advance(1)
+    seconds = round(time.monotonic() - started, 2)
+    return VerifyReport(str(pool.folder), sources, maps, tuple(faults), seconds)
+
+
+def _shared(pool: Pool) -> Iterator[EsmError]:
+    """Yield what is wrong with what all sources share."""
+    if pool.manifest.lift is None:
+        return
+    for check in (pool.lift, lambda: read_json(pool.folder / "anchors.json")):
+        try:
+            check()
+        except EsmError as error:
+            yield error
+
+
+def _faults(entry: PoolEntry) -> Iterator[EsmError]:
+    """Yield what is wrong with a source; one that has no map at all is of no use."""
+    for form in entry.record.maps:
+        try:
+            entry.load_map(form)
+        except EsmError as error:
+            yield error
+    for name in _file_names(entry):
+        try:
+            entry.tensors(name)
+        except EsmError as error:
+            yield error
+
+
+def _file_names(entry: PoolEntry) -> list[str]:
+    """Return the names of the source's other files, the tuned encoder's weights among them."""
+    if entry.packed is not None:
+        return sorted(entry.packed.line.files)
+    found = [*entry.folder.glob("*.safetensors"), *entry.folder.glob("model/*.safetensors")]
+    return sorted(str(path.relative_to(entry.folder)) for path in found)
