@@ -35,13 +35,13 @@ class Feature:
     of: Callable[[Evidence], float]
 
 
-def _gain(scorer: Scorer, unit: float = 1.0) -> Callable[[Evidence], float]:
+def _gain(scorer: Scorer) -> Callable[[Evidence], float]:
     """Return the gain of a scorer over the untouched base model."""
 
     def gain(evidence: Evidence) -> float:
         target = evidence.target
         base = target.once(f"base {scorer.name}", lambda: scorer.score(Evidence(target)))
-        return unit * (scorer.score(evidence) - base)
+        return scorer.score(evidence) - base
 
     return gain
 
@@ -72,13 +72,13 @@ _MAP = frozenset({Need.MAP})
 _VECTORS = frozenset({Need.VECTORS})
 
 FEATURES: Mapping[str, Feature] = {
-    "logme": Feature("log evidence of a linear model, nats over the base model", _MAP, _gain(LogME())),
+    "logme": Feature(
+        "log evidence of a linear model, nats over the base model", _MAP, _gain(LogME())
+    ),
     "probe": Feature(
-        "a cross-validated linear model, points over the base model", _MAP, _gain(Probe(), 100.0)
+        "a cross-validated linear model, metric over the base model", _MAP, _gain(Probe())
     ),
-    "knn": Feature(
-        "nearest neighbours, points over the base model", _MAP, _gain(Knn(), 100.0)
-    ),
+    "knn": Feature("nearest neighbours, metric over the base model", _MAP, _gain(Knn())),
     "textemb": Feature("likeness of the texts (cosine)", _VECTORS, TextEmb().score),
     "taskemb": Feature("likeness of what the tasks ask (cosine)", _VECTORS, TaskEmb().score),
     "vocab": Feature("shared vocabulary", _VECTORS, Vocab().score),

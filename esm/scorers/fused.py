@@ -8,8 +8,9 @@ untouched.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from esm.forecast import Forecast
+from esm.forecast import Forecast, packaged_forecast
 from esm.scorers.base import EmbeddingKind, Evidence, Need
 from esm.scorers.features import features_of, needs_of
 
@@ -33,14 +34,25 @@ class Fused:
     weighs_classes: bool = True
     has_base: bool = True
 
+    @classmethod
+    def packaged(cls) -> Self:
+        """Return the scorer with the weights that come with the package."""
+        found = packaged_forecast("fused")
+        assert found is not None  # a file of the package
+        return cls(found)
+
     @property
     def needs(self) -> frozenset[Need]:
         """What the features need."""
         return needs_of(self.forecast.features)
 
     def features(self, evidence: Evidence) -> dict[str, float]:
-        """Return the features of a source, by name."""
-        return features_of(evidence, self.forecast.features)
+        """Return the features of a source, by name; computed once per target and source."""
+        assert evidence.source is not None
+        names = self.forecast.features
+        return evidence.target.once(
+            f"features of {evidence.source.id}", lambda: features_of(evidence, names)
+        )
 
     def score(self, evidence: Evidence) -> float:
         """Return the expected gain in points; 0 without a source."""
