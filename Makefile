@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo tutorial test test-fast lint format clean
+.PHONY: help setup demo tutorial test test-fast bench-quality lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -29,6 +29,10 @@ test: setup  ## the whole test suite
 
 test-fast: setup  ## the suite without the slow tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+
+bench-quality: setup  ## the verdict on selectors, from the committed results
+	$(BIN)/python -m benchmarks.fit_forecast
+	$(BIN)/python -m benchmarks.quality
 
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from esm.pool_anchors import restore_pool_anchors
 from torch import nn
 
 from benchmarks.truth import PLAN, RESULTS, Lab
@@ -33,6 +32,7 @@ from esm.fit import AnchorBasis, r_squared
 from esm.maps import MapForm
 from esm.moments import balance_weights
 from esm.pool import Pool, PoolEntry
+from esm.pool_anchors import restore_pool_anchors
 from esm.runtime import seeded
 from esm.scorers import logme
 from esm.tasks.read import load_target

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from esm.scorers.registry import ScorerName, make_scorer
 
 from benchmarks.truth import PLAN, RESULTS, Lab
 from esm.embeddings import EmbeddingCache
@@ -32,7 +31,8 @@ from esm.pool import Pool
 from esm.rank import rank_sources
 from esm.ranking import Balance, RankConfig, Ranking
 from esm.runtime import show_progress
-from esm.scorers.base import Need
+from esm.scorers.base import EmbeddingKind, Need
+from esm.scorers.registry import ScorerName, make_scorer
 
 Row = dict[str, object]
 
@@ -46,15 +46,30 @@ class Selector:
 
 
 def selectors() -> list[Selector]:
-    """Return all ways to rank, those that read tuned models last."""
+    """Return all ways to rank, those that read tuned models last.
+
+    The fused scorer is not among them: its weights come from the same truth, so the verdict fits
+    them anew without the dataset that it is judged on.
+    """
     named = {
         "logme": RankConfig(),
         "logme-plain": RankConfig(balance=Balance.OFF),
         "published": RankConfig(form=MapForm.PUBLISHED),
         "published-plain": RankConfig(form=MapForm.PUBLISHED, balance=Balance.OFF),
+        "leep-mapped": RankConfig(scorer=ScorerName.LEEP, embeddings=EmbeddingKind.MAPPED),
+        "nce-mapped": RankConfig(scorer=ScorerName.NCE, embeddings=EmbeddingKind.MAPPED),
+        "leep": RankConfig(scorer=ScorerName.LEEP, embeddings=EmbeddingKind.TUNED),
+        "nce": RankConfig(scorer=ScorerName.NCE, embeddings=EmbeddingKind.TUNED),
+        "hscore-mapped": RankConfig(scorer=ScorerName.HSCORE, embeddings=EmbeddingKind.MAPPED),
         "tuned-logme-plain": RankConfig(scorer=ScorerName.TUNED_LOGME, balance=Balance.OFF),
     }
-    own = {ScorerName.LOGME, ScorerName.RANDOM, ScorerName.STATIC}
+    own = {
+        ScorerName.FUSED,
+        ScorerName.RANDOM,
+        ScorerName.STATIC,
+        *(config.scorer for config in named.values()),
+    }
+    own -= {ScorerName.TUNED_LOGME, ScorerName.HSCORE}
     named |= {str(name): RankConfig(scorer=name) for name in ScorerName if name not in own}
     found = [Selector(name, config) for name, config in named.items()]
     return sorted(found, key=lambda one: (reads_tuned(one), one.name))
@@ -62,7 +77,11 @@ def selectors() -> list[Selector]:
 
 def reads_tuned(selector: Selector) -> bool:
     """Whether a selector needs the tuned encoders."""
-    return Need.TUNED in make_scorer(selector.config.scorer).needs
+    return Need.TUNED in _needs(selector)
+
+
+def _needs(selector: Selector) -> frozenset[Need]:
+    return make_scorer(selector.config.scorer, embeddings=selector.config.embeddings).needs
 
 
 def bytes_per_source(pool: Pool, selector: Selector) -> float:
@@ -73,7 +92,7 @@ def bytes_per_source(pool: Pool, selector: Selector) -> float:
 
 
 def _bytes(folder: Path, selector: Selector) -> int:
-    needs = make_scorer(selector.config.scorer).needs
+    needs = _needs(selector)
     form = selector.config.form or MapForm.ANCHORED
     parts = {
         Need.MAP: folder / str(form),
@@ -83,7 +102,7 @@ def _bytes(folder: Path, selector: Selector) -> int:
     }
     return sum(
         file.stat().st_size
-        for need in needs
+        for need in needs & parts.keys()
         for file in (parts[need].rglob("*") if parts[need].is_dir() else [parts[need]])
         if file.is_file()
     )
@@ -133,7 +152,7 @@ def embedding_seconds(
     over a few targets.
     """
     found = {}
-    for tuned in (False, True):
+    for tuned in sorted({reads_tuned(one) for one in chosen}):
         selector = next(one for one in chosen if reads_tuned(one) is tuned)
         excess = 0.0
         for target in targets:
@@ -150,13 +169,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--work", type=Path, default=Path("runs/truth"))
     parser.add_argument("--timed", type=int, default=2, help="targets to time the embedding on")
+    parser.add_argument("--maps-only", action="store_true", help="no selector of tuned models")
     options = parser.parse_args(arguments)
     show_progress(False)
     lab = Lab(tomllib.loads(PLAN.read_text(encoding="utf-8")), Path(), options.work)
-    pool, chosen = Pool.open(lab.pool_folder), selectors()
+    pool = Pool.open(lab.pool_folder)
+    chosen = [one for one in selectors() if not (options.maps_only and reads_tuned(one))]
     targets = lab.plan["targets"]["all"]
     scores: list[Row] = []
     costs: list[Row] = []
+    RESULTS.mkdir(exist_ok=True)
     for target in targets:
         said, cost = score_target(lab, pool, target, chosen, EmbeddingCache.default())
         scores, costs = scores + said, costs + cost

@@ -28,6 +28,7 @@ from esm.errors import (
     StorageError,
     TaskError,
 )
+from esm.expectations import forecast_for, with_expectations
 from esm.licences import terms
 from esm.maps import MapForm
 from esm.pool import Pool, Skipped
@@ -221,7 +222,7 @@ def _rank_attribute(
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
-    return AttributeRanking(
+    ranked = AttributeRanking(
         metric=task.metric,
         examples=round(np.mean([len(fold) for fold in folds])),
         balanced=folds[0].weights is not None,
@@ -233,6 +234,9 @@ def _rank_attribute(
         skipped=tuple(left_out),
         by_fold=_orders(scored) if len(folds) > 1 else (),
     )
+    base_model = scored[0][0].entry.manifest.base.model
+    forecast = forecast_for(scorer, task.metric, base_model)
+    return with_expectations(ranked, folds, [source for source, _ in scored], scorer, forecast)
 
 
 def _line(

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from esm.errors import RankingError
+from esm.forecast import Expected
 from esm.licences import Terms
 from esm.maps import MapForm
 from esm.pool import Skipped
@@ -83,6 +84,10 @@ class RankedSource(Record):
             instance; none of its training texts is a test text of the target.
         licence: Licence of the source's data, as they state it; empty where they do not.
         terms: What it says of commercial use.
+        expected: Gain expected over no transfer, in points of the metric; None where no forecast
+            was fitted for the scorer, the metric and the base model.
+        adds: Points that each feature adds to the expected gain of an average source, or takes
+            from it; empty where there is no forecast.
     """
 
     rank: int
@@ -94,6 +99,8 @@ class RankedSource(Record):
     sibling: bool = False
     licence: str = ""
     terms: Terms = Terms.UNKNOWN
+    expected: Expected | None = None
+    adds: dict[str, float] = Field(default_factory=dict)
 
 
 class AttributeRanking(Record):

@@ -56,11 +56,29 @@ def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
     }
     if ranked.base_score is not None:
         columns["predicted gain"] = lambda line: number(line.gain, 4, sign=True)
+    if any(line.expected for line in ranked.ranking):
+        columns[f"expected {ranked.metric}, points"] = expected_gain
     if ranking.reads is EmbeddingKind.MAPPED:
         columns["map R²"] = lambda line: number(line.r2, 2)
     columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
     columns["licence"] = lambda line: marked(line.licence, longest=LICENCE_LETTERS)
     return columns
+
+
+def expected_gain(line: RankedSource) -> str:
+    """Return the expected gain with its interval of 90 %."""
+    if line.expected is None:
+        return MISSING
+    low, high = number(line.expected.low, 1, sign=True), number(line.expected.high, 1, sign=True)
+    return f"{number(line.expected.gain, 1, sign=True)} ({low} to {high})"
+
+
+def _expectation_notes(ranked: AttributeRanking) -> list[str]:
+    """Say so where no source is expected to help."""
+    expected = [line.expected.gain for line in ranked.ranking if line.expected is not None]
+    if not expected or max(expected) > 0:
+        return []
+    return ["no source is expected to beat the base model; the best choice is none"]
 
 
 def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
@@ -76,7 +94,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
         title=target,
         columns=tuple(columns),
         rows=[tuple(cell(line) for cell in columns.values()) for line in shown],
-        notes=[*notes, *skipped_notes(ranked.skipped)],
+        notes=[*notes, *_expectation_notes(ranked), *skipped_notes(ranked.skipped)],
         left=frozenset({"source", "licence"}),
     )
 

@@ -25,6 +25,7 @@ __all__ = [
     "NATS",
     "EmbeddingKind",
     "Evidence",
+    "Explainer",
     "Head",
     "Need",
     "PoolScorer",
@@ -109,3 +110,11 @@ class PoolScorer(Protocol):
 
         A source that cannot be scored is left out, or has a score that is not finite.
         """
+
+
+@runtime_checkable
+class Explainer(Protocol):
+    """A scorer that weighs several features, and can name them."""
+
+    def features(self, evidence: Evidence) -> Mapping[str, float]:
+        """Return the features of a source, by name, as its forecast reads them."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from esm.errors import SettingError
 from esm.scorers.base import EmbeddingKind, Scorer
 from esm.scorers.chance import Chance
+from esm.scorers.fused import Fused
 from esm.scorers.hscore import HScore
 from esm.scorers.knn import Knn
 from esm.scorers.leep import Leep
@@ -28,13 +29,15 @@ Results = Mapping[str, Mapping[str, float]]
 class ScorerName(StrEnum):
     """The scorers; each value is documented in the module that makes it.
 
-    LOGME, TUNED_LOGME: log evidence of a linear model, on mapped or tuned embeddings. PROBE,
-    FROZEN: a cross-validated linear model on them. KNN: leave-one-out nearest neighbours. HSCORE:
-    regularised H-score. LEEP, NCE: the source head on the target's texts. TEXTEMB, TASKEMB,
-    VOCAB: likeness of mean embeddings, of Fisher vectors, of vocabularies. SIZE, RANDOM, STATIC:
-    orders that are blind to the target.
+    FUSED: the gain that is expected from several of the others together, in points. LOGME,
+    TUNED_LOGME: log evidence of a linear model, on mapped or tuned embeddings. PROBE, FROZEN: a
+    cross-validated linear model on them. KNN: leave-one-out nearest neighbours. HSCORE:
+    regularised H-score. LEEP, NCE: the source head on the target's texts. TEXTEMB, TASKEMB, VOCAB:
+    likeness of mean embeddings, of Fisher vectors, of vocabularies. SIZE, RANDOM, STATIC: orders
+    that are blind to the target.
     """
 
+    FUSED = "fused"
     LOGME = "logme"
     TUNED_LOGME = "tuned-logme"
     PROBE = "probe"
@@ -94,6 +97,8 @@ def make_scorer(
         return Leep(kind) if name is ScorerName.LEEP else Nce(kind)
     if results is not None:
         return Static(results)
+    if name is ScorerName.FUSED:
+        return Fused.packaged()
     made: dict[ScorerName, Scorer] = {
         ScorerName.LOGME: PoolLogME(),
         ScorerName.TUNED_LOGME: LogME("tuned-logme", EmbeddingKind.TUNED),

@@ -100,6 +100,10 @@ def rank(
     top: Annotated[
         int, typer.Option(help="Sources to print per attribute; 0 for all.", min=0)
     ] = 10,
+    why: Annotated[
+        str | None,
+        typer.Option(help="Show what spoke for and against this source instead of the ranking."),
+    ] = None,
     strict: Strict = False,
     out: OutFile = None,
 ) -> None:
@@ -110,6 +114,7 @@ def rank(
     from esm.ranking import RankConfig
     from esm.settings import checked
     from esm.tables_ranking import ranking_tables
+    from esm.tables_why import why_tables
     from esm.validate import results_table
 
     config = checked(
@@ -141,4 +146,5 @@ def rank(
         judged = evaluate_rankings(ranking_table(ranking), results_table(truth))
         ranking = ranking.model_copy(update={"truth": judged.as_dict()})
     write_out(out, ranking.as_dict(), ranking.records())
-    output.show(ranking.as_dict(), ranking_tables(ranking, top=top))
+    tables = ranking_tables(ranking, top=top) if why is None else why_tables(ranking, why)
+    output.show(ranking.as_dict(), tables)
