@@ -16,22 +16,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from esm.measures import (
-    NO_TRANSFER,
-    dataset_of,
-    measures,
-    random_measures,
-    static_scores,
+from benchmarks.fit_forecast import FORECASTS, gather, left_out
+from benchmarks.matrix import (
+    KS,
+    RESULTS,
+    clustered,
+    complete,
+    mean_truth,
+    run_noise,
+    source_spread,
 )
+from esm.measures import NO_TRANSFER, measures, random_measures, static_scores
 
-RESULTS = Path(__file__).with_name("results")
-KS = (1, 3, 5)
 MEASURES = [
     *(f"regret@{k}" for k in KS),
     *(f"regret_published@{k}" for k in KS),
@@ -41,61 +42,6 @@ MEASURES = [
 _DRAWS = 2000
 
 Truth = Mapping[str, Mapping[str, float]]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over targets and its standard error, clustered by dataset."""
-
-    mean: float
-    error: float
-
-
-def clustered(values: Mapping[str, float]) -> Estimate:
-    """Return the mean over targets with an error that allows for dependence within a dataset.
-
-    The sandwich estimator with the usual G / (G - 1) for G datasets; nan for a single dataset.
-    """
-    numbers = np.array(list(values.values()))
-    mean = numbers.mean()
-    sums: dict[str, float] = {}
-    for target, value in values.items():
-        sums[dataset_of(target)] = sums.get(dataset_of(target), 0.0) + value - mean
-    groups = len(sums)
-    if groups < 2:
-        return Estimate(float(mean), float("nan"))
-    spread = sum(total**2 for total in sums.values()) * groups / (groups - 1)
-    return Estimate(float(mean), float(np.sqrt(spread) / len(numbers)))
-
-
-def mean_truth(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Return the mean performance over seeds, by target and source."""
-    means = runs.groupby(["target", "source"]).value.mean()
-    truth: dict[str, dict[str, float]] = {}
-    for (target, source), value in means.items():
-        truth.setdefault(str(target), {})[str(source)] = float(value)
-    return truth
-
-
-def run_noise(runs: pd.DataFrame) -> dict[str, float]:
-    """Return the standard deviation between seeds of one cell, pooled by target."""
-    sources = runs[runs.source != NO_TRANSFER]
-    spread = sources.groupby(["target", "source"]).value.var(ddof=1)
-    pooled = spread.groupby("target").mean() ** 0.5
-    return {str(target): float(value) for target, value in pooled.items()}
-
-
-def source_spread(runs: pd.DataFrame) -> dict[str, float]:
-    """Return the standard deviation of the sources' true means by target, noise taken off."""
-    found = {}
-    noise = run_noise(runs)
-    sources = runs[runs.source != NO_TRANSFER]
-    for target, cells in sources.groupby("target"):
-        means = cells.groupby("source").value.mean()
-        seeds = cells.groupby("source").seed.count().mean()
-        variance = means.var(ddof=1) - noise[str(target)] ** 2 / seeds
-        found[str(target)] = float(np.sqrt(max(variance, 0.0)))
-    return found
 
 
 def perfect(runs: pd.DataFrame, draws: int = _DRAWS) -> dict[str, dict[str, float]]:
@@ -125,6 +71,18 @@ def perfect(runs: pd.DataFrame, draws: int = _DRAWS) -> dict[str, dict[str, floa
             for k in KS
         }
     return found
+
+
+def with_fused(runs: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Add the scores of the fused forecast, each from a fit without the target's dataset."""
+    cells = gather(runs, scores, FORECASTS["fused"])
+    if len(np.unique(cells.datasets)) < 3:
+        return scores
+    rows = [
+        {"target": target, "selector": "fused", "source": source, "score": score, "gain": score}
+        for (target, source), score in zip(cells.keys, left_out(cells), strict=True)
+    ]
+    return pd.concat([scores, pd.DataFrame(rows)], ignore_index=True)
 
 
 def judge(truth: Truth, scores: pd.DataFrame) -> pd.DataFrame:
@@ -255,19 +213,6 @@ def picture(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
     plt.close(figure)
 
 
-def complete(runs: pd.DataFrame, seeds: int = 2) -> pd.DataFrame:
-    """Return the runs of sources that have all seeds, of targets with at least five such sources.
-
-    A measurement that was cut short leaves cells with one seed, which would be noisier than
-    the rest.
-    """
-    runs = runs[runs.source_seed.isna() | (runs.source_seed == 0)]
-    counts = runs.groupby(["strategy", "target", "source"]).seed.transform("count")
-    whole = runs[counts >= seeds]
-    sources = whole.groupby(["strategy", "target"]).source.transform("nunique")
-    return whole[sources > max(KS)]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables, and write them and the picture beside the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -279,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tables: dict[str, pd.DataFrame] = {}
     written = []
     for strategy, part in runs.groupby("strategy"):
-        tables[str(strategy)] = verdict(part, scores, costs)
+        tables[str(strategy)] = verdict(part, with_fused(part, scores), costs)
         summary = noise_table(part).round(1).to_markdown(index=False)
         written.append(
             f"## {strategy}\n\n{render(tables[str(strategy)])}\n\nThe truth, points: `spread` is"

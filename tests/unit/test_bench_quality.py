@@ -8,16 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.quality import (
-    clustered,
-    complete,
-    judge,
-    mean_truth,
-    perfect,
-    run_noise,
-    source_spread,
-    verdict,
-)
+from benchmarks.matrix import clustered, complete, mean_truth, run_noise, source_spread
+from benchmarks.quality import judge, perfect, verdict
 
 
 def runs(cells, strategy="full"):

@@ -104,7 +104,9 @@ def test_parts_hold_every_row_once_and_are_within_capacity(sizes, capacity):
 
 def gradients(training, capacity, rows, folder):
     """The gradients of one batch, taken in parts."""
-    collator = _Collator(training.encoder, training.texts, training.targets, capacity)
+    collator = _Collator(
+        training.encoder, training.texts, training.targets, capacity, training.extra
+    )
     arguments = _arguments(training.encoder, training.config, 1, str(folder))
     trainer = _Trainer(training, DataLoader([0]), arguments, lambda steps: None)
     trainer.current_gradient_accumulation_steps = 1
