@@ -71,12 +71,9 @@ def gather(runs: pd.DataFrame, scores: pd.DataFrame, names: Sequence[str]) -> Ce
     A feature is the gain of a selector of that name over the untouched base model where it has
     one, else its score. Gains are means over strategies of the gain under each.
     """
-    known = {
-        (str(row.selector), str(row.target), str(row.source)): (
-            float(row.score) if pd.isna(row.gain) else float(row.gain)
-        )
-        for row in scores.itertuples()
-    }
+    stated = scores.gain.fillna(scores.score).astype(float)
+    keyed = zip(scores.selector, scores.target, scores.source, strict=True)
+    known = dict(zip(keyed, stated.tolist(), strict=True))
     gains: dict[tuple[str, str], list[float]] = {}
     for _, part in runs.groupby("strategy"):
         for target, performance in mean_truth(part).items():

@@ -42,9 +42,9 @@ def clustered(values: Mapping[str, float]) -> Estimate:
 
 def mean_truth(runs: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return the mean performance over seeds, by target and source."""
-    means = runs.groupby(["target", "source"]).value.mean()
+    means = runs.groupby(["target", "source"]).value.mean().reset_index()
     truth: dict[str, dict[str, float]] = {}
-    for (target, source), value in means.items():
+    for target, source, value in zip(means.target, means.source, means.value, strict=True):
         truth.setdefault(str(target), {})[str(source)] = float(value)
     return truth
 

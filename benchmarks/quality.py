@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -154,20 +155,21 @@ def render(table: pd.DataFrame) -> str:
         cells += [_with_error(row, name, 2) for name in ("regret@1", "regret@3", "regret@5")]
         cells += [_with_error(row, "ndcg", 4), _with_error(row, "spearman", 2)]
         cells += [_with_error(row, "@3 - static", 2), _with_error(row, "@3 - random", 2)]
-        cells += [_number(row.get("seconds"), 2), _number(row.get("bytes"), 0)]
+        cells += [_number(row, "seconds", 2), _number(row, "bytes", 0)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _with_error(row: pd.Series, name: str, digits: int) -> str:
-    value, error = row.get(name, np.nan), row.get(f"{name} se", np.nan)
-    if pd.isna(value):
+def _with_error(row: pd.Series[Any], name: str, digits: int) -> str:
+    value, error = float(row.get(name, np.nan)), float(row.get(f"{name} se", np.nan))
+    if np.isnan(value):
         return ""
-    return f"{value:.{digits}f}" + ("" if pd.isna(error) else f" ± {error:.{digits}f}")
+    return f"{value:.{digits}f}" + ("" if np.isnan(error) else f" ± {error:.{digits}f}")
 
 
-def _number(value: object, digits: int) -> str:
-    return "" if value is None or pd.isna(value) else f"{float(str(value)):,.{digits}f}"
+def _number(row: pd.Series[Any], name: str, digits: int) -> str:
+    value = float(row.get(name, np.nan))
+    return "" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
 def noise_table(runs: pd.DataFrame) -> pd.DataFrame:

@@ -169,13 +169,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--work", type=Path, default=Path("runs/truth"))
     parser.add_argument("--timed", type=int, default=2, help="targets to time the embedding on")
+    parser.add_argument("--targets", default="", help="by commas; the others' scores stay")
     parser.add_argument("--maps-only", action="store_true", help="no selector of tuned models")
     options = parser.parse_args(arguments)
     show_progress(False)
     lab = Lab(tomllib.loads(PLAN.read_text(encoding="utf-8")), Path(), options.work)
     pool = Pool.open(lab.pool_folder)
     chosen = [one for one in selectors() if not (options.maps_only and reads_tuned(one))]
-    targets = lab.plan["targets"]["all"]
+    targets = options.targets.split(",") if options.targets else lab.plan["targets"]["all"]
     scores: list[Row] = []
     costs: list[Row] = []
     RESULTS.mkdir(exist_ok=True)
@@ -192,10 +193,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         row["scoring_seconds"] = round(seconds, 3)
         row["bytes"] = round(bytes_per_source(pool, selector))
     table = pd.DataFrame(scores).round({"score": 7, "gain": 7})
-    table.sort_values(["target", "selector", "source"]).to_csv(
-        RESULTS / "scores.csv", index=False, lineterminator="\n"
-    )
-    pd.DataFrame(costs).to_csv(RESULTS / "selectors.csv", index=False, lineterminator="\n")
+    _write(table, RESULTS / "scores.csv", targets)
+    _write(pd.DataFrame(costs), RESULTS / "selectors.csv", targets)
+
+
+def _write(table: pd.DataFrame, path: Path, targets: Sequence[str]) -> None:
+    """Put a table in place of the rows of these targets."""
+    if path.is_file():
+        stored = pd.read_csv(path)
+        table = pd.concat([stored[~stored.target.isin(targets)], table])
+    keys = [name for name in ("target", "selector", "source") if name in table]
+    table.sort_values(keys).to_csv(path, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

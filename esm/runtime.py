@@ -71,8 +71,8 @@ def has_bfloat16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older versions do not tell
-        return bool(capabilities().get("amx_bf16", False))
+        tell = getattr(torch.cpu, "get_capabilities", None)  # older versions do not tell
+        return tell is not None and bool(tell().get("amx_bf16", False))
     if device.type != "cuda" or not torch.cuda.is_available():
         return False
     with torch.cuda.device(device):
