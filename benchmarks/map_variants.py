@@ -114,14 +114,16 @@ def perceptron(anchors: Anchored, width: int = 512) -> Predict:
             wanted = torch.from_numpy(tuned) - base
             for _ in range(_STEPS):
                 optimiser.zero_grad()
-                nn.functional.mse_loss(network(inputs), wanted).backward()
+                loss: torch.Tensor = nn.functional.mse_loss(network(inputs), wanted)
+                torch.autograd.backward(loss)
                 optimiser.step()
         networks[source] = network.eval()
 
     def predict(source: str, texts: Texts) -> Array:
         with torch.inference_mode():
             change = networks[source](torch.from_numpy(lift.transform(texts.wide) / scale))
-        return texts.base + change.numpy()
+        mapped: Array = texts.base + change.numpy()
+        return mapped
 
     return predict
 
