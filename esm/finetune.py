@@ -23,6 +23,7 @@ from esm.encoder import Encoder
 from esm.errors import EncoderError
 from esm.losses import label_scale, loss_targets, loss_weights, training_loss
 from esm.metrics import performance
+from esm.pacing import Pace
 from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
@@ -234,13 +235,18 @@ def head_dropout(configuration: PreTrainedConfig) -> float:
 
 
 def train(
-    model: HeadedEncoder, examples: Examples, config: FineTuneConfig, *, weighs: bool = False
+    model: HeadedEncoder,
+    examples: Examples,
+    config: FineTuneConfig,
+    *,
+    weighs: bool = False,
+    pace: Pace | None = None,
 ) -> None:
     """Train, in place, whichever of the model's parameters require a gradient.
 
     All examples given are used, rare classes with more weight where ``weighs`` says so (what the
-    settings choose for a task: :func:`~esm.class_weights.weighs_classes`). See
-    :meth:`esm.training.Training.run` for memory and cost.
+    settings choose for a task: :func:`~esm.class_weights.weighs_classes`). A pace is for rates that
+    differ, another schedule, or stages. See :meth:`esm.training.Training.run` for memory and cost.
 
     Raises:
         FitError: The loss or a weight stopped being a finite number, or a single example does not
@@ -257,4 +263,5 @@ def train(
         texts=model.encoder.tokenize(examples.texts, examples.pairs),
         targets=model.targets(examples.labels),
         config=config,
+        pace=pace or Pace(),
     ).run()

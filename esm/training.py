@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import (
     PrinterCallback,
@@ -29,6 +30,7 @@ from esm.chunks import Tokens
 from esm.encoder import Encoder
 from esm.errors import FitError
 from esm.memory import SMALLER, is_out_of_memory, release_memory
+from esm.pacing import Pace, Unfreezing, split_by_rate
 from esm.runtime import Advance, has_bfloat16, note, progress, seeded
 from esm.settings import FineTuneConfig
 
@@ -52,6 +54,7 @@ class Training:
             what the model has learnt so far; None for :class:`LengthGroupedBatches`. Called again
             where training begins again.
         extra: Further tensors with a row per example; each batch holds its rows of them.
+        pace: Where rates differ between weights, or a schedule or stages are other than usual.
     """
 
     name: str
@@ -63,9 +66,12 @@ class Training:
     config: FineTuneConfig
     batches: Callable[[], LengthGroupedBatches] | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
 
     def run(self) -> None:
         """Train the model in place; global random states are restored afterwards.
+
+        With stages, only the parameters of some stage require a gradient afterwards.
 
         At most ``config.batch_size`` chunks go through the model at once: batches of long texts
         are taken in parts whose gradients are added up, so that a step is that of the whole batch.
@@ -82,10 +88,20 @@ class Training:
         capacity = self.config.batch_size
         while not self._fits(capacity):
             # Here, where no exception holds on to the tensors of the batch that failed.
+            self._let_train(initial, initial)
             self.model.load_state_dict(initial, strict=False)
             release_memory()
             capacity //= 2
             note(f"out of memory: training on {self.name} again, {capacity} texts at a time")
+        if self.pace.stages is not None:
+            epochs = range(self.config.num_epochs)
+            self._let_train({name for n in epochs for name in self.pace.stages(n)}, initial)
+
+    def _let_train(self, names: Collection[str], among: Collection[str]) -> None:
+        """Let only the named ones of some parameters require a gradient."""
+        for name, parameter in self.model.named_parameters():
+            if name in among:
+                parameter.requires_grad_(name in names)
 
     def _trained_weights(self) -> dict[str, Tensor]:
         """Return a copy of the weights that training changes, in the machine's memory."""
@@ -286,11 +302,30 @@ class _Trainer(Trainer):
     ) -> None:
         super().__init__(model=training.model, args=arguments, callbacks=[_Progress(advance)])
         self.remove_callback(PrinterCallback)
+        if training.pace.stages is not None:
+            self.add_callback(Unfreezing(training.model, training.pace.stages))
         self._training = training
         self._loader = loader
 
     def get_train_dataloader(self) -> DataLoader[int]:
         return self._loader
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Make groups of parameters where their rates differ."""
+        optimizer = super().create_optimizer(model)
+        if self._training.pace.rates:
+            split_by_rate(optimizer, self._training.model, self._training.pace.rates)
+        return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LRScheduler:
+        """Make the schedule that was asked for."""
+        schedule, made = self._training.pace.schedule, optimizer or self.optimizer
+        if schedule is None or made is None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        self.lr_scheduler = LambdaLR(made, lambda step: schedule(step, num_training_steps))
+        return self.lr_scheduler
 
     def training_step(
         self,

@@ -47,8 +47,8 @@ class Penalties:
 STANDARDISED = Penalties((0.001, 0.01, 0.1, 1.0), tuple(np.logspace(-1, 5, 13)))
 """For features of mean 0 and variance 1."""
 
-# The logit of a class without a training row: far below any other, yet a finite number.
-_NEVER = -1e6
+NEVER = -1e6
+"""The logit of a class without a training row: far below any other, yet a finite number."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _classes(
         )
     model = _logistic_regression(features, labels, seed, penalties, class_weight)
     weight = np.zeros((features.shape[1], task.num_outputs))
-    bias = np.full(task.num_outputs, _NEVER)
+    bias = np.full(task.num_outputs, NEVER)
     if len(model.classes_) == 2:  # one row of coefficients: the second class against the first
         first, second = model.classes_
         weight[:, second], bias[[first, second]] = model.coef_[0], (0.0, model.intercept_[0])

@@ -16,9 +16,13 @@ _CLASSES = {
     "houlsby": "houlsby.Houlsby",
     "pfeiffer": "pfeiffer.Pfeiffer",
     "lora": "lora.Lora",
+    "ia3": "ia3.Ia3",
     "full": "full.Full",
     "features": "features.Features",
     "head": "head.Head",
+    "gradual": "gradual.Gradual",
+    "prototype": "prototype.Prototype",
+    "knn": "knn.Knn",
     "scratch": "scratch.Scratch",
     "tfidf": "tfidf.Tfidf",
 }

@@ -30,6 +30,13 @@ more to restore a model name it after themselves.
 
 EVERY_PROBLEM = frozenset(Problem)
 
+_LABELS = {
+    Problem.CLASSIFICATION: "classes",
+    Problem.ORDINAL: "ranks",
+    Problem.REGRESSION: "amounts",
+    Problem.MULTILABEL: "sets",
+}
+
 PASSES_PER_STEP = 3
 """A training step costs about as much as three forward passes."""
 
@@ -137,10 +144,11 @@ def check_problem(strategy: Strategy, task: Outputs) -> None:
     Raises:
         ValidationError: It cannot.
     """
+    labels = _LABELS[task.problem]
     if task.problem not in strategy.problems:
         raise ValidationError(
-            f"the strategy {strategy.name} cannot learn {task.id}, a {task.problem} task",
-            expected=f"{' or '.join(sorted(strategy.problems))} for {strategy.name}",
+            f"the strategy {strategy.name} cannot learn {task.id}, whose labels are {labels}",
+            expected=" or ".join(_LABELS[kind] for kind in Problem if kind in strategy.problems),
             hint="another --strategy, for instance features, houlsby or full",
         )
 

@@ -1,5 +1,6 @@
 """Which runs a validation makes, in which order, under which keys."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
 from esm.storage import read_json, write_json
 from esm.tasks.read import load_targets, load_task
 from esm.tasks.spec import SplitSpec, TaskSpec
-from esm.tasks.task import SplitName, joint_hash
+from esm.tasks.task import Problem, SplitName, joint_hash
 from esm.transfer.registry import strategy
 from tests.small_world import FINE_TUNE, SOURCES, make_world, ranked
 
@@ -111,6 +112,28 @@ def test_settings_are_resolved_before_they_enter_a_key():
     assert strategy("houlsby").settings(other) != default
     assert "adapter_size" not in strategy("full").settings(TransferConfig())
     assert strategy("features").settings(TransferConfig(num_epochs=9)) == {"class_weights": "auto"}
+
+
+def test_an_attribute_that_the_strategy_cannot_learn_is_left_out_or_refused(world):
+    tasks = world.target.attributes
+    ranks = replace(tasks["topic"], problem=Problem.ORDINAL)
+    target = replace(world.target, attributes={**tasks, "topic": ranks})
+    ranking = world.ranking.model_copy(update={"target_hash": target.content_hash()})
+
+    def plan(strict=False, **settings):
+        config = ValidationConfig(strategy="prototype", **settings)
+        return plan_validation(ranking, world.pool, [target], config, strict=strict)
+
+    assert {run.attribute for run in plan().runs} == {"harmful"}
+    (skipped,) = plan().skipped
+    message = (
+        r"the strategy prototype cannot learn posts/topic, whose labels are ranks; expected classes"
+    )
+    assert skipped.source == "posts/topic"
+    assert re.match(message, skipped.reason)
+    for settings in ({"strict": True}, {"attributes": ["topic"]}):
+        with pytest.raises(ValidationError, match=message):
+            plan(**settings)
 
 
 @pytest.mark.parametrize("name", ["scratch", "tfidf"])
