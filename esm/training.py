@@ -50,11 +50,11 @@ class Training:
         texts: The examples.
         targets: What the loss wants, one row per example.
         config: The settings.
-        pace: Where rates differ between weights, or a schedule or stages are other than usual.
         batches: Makes the batches, drawn anew for every epoch and step by step: they may follow
             what the model has learnt so far; None for :class:`LengthGroupedBatches`. Called again
             where training begins again.
         extra: Further tensors with a row per example; each batch holds its rows of them.
+        pace: Where rates differ between weights, or a schedule or stages are other than usual.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Training:
     texts: Sequence[Tokens]
     targets: Tensor
     config: FineTuneConfig
-    pace: Pace = field(default_factory=Pace)
     batches: Callable[[], LengthGroupedBatches] | None = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
 
     def run(self) -> None:
         """Train the model in place; global random states are restored afterwards.
