@@ -46,6 +46,7 @@ ORDER = [
     "pool",
     "neighbours",
     "measures",
+    "uncertainty",
     "scorers",
     "suitability",
     "base",
