@@ -53,6 +53,8 @@ class RankConfig(Record):
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
             leaving it out.
         aggregate: Also rank the sources for all attributes together.
+        bootstrap: Draws of the bootstrap that gives predicted gains an interval; 0 for none.
+        top_k: Best sources that the bootstrap's probability of being among them counts.
     """
 
     scorer: ScorerName = ScorerName.LOGME
@@ -66,6 +68,8 @@ class RankConfig(Record):
     licences: tuple[str, ...] = ()
     strict: bool = False
     aggregate: bool = False
+    bootstrap: int = Field(default=0, ge=0)
+    top_k: int = Field(default=3, ge=1)
 
 
 class RankedSource(Record):
@@ -83,6 +87,12 @@ class RankedSource(Record):
             instance; none of its training texts is a test text of the target.
         licence: Licence of the source's data, as they state it; empty where they do not.
         terms: What it says of commercial use.
+        gain_low: Lower end of the 90 % interval of the gain that fresh samples of as many rows
+            would give on average; this and what follows are None without a bootstrap.
+        gain_high: Upper end.
+        top_probability: Probability of being among the ``top_k`` best.
+        group: Sources of one group cannot be told from its first; 1 holds the best
+            (see :class:`esm.uncertainty.Uncertainty`).
     """
 
     rank: int
@@ -94,6 +104,10 @@ class RankedSource(Record):
     sibling: bool = False
     licence: str = ""
     terms: Terms = Terms.UNKNOWN
+    gain_low: float | None = None
+    gain_high: float | None = None
+    top_probability: float | None = None
+    group: int | None = None
 
 
 class AttributeRanking(Record):

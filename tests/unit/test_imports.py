@@ -59,6 +59,7 @@ ORDER = [
     "ranking",
     "aggregate",
     "target_texts",
+    "bootstrap",
     "rank",
     "published",
     "evaluate",
