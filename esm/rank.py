@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from esm.aggregate import aggregate_rankings
 from esm.base import load_base
+from esm.bootstrap import check_bootstrap, with_intervals
 from esm.errors import (
     EncoderError,
     FitError,
@@ -106,6 +107,7 @@ def rank_sources(
         raise SettingError(
             f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
         )
+    check_bootstrap(config, scorer)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     cache = EmbeddingCache.default() if cache is None else cache
     lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
@@ -128,7 +130,7 @@ def rank_sources(
                 )
                 offered, kept_back = offered_sources(name, folds, sources, siblings)
                 attributes[name] = _rank_attribute(
-                    folds, offered, [*left_out, *kept_back], siblings, scorer, config.strict
+                    folds, offered, [*left_out, *kept_back], siblings, scorer, config
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -211,10 +213,10 @@ def _rank_attribute(
     skipped: Sequence[Skipped],
     siblings: Siblings,
     scorer: Scorer,
-    strict: bool,
+    config: RankConfig,
 ) -> AttributeRanking:
     task = folds[0].task
-    scored, failed = _score_folds(scorer, folds, sources, strict=strict)
+    scored, failed = _score_folds(scorer, folds, sources, strict=config.strict)
     left_out = [*skipped, *failed]
     if not scored:
         raise _no_source(task.id, left_out, scorer)
@@ -222,15 +224,16 @@ def _rank_attribute(
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
+    lines = [
+        _line(rank, source, float(scores.mean()), base_score, siblings)
+        for rank, (source, scores) in enumerate(scored, start=1)
+    ]
     ranked = AttributeRanking(
         metric=task.metric,
         examples=round(np.mean([len(fold) for fold in folds])),
         balanced=folds[0].weights is not None,
         base_score=base_score,
-        ranking=tuple(
-            _line(rank, source, float(scores.mean()), base_score, siblings)
-            for rank, (source, scores) in enumerate(scored, start=1)
-        ),
+        ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
         skipped=tuple(left_out),
         by_fold=_orders(scored) if len(folds) > 1 else (),
     )

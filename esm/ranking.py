@@ -54,6 +54,8 @@ class RankConfig(Record):
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
             leaving it out.
         aggregate: Also rank the sources for all attributes together.
+        bootstrap: Draws of the bootstrap that gives predicted gains an interval; 0 for none.
+        top_k: Best sources that the bootstrap's probability of being among them counts.
     """
 
     scorer: ScorerName = ScorerName.LOGME
@@ -67,6 +69,8 @@ class RankConfig(Record):
     licences: tuple[str, ...] = ()
     strict: bool = False
     aggregate: bool = False
+    bootstrap: int = Field(default=0, ge=0)
+    top_k: int = Field(default=3, ge=1)
 
 
 class RankedSource(Record):
@@ -88,6 +92,12 @@ class RankedSource(Record):
             was fitted for the scorer, the metric and the base model.
         adds: Points that each feature adds to the expected gain of an average source, or takes
             from it; empty where there is no forecast.
+        gain_low: Lower end of the 90 % interval of the gain that fresh samples of as many rows
+            would give on average; this and what follows are None without a bootstrap.
+        gain_high: Upper end.
+        top_probability: Probability of being among the ``top_k`` best.
+        group: Sources of one group cannot be told from its first; 1 holds the best
+            (see :class:`esm.uncertainty.Uncertainty`).
     """
 
     rank: int
@@ -101,6 +111,10 @@ class RankedSource(Record):
     terms: Terms = Terms.UNKNOWN
     expected: Expected | None = None
     adds: dict[str, float] = Field(default_factory=dict)
+    gain_low: float | None = None
+    gain_high: float | None = None
+    top_probability: float | None = None
+    group: int | None = None
 
 
 class AttributeRanking(Record):

@@ -58,6 +58,10 @@ def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
         columns["predicted gain"] = lambda line: number(line.gain, 4, sign=True)
     if any(line.expected for line in ranked.ranking):
         columns[f"expected {ranked.metric}, points"] = expected_gain
+    if ranking.config.bootstrap:
+        columns["90 % interval"] = _interval
+        columns[f"top {ranking.config.top_k}"] = lambda line: number(line.top_probability, 2)
+        columns["group"] = lambda line: MISSING if line.group is None else str(line.group)
     if ranking.reads is EmbeddingKind.MAPPED:
         columns["map R²"] = lambda line: number(line.r2, 2)
     columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
@@ -81,6 +85,13 @@ def _expectation_notes(ranked: AttributeRanking) -> list[str]:
     return ["no source is expected to beat the base model; the best choice is none"]
 
 
+def _interval(line: RankedSource) -> str:
+    """Return the bounds of a gain, signed."""
+    if line.gain_low is None or line.gain_high is None:
+        return MISSING
+    return f"{number(line.gain_low, 4, sign=True)} to {number(line.gain_high, 4, sign=True)}"
+
+
 def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
     shown = ranked.ranking[:top] if top else ranked.ranking
     notes = [_basis(ranking, ranked)]
@@ -89,6 +100,11 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
     target = attribute_id(ranking.target, name)
     if ranking.truth is not None:
         notes += _truth_notes(ranking.truth, target)
+    if ranking.config.bootstrap:
+        notes.append(
+            f"intervals, probability of the top {ranking.config.top_k} and groups that cannot be"
+            f" told from their first: bootstrap of the rows, {ranking.config.bootstrap} draws"
+        )
     columns = _columns(ranking, ranked)
     return Table(
         title=target,

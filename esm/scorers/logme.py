@@ -99,6 +99,24 @@ def evidences_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES
     return _evidences(_Spectrum.of_moments(moments), Variant.FULL, max_updates)
 
 
+class Precisions(NamedTuple):
+    """Fitted precisions of every label column's regression, (K,) each."""
+
+    prior: Float64  # alpha, of the coefficients
+    noise: Float64  # beta, of an example of weight 1
+
+
+def fitted_precisions(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> Precisions:
+    """Return the alpha and beta at which :func:`logme_of_moments` takes the evidence: O(d³).
+
+    Args:
+        moments: Centred moments of embeddings and label columns, weighted or not.
+        max_updates: Most updates of alpha and beta.
+    """
+    alpha, beta, _ = _fixed_point(_Spectrum.of_moments(moments), max_updates)
+    return Precisions(alpha, beta)
+
+
 @dataclass(frozen=True)
 class LogME:
     """LogME with the full determinant, on moments; one eigendecomposition (d, d) per source.
@@ -234,34 +252,44 @@ class _Spectrum:
         return leverage
 
 
-def _evidences(spectrum: _Spectrum, variant: Variant, max_updates: int) -> Float64:
-    """Iterate alpha and beta to their fixed point; return (K,) log evidences per example.
+def _fixed_point(spectrum: _Spectrum, max_updates: int) -> tuple[Float64, Float64, _Posterior]:
+    """Iterate (K,) alpha and beta to their fixed point; also the posterior before the last update.
 
-    Every column starts anew at alpha = beta = 1 and stops on its own. As in the reference, the
-    evidence combines the last alpha and beta with the posterior from before that update.
+    Every column starts anew at alpha = beta = 1 and stops on its own.
     """
-    n, d = spectrum.count, spectrum.width
     num_columns = spectrum.projections.shape[1]
-    alpha, beta, weight_norm, residual = np.ones((4, num_columns))
+    alpha, beta, weight_norm, residual, degrees = np.ones((5, num_columns))
     active = np.ones(num_columns, dtype=bool)
     for _ in range(max_updates):
         ratio = alpha / beta
         posterior = spectrum.posterior(ratio)
-        new_alpha = posterior.degrees / (posterior.weight_norm + REFERENCE_EPSILON)
-        new_beta = (n - posterior.degrees) / (posterior.residual + REFERENCE_EPSILON)
-        alpha = np.where(active, np.maximum(new_alpha, SMALLEST), alpha)
-        beta = np.where(active, np.maximum(new_beta, SMALLEST), beta)
+        degrees = np.where(active, posterior.degrees, degrees)
         weight_norm = np.where(active, posterior.weight_norm, weight_norm)
         residual = np.where(active, posterior.residual, residual)
+        new_alpha = degrees / (weight_norm + REFERENCE_EPSILON)
+        new_beta = (spectrum.count - degrees) / (residual + REFERENCE_EPSILON)
+        alpha = np.where(active, np.maximum(new_alpha, SMALLEST), alpha)
+        beta = np.where(active, np.maximum(new_beta, SMALLEST), beta)
         active &= np.abs(alpha / beta - ratio) > TOLERANCE * ratio
         if not active.any():
             break
+    return alpha, beta, _Posterior(weight_norm, residual, degrees)
+
+
+def _evidences(spectrum: _Spectrum, variant: Variant, max_updates: int) -> Float64:
+    """Return (K,) log evidences per example at the fixed point.
+
+    As in the reference, the evidence combines the last alpha and beta with the posterior from
+    before that update.
+    """
+    n, d = spectrum.count, spectrum.width
+    alpha, beta, posterior = _fixed_point(spectrum, max_updates)
     evidence: Float64 = (
         d * np.log(alpha)
         + n * np.log(beta)
         - spectrum.log_determinant(alpha, beta, variant)
-        - beta * residual
-        - alpha * weight_norm
+        - beta * posterior.residual
+        - alpha * posterior.weight_norm
         - n * np.log(2 * np.pi)
     ) / (2 * n)
     return evidence

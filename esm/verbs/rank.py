@@ -80,6 +80,18 @@ def rank(
             help="Also rank over all attributes, by mean rank: one source for all of them.",
         ),
     ] = False,
+    bootstrap: Annotated[
+        int,
+        typer.Option(
+            help="Draws of a bootstrap of the rows, 200 for instance: 90 % intervals of the"
+            " predicted gains, probability of the top k, groups that cannot be told apart. For"
+            " logme and tuned-logme; 0 for none.",
+            metavar="DRAWS",
+        ),
+    ] = 0,
+    top_k: Annotated[
+        int, typer.Option(help="k of the bootstrap's probability of being among the k best.")
+    ] = 3,
     base: Annotated[
         str | None, typer.Option(help="Base model; another one than the pool's is refused.")
     ] = None,
@@ -131,6 +143,8 @@ def rank(
             "licences": commas(licence),
             "strict": strict,
             "aggregate": aggregate,
+            "bootstrap": bootstrap,
+            "top_k": top_k,
         },
     )
     ranking = rank_sources(

@@ -123,9 +123,7 @@ def test_a_restored_model_predicts_what_it_predicted(tiny_encoder):
     shuffled = dict(sorted(state.items()))  # as it comes back from disk
     again = strategy.restore(tiny_encoder, tasks, shuffled)
     for name in taught:
-        np.testing.assert_array_equal(
-            again.predict(name, texts), fitted.model.predict(name, texts)
-        )
+        np.testing.assert_array_equal(again.predict(name, texts), fitted.model.predict(name, texts))
     assert fitted.stored_parameters == sum(array.size for array in state.values())
     adapters = sum(array.size for name, array in state.items() if ".adapters." in name)
     assert fitted.shared_parameters == adapters
@@ -136,7 +134,9 @@ def test_the_seed_decides(tiny_encoder):
     taught = lessons(Problem.CLASSIFICATION)
     texts = toy_task().test.texts
     first, again, other = (
-        AdapterFusion().fit(tiny_encoder, taught, QUICK, seed).model.predict("classification", texts)
+        AdapterFusion()
+        .fit(tiny_encoder, taught, QUICK, seed)
+        .model.predict("classification", texts)
         for seed in (0, 0, 1)
     )
     assert (first == again).all()
