@@ -16,12 +16,12 @@ from pydantic import Field
 from esm.anchors import AnchorRef, Anchors, Lift, corpus_anchors, restore_anchors
 from esm.embeddings import EmbeddingCache
 from esm.errors import TaskError
+from esm.fingerprints import Fingerprint, FingerprintKey, open_key
 from esm.fit import AnchorBasis, PublishedMethod, fit_published, r_squared
 from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
 from esm.records import Record
 from esm.runtime import note
-from esm.seen import store_seen
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
 from esm.suitability import with_language
@@ -110,6 +110,11 @@ class EntryTrainer:
         """The pool's lift."""
         return self.pool.lift()
 
+    @cached_property
+    def fingerprint_key(self) -> FingerprintKey:
+        """The pool's, on which the numbers of texts depend; made where it has none."""
+        return open_key(self.pool.folder, lambda: self.base_anchors.last.mean(axis=0))
+
     def config_hash(self, task: Task) -> str:
         """Hash everything that determines the entry of a task."""
         config = self.config
@@ -146,7 +151,7 @@ class EntryTrainer:
                 form: self._store(folder / form, form, task, fit, own) for form, fit in maps.items()
             }
             save_tensors(folder / "head.safetensors", tuned.head)
-            store_seen(folder, task.train)
+            self.store_fingerprint(folder, task)
             if self.config.keep_models:
                 tuned.encoder.save(folder / "model")
             record = SourceRecord(
@@ -172,6 +177,14 @@ class EntryTrainer:
                 num_cut=self._count_cut(task),
             )
             write_json(folder / "source.json", record.model_dump(mode="json"))
+
+    def store_fingerprint(self, folder: Path, task: Task) -> None:
+        """Write what is kept of a task's texts: it takes the data and the base model only."""
+        key = self.fingerprint_key
+        fingerprint = Fingerprint.of(
+            key, task, lambda rows: self.cache.embed(self.encoder, rows.texts, rows.pairs).last
+        )
+        fingerprint.save(folder, key)
 
     def _count_cut(self, task: Task) -> int:
         rows = _training_rows(task, self.config.fine_tune)

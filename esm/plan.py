@@ -163,7 +163,7 @@ def plan_validation(
             hint="esm show RANKING --top 0",
         )
     entries, skipped = _entries(ranked, pool, strict=strict)
-    siblings = Siblings(ranking.target_spec, targets)
+    siblings = Siblings(ranking.target_spec, targets, pool.fingerprint_key())
     runs: list[Run] = []
     for name in names:
         plain = _plain_keys(targets, name, ranking, pool, config)

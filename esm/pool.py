@@ -5,9 +5,10 @@ Layout::
     POOL/pool.json              manifest: base model, anchors, lift
     POOL/anchors.json           which rows of which tasks the anchors are (never their texts)
     POOL/lift.safetensors       the PCA that all anchored maps share
+    POOL/fingerprint-key.safetensors  secret on which all numbers of texts depend
     POOL/sources/ID/source.json what was trained, on what, how well
     POOL/sources/ID/head.safetensors
-    POOL/sources/ID/texts.safetensors  numbers of the texts it was trained on, to tell leaks
+    POOL/sources/ID/texts.safetensors  numbers of its texts, to tell leaks
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
@@ -22,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.errors import EsmError, PoolError
+from esm.errors import EsmError, MapError, PoolError
+from esm.fingerprints import Fingerprint, FingerprintKey, load_fingerprint, load_key
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
 from esm.maps.peer import PeerConfig
 from esm.records import AnyRecord, Record, parse
-from esm.seen import load_seen
 from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import check_id, load_tensors, read_json
 from esm.tasks.spec import TaskSpec
@@ -217,9 +218,16 @@ class PoolEntry:
         """Read the source head: weight (c, d) and bias (c,)."""
         return load_tensors(self.folder / "head.safetensors")
 
-    def seen_texts(self) -> frozenset[int] | None:
-        """Return the numbers of the texts it was trained on; None where they were not stored."""
-        return load_seen(self.folder)
+    def load_fingerprint(self, key: FingerprintKey | None) -> Fingerprint | None:
+        """Read what is kept of its texts; None where nothing is, or with another key than this.
+
+        Args:
+            key: The pool's, see :meth:`Pool.fingerprint_key`.
+
+        Raises:
+            MapError: It is damaged.
+        """
+        return load_fingerprint(self.folder, key)
 
     @property
     def model_folder(self) -> Path | None:
@@ -298,6 +306,21 @@ class Pool:
                 hint="restore lift.safetensors, or train the pool again",
             )
         return lift
+
+    def fingerprint_key(self) -> FingerprintKey | None:
+        """Read the secret on which the numbers of texts depend; None where the pool has none.
+
+        Raises:
+            MapError: It is damaged, or another base model's.
+        """
+        key = load_key(self.folder)
+        if key is not None and len(key.centre) != self.manifest.base.width:
+            raise MapError(
+                f"{self.folder} has a fingerprint key for embeddings of width {len(key.centre)}",
+                expected=f"width {self.manifest.base.width}, the base model's",
+                hint="delete it; esm train with the same tasks and settings makes another",
+            )
+        return key
 
     def source_folder(self, source: str) -> Path:
         """Return the folder of a source's entry, whether it exists or not."""

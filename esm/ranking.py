@@ -11,6 +11,7 @@ from pydantic import Field
 from esm.errors import RankingError
 from esm.licences import Terms
 from esm.maps import MapForm
+from esm.overlap import Overlap
 from esm.pool import Skipped
 from esm.records import Record, parse
 from esm.scorers.base import NATS, EmbeddingKind
@@ -50,6 +51,10 @@ class RankConfig(Record):
         strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
             leaving it out.
         aggregate: Also rank the sources for all attributes together.
+        exclude_overlap: Largest share of the target's texts, or of its test texts, that a source
+            may hold, exactly or nearly (see :mod:`esm.overlap`); None leaves none out for it.
+        near_tests: Also embed the test texts and look for near copies of them; exact ones are
+            looked for anyway.
     """
 
     scorer: ScorerName = ScorerName.LOGME
@@ -61,6 +66,8 @@ class RankConfig(Record):
     licences: tuple[str, ...] = ()
     strict: bool = False
     aggregate: bool = False
+    exclude_overlap: float | None = Field(default=None, ge=0, le=1)
+    near_tests: bool = False
 
 
 class RankedSource(Record):
@@ -78,6 +85,8 @@ class RankedSource(Record):
             instance; none of its training texts is a test text of the target.
         licence: Licence of the source's data, as they state it; empty where they do not.
         terms: What it says of commercial use.
+        overlap: Texts that it shares with the target; None where its pool does not keep which it
+            has.
     """
 
     rank: int
@@ -89,6 +98,7 @@ class RankedSource(Record):
     sibling: bool = False
     licence: str = ""
     terms: Terms = Terms.UNKNOWN
+    overlap: Overlap | None = None
 
 
 class AttributeRanking(Record):
@@ -164,7 +174,8 @@ class Ranking(Record):
         aggregate: One ranking over all attributes, where it was asked for; validation then takes
             its picks for every attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
-        warnings: What does not fit the target's language: the pool's sources, the base model.
+        warnings: What does not fit the target's language (the pool's sources, the base model), and
+            which sources hold texts of it.
         cut: Texts that were not read to their end, being longer than the encoder takes.
         seconds: Wall-clock seconds, model load included.
         truth: Evaluation against measured results, where they were given.
@@ -206,7 +217,8 @@ class Ranking(Record):
     def records(self) -> list[dict[str, Any]]:
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores.
 
-        What is known of a source over all attributes stands in columns of its own.
+        What is known of a source over all attributes, and what it shares with the target, stands
+        in columns of its own.
         """
         overall = {
             line.source: {
@@ -221,7 +233,8 @@ class Ranking(Record):
         return [
             {
                 "target": attribute_id(self.target, name),
-                **line.model_dump(mode="json"),
+                **line.model_dump(mode="json", exclude={"overlap"}),
+                **_overlap_columns(line.overlap),
                 **overall.get(line.source, {}),
             }
             for name, ranked in self.attributes.items()
@@ -247,3 +260,8 @@ class Ranking(Record):
             refusal=RankingError,
             expected="a ranking, written by esm rank --out FILE.json",
         )
+
+
+def _overlap_columns(overlap: Overlap | None) -> dict[str, Any]:
+    known = {} if overlap is None else overlap.model_dump(mode="json")
+    return {f"overlap_{name}": known.get(name) for name in Overlap.model_fields}
