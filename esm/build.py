@@ -2,7 +2,8 @@
 
 Per source, the tuned encoder embeds the pool's anchors once; every map form is fitted from that.
 A source that is already there with the same configuration is not trained again, so the same
-command resumes after Ctrl-C or a kill: at most the source in flight is lost.
+command resumes after Ctrl-C or a kill: at most the source in flight is lost. What an entry of an
+older pool lacks is added (see :mod:`esm.completion`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.anchors import Anchors, Lift, corpus_anchors, draw_anchors
 from esm.base import base_config, check_base
+from esm.completion import State, complete, entry_state
 from esm.embeddings import EmbeddingCache
 from esm.entry import EntryTrainer, TrainConfig
 from esm.errors import (
@@ -23,7 +25,6 @@ from esm.errors import (
     FitError,
     MapError,
     PoolError,
-    StorageError,
     TaskError,
 )
 from esm.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, Skipped
@@ -48,6 +49,7 @@ class BuildReport:
     Attributes:
         folder: The pool.
         trained: Sources trained now.
+        completed: Sources that were there and got what they lacked, without training again.
         present: Sources that were already there.
         skipped: Sources left out, with the reason.
         seconds: Wall-clock time.
@@ -55,6 +57,7 @@ class BuildReport:
 
     folder: str
     trained: tuple[str, ...]
+    completed: tuple[str, ...]
     present: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     seconds: float
@@ -66,6 +69,7 @@ class BuildReport:
     def records(self) -> list[dict[str, str]]:
         """Return one row per task: what became of it, and why where it was skipped."""
         rows = [{"source": source, "now": "trained", "reason": ""} for source in self.trained]
+        rows += [{"source": source, "now": "completed", "reason": ""} for source in self.completed]
         rows += [{"source": source, "now": "present", "reason": ""} for source in self.present]
         rows += [
             {"source": skip.source, "now": "skipped", "reason": skip.reason}
@@ -115,9 +119,14 @@ def train_pool(
             trainer = _reopen(Pool.open(folder), cache, config, tasks, device)
         else:
             trainer = _create(folder, cache, config, tasks, device)
-        trained, present = _train_all(trainer, tasks, skipped, strict=strict, replace=replace)
+        done = _train_all(trainer, tasks, skipped, strict=strict, replace=replace)
     return BuildReport(
-        str(folder), tuple(trained), tuple(present), tuple(skipped), time.monotonic() - started
+        folder=str(folder),
+        trained=tuple(done[State.TRAIN]),
+        completed=tuple(done[State.COMPLETE]),
+        present=tuple(done[State.PRESENT]),
+        skipped=tuple(skipped),
+        seconds=time.monotonic() - started,
     )
 
 
@@ -254,45 +263,21 @@ def _train_all(
     *,
     strict: bool,
     replace: bool,
-) -> tuple[list[str], list[str]]:
-    trained: list[str] = []
-    present: list[str] = []
+) -> dict[State, list[str]]:
+    """Train or complete every task; return the sources by what was done."""
+    done: dict[State, list[str]] = {state: [] for state in State}
     with progress("source tasks", total=len(tasks)) as advance:
         for spec, task in tasks:
             try:
-                if _is_present(trainer, task, replace=replace):
-                    present.append(task.id)
-                else:
+                state = entry_state(trainer, task, replace=replace)
+                if state is State.TRAIN:
                     trainer.train(spec, task)
-                    trained.append(task.id)
+                elif state is State.COMPLETE:
+                    complete(trainer, task)
+                done[state].append(task.id)
             except (TaskError, FitError, EncoderError, MapError, PoolError) as error:
                 if strict:
                     raise
                 skipped.append(Skipped(task.id, str(error)))
             advance(1)
-    return trained, present
-
-
-def _is_present(trainer: EntryTrainer, task: Task, *, replace: bool) -> bool:
-    """Whether the pool holds this very entry, whole.
-
-    One that is damaged or has other settings is refused, unless it is to be replaced. One without
-    the tuned encoder that is now to be kept is made again.
-    """
-    if not trainer.pool.source_folder(task.id).exists():
-        return False
-    try:
-        entry = trainer.pool.entry(task.id)
-        if entry.record.config_hash != trainer.config_hash(task):
-            raise PoolError(
-                f"source {task.id} is in the pool with other settings or other data",
-                expected="the same fine-tuning, maps and rows as before",
-            )
-        for form in entry.record.maps:
-            entry.load_map(form)
-        return not trainer.config.keep_models or entry.model_folder is not None
-    except (PoolError, MapError, StorageError) as error:
-        if replace:
-            return False
-        hint = "--replace to train it again, or another pool"
-        raise PoolError(error.got, expected=error.expected, hint=hint) from error
+    return done

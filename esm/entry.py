@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,28 +13,28 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from esm.anchors import AnchorRef, Anchors, Lift, corpus_anchors, restore_anchors
+from esm.anchors import Anchors, Lift
 from esm.embeddings import EmbeddingCache
-from esm.errors import TaskError
 from esm.fingerprints import Fingerprint, FingerprintKey, open_key
 from esm.fit import AnchorBasis, PublishedMethod, fit_published, r_squared
 from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
+from esm.pool_anchors import restore_pool_anchors
 from esm.records import Record
 from esm.runtime import note
 from esm.settings import EncoderConfig, FineTuneConfig
-from esm.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
+from esm.storage import atomic_folder, content_hash, save_tensors, write_json
 from esm.suitability import with_language
-from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import held_out, sample
 from esm.tasks.task import Examples, Task
+from esm.vectors import VECTORS_NAME, TaskVectors
 
 if TYPE_CHECKING:
     from esm.encoder import Embeddings, Encoder
-    from esm.finetune import FineTuned
 
 _HELD_OUT_FOR_R2 = 500
+_ROWS_FOR_VECTORS = 1000
 
 Array = npt.NDArray[np.float32]
 
@@ -115,9 +115,15 @@ class EntryTrainer:
         """The pool's, on which the numbers of texts depend; made where it has none."""
         return open_key(self.pool.folder, lambda: self.base_anchors.last.mean(axis=0))
 
-    def config_hash(self, task: Task) -> str:
-        """Hash everything that determines the entry of a task."""
+    def config_hash(self, task: Task, forms: Iterable[MapForm] | None = None) -> str:
+        """Hash everything that determines the entry of a task.
+
+        Args:
+            task: The source task.
+            forms: Its maps; None for those that are asked for.
+        """
         config = self.config
+        kinds = sorted(config.forms if forms is None else forms)
         anchors, lift = self.pool.common()
         return content_hash(
             POOL_FORMAT,
@@ -126,10 +132,10 @@ class EntryTrainer:
             lift.hash,
             task.content_hash(),
             config.fine_tune.model_dump(mode="json"),
-            sorted(config.forms),
+            kinds,
             config.rank,
             config.dtype,
-            config.published_method if MapForm.PUBLISHED in config.forms else None,
+            config.published_method if MapForm.PUBLISHED in kinds else None,
         )
 
     def train(self, spec: TaskSpec, task: Task) -> None:
@@ -137,21 +143,13 @@ class EntryTrainer:
         from esm.finetune import fine_tune
 
         tuned = fine_tune(self.encoder, task, self.config.fine_tune)
-        clock = time.monotonic()
-        # Not cached: nobody asks for the embeddings of this tuned encoder again.
-        anchors = self.anchors.embed(EmbeddingCache(None), tuned.encoder).last
-        own = self._own_texts(task, tuned)
-        published = MapForm.PUBLISHED in self.config.forms
-        training = self._training_texts(task, tuned) if published else None
-        embedded = time.monotonic()
-        maps = self._fit(task, anchors, training)
-        fitted = time.monotonic()
+        fitted = self.fit(task, tuned.encoder, self.config.forms)
         with atomic_folder(self.pool.source_folder(task.id)) as folder:
             records = {
-                form: self._store(folder / form, form, task, fit, own) for form, fit in maps.items()
+                form: self.store_map(folder / form, form, task, fitted) for form in fitted.maps
             }
             save_tensors(folder / "head.safetensors", tuned.head)
-            self.store_fingerprint(folder, task)
+            self.store_sidecars(folder, task)
             if self.config.keep_models:
                 tuned.encoder.save(folder / "model")
             record = SourceRecord(
@@ -169,22 +167,46 @@ class EntryTrainer:
                 fine_tune=self.config.fine_tune,
                 quality=tuned.quality,
                 maps=records,
-                seconds={
-                    "fine_tune": round(tuned.seconds, 2),
-                    "embed": round(embedded - clock, 2),
-                    "fit": round(fitted - embedded, 3),
-                },
+                seconds={"fine_tune": round(tuned.seconds, 2), **fitted.seconds},
                 num_cut=self._count_cut(task),
             )
             write_json(folder / "source.json", record.model_dump(mode="json"))
 
-    def store_fingerprint(self, folder: Path, task: Task) -> None:
-        """Write what is kept of a task's texts: it takes the data and the base model only."""
+    def store_sidecars(self, folder: Path, task: Task) -> None:
+        """Write what is read beside maps: it takes the data and the base model only.
+
+        The vectors that selectors compare, and what is kept of the texts to tell leaks.
+        """
+        rows = _training_rows(task, self.config.fine_tune)
+        rows = sample(rows, task.problem, _ROWS_FOR_VECTORS, self.config.fine_tune.seed)
+        base = self.cache.embed(self.encoder, rows.texts, rows.pairs).last
+        TaskVectors.of(task, rows, base).save(folder / VECTORS_NAME)
         key = self.fingerprint_key
         fingerprint = Fingerprint.of(
             key, task, lambda rows: self.cache.embed(self.encoder, rows.texts, rows.pairs).last
         )
         fingerprint.save(folder, key)
+
+    def fit(self, task: Task, tuned: Encoder, forms: Iterable[MapForm]) -> Fitted:
+        """Embed anchors and own texts by a tuned encoder and fit maps of these forms."""
+        clock = time.monotonic()
+        # Not cached: nobody asks for the embeddings of this tuned encoder again.
+        anchors = self.anchors.embed(EmbeddingCache(None), tuned).last
+        own = self._own_texts(task, tuned)
+        published = MapForm.PUBLISHED in forms
+        training = self._training_texts(task, tuned) if published else None
+        embedded = time.monotonic()
+        fits: dict[MapForm, _Fit] = {}
+        if MapForm.ANCHORED in forms:
+            fit = self.basis.fit(anchors, source=task.id, rank=self.config.rank)
+            fits[MapForm.ANCHORED] = _Fit(fit.map, fit.penalty, fit.r2_anchors)
+        if training is not None:
+            fits[MapForm.PUBLISHED] = self._fit_published(task, anchors, training)
+        seconds = {
+            "embed": round(embedded - clock, 2),
+            "fit": round(time.monotonic() - embedded, 3),
+        }
+        return Fitted(fits, own, seconds)
 
     def _count_cut(self, task: Task) -> int:
         rows = _training_rows(task, self.config.fine_tune)
@@ -196,31 +218,20 @@ class EntryTrainer:
             )
         return cut
 
-    def _own_texts(self, task: Task, tuned: FineTuned) -> _Pairs:
+    def _own_texts(self, task: Task, tuned: Encoder) -> _Pairs:
         """Embed held-out texts of the source by the base and the tuned model."""
         _, rows = held_out(task, self.config.fine_tune.seed)
         rows = sample(rows, task.problem, _HELD_OUT_FOR_R2, self.config.fine_tune.seed)
         base = self.cache.embed(self.encoder, rows.texts, rows.pairs, wide=True)
         assert base.wide is not None
-        own = tuned.encoder.embed(rows.texts, rows.pairs)
+        own = tuned.embed(rows.texts, rows.pairs)
         return _Pairs(base.last, self.lift.transform(base.wide), own.last)
 
-    def _training_texts(self, task: Task, tuned: FineTuned) -> tuple[Array, Array]:
+    def _training_texts(self, task: Task, tuned: Encoder) -> tuple[Array, Array]:
         """Embed the rows that fine-tuning used by the base and the tuned model."""
         rows = _training_rows(task, self.config.fine_tune)
         base = self.cache.embed(self.encoder, rows.texts, rows.pairs)
-        return base.last, tuned.encoder.embed(rows.texts, rows.pairs).last
-
-    def _fit(
-        self, task: Task, anchors: Array, training: tuple[Array, Array] | None
-    ) -> Mapping[MapForm, _Fit]:
-        fits: dict[MapForm, _Fit] = {}
-        if MapForm.ANCHORED in self.config.forms:
-            fit = self.basis.fit(anchors, source=task.id, rank=self.config.rank)
-            fits[MapForm.ANCHORED] = _Fit(fit.map, fit.penalty, fit.r2_anchors)
-        if training is not None:
-            fits[MapForm.PUBLISHED] = self._fit_published(task, anchors, training)
-        return fits
+        return base.last, tuned.embed(rows.texts, rows.pairs).last
 
     def _fit_published(self, task: Task, anchors: Array, training: tuple[Array, Array]) -> _Fit:
         """Fit a dense map on the source's own training texts and judge it on others' anchors."""
@@ -236,7 +247,9 @@ class EntryTrainer:
         base = self.base_anchors.last
         return _Fit(fit.map, fit.penalty, r_squared(anchors[others], fit.map.apply(base[others])))
 
-    def _store(self, folder: Path, form: MapForm, task: Task, fit: _Fit, own: _Pairs) -> MapRecord:
+    def store_map(self, folder: Path, form: MapForm, task: Task, fitted: Fitted) -> MapRecord:
+        """Write one of the maps into a folder of its own and describe how well it fits."""
+        fit, own = fitted.maps[form], fitted.own
         config = MapConfig.describe(
             fit.map,
             source=task.id,
@@ -273,38 +286,22 @@ class _Pairs:
     tuned: Array
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """Maps that were fitted to one tuned encoder.
+
+    Attributes:
+        maps: The fits, by form.
+        own: Held-out texts of the source itself, to judge them by.
+        seconds: Seconds of each step (embed, fit).
+    """
+
+    maps: Mapping[MapForm, _Fit]
+    own: _Pairs
+    seconds: Mapping[str, float]
+
+
 def _training_rows(task: Task, config: FineTuneConfig) -> Examples:
     """The rows that fine-tuning used."""
     rows, _ = held_out(task, config.seed)
     return sample(rows, task.problem, config.max_examples, config.seed)
-
-
-def restore_pool_anchors(pool: Pool, tasks: Sequence[Task] = ()) -> Anchors:
-    """Read the texts of a pool's anchors again from where they came.
-
-    Args:
-        pool: The pool, which holds references only.
-        tasks: Tasks already in memory, so that they are not read twice.
-
-    Raises:
-        TaskError: A task the anchors came from is gone or has changed.
-    """
-    record, _ = pool.common()
-    if record.corpus is not None:
-        anchors = corpus_anchors(Path(record.corpus), seed=record.seed)
-    else:
-        stored = read_json(pool.folder / "anchors.json")
-        at_hand = {task.id: task for task in tasks}
-        read = [
-            at_hand[name] if name in at_hand else load_task(TaskSpec.model_validate(spec))
-            for name, spec in stored["tasks"].items()
-        ]
-        refs = [AnchorRef.model_validate(ref) for ref in stored["anchors"]]
-        anchors = restore_anchors(refs, read)
-    if anchors.content_hash() != record.hash:
-        raise TaskError(
-            f"the anchor texts of pool {pool.folder} have changed since it was made",
-            expected=f"{record.count} texts with hash {record.hash[:12]}",
-            hint="restore the data they came from, or train another pool",
-        )
-    return anchors

@@ -173,17 +173,28 @@ class FingerprintKey:
         save_tensors(folder / KEY_NAME, {"secret": secret, "centre": self.centre}, private=True)
 
 
-def load_key(folder: Path) -> FingerprintKey | None:
+def load_key(folder: Path, *, width: int | None = None) -> FingerprintKey | None:
     """Return a pool's key; None where it has none.
 
+    Args:
+        folder: The pool's.
+        width: Width of the base model's embeddings, where the key is to be checked against it.
+
     Raises:
-        MapError: The file is damaged.
+        MapError: The file is damaged, or another base model's.
     """
     path = folder / KEY_NAME
     if not path.is_file():
         return None
     tensors = _checked(path, load_tensors(path), {"secret", "centre"})
-    return FingerprintKey(tensors["secret"].tobytes(), tensors["centre"])
+    key = FingerprintKey(tensors["secret"].tobytes(), tensors["centre"])
+    if width is not None and len(key.centre) != width:
+        raise MapError(
+            f"{folder} has a fingerprint key for embeddings of width {len(key.centre)}",
+            expected=f"width {width}, the base model's",
+            hint="delete it; esm train with the same tasks and settings makes another",
+        )
+    return key
 
 
 def open_key(folder: Path, centre: Callable[[], npt.NDArray[np.float32]]) -> FingerprintKey:

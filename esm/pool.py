@@ -9,12 +9,13 @@ Layout::
     POOL/sources/ID/source.json what was trained, on what, how well
     POOL/sources/ID/head.safetensors
     POOL/sources/ID/texts.safetensors  numbers of its texts, to tell leaks
+    POOL/sources/ID/vectors.safetensors  mean embedding, Fisher vector, hashed vocabulary
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
-head and no numbers of texts. An entry appears under its name only when it is whole, so a reader
-never needs a lock.
+head, no numbers of texts and no vectors. An entry appears under its name only when it is whole,
+so a reader never needs a lock.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import check_id, load_tensors, read_json
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem, TaskMetadata
+from esm.vectors import VECTORS_NAME, TaskVectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -215,18 +217,37 @@ class PoolEntry:
         return loaded
 
     def load_head(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Read the source head: weight (c, d) and bias (c,)."""
-        return load_tensors(self.folder / "head.safetensors")
-
-    def load_fingerprint(self, key: FingerprintKey | None) -> Fingerprint | None:
-        """Read what is kept of its texts; None where nothing is, or with another key than this.
-
-        Args:
-            key: The pool's, see :meth:`Pool.fingerprint_key`.
+        """Read the source head: weight (c, d) and bias (c,).
 
         Raises:
+            PoolError: The entry has none: its map comes from the Hub.
             MapError: It is damaged.
         """
+        path = self.folder / "head.safetensors"
+        if not path.is_file():
+            raise PoolError(f"source {self.id} has no head", expected=f"a file {path.name}")
+        return load_tensors(path)
+
+    def load_vectors(self) -> TaskVectors:
+        """Read the vectors that selectors compare.
+
+        Raises:
+            PoolError: The entry has none.
+            MapError: They are damaged, or another base model's.
+        """
+        path = self.folder / VECTORS_NAME
+        if not path.is_file():
+            raise PoolError(
+                f"source {self.id} has no vectors",
+                expected=f"a file {VECTORS_NAME}",
+                hint="its publisher gives none"
+                if self.record.published
+                else "esm train with the same tasks and settings adds them without training again",
+            )
+        return TaskVectors.load(path, width=self.manifest.base.width)
+
+    def load_fingerprint(self, key: FingerprintKey | None) -> Fingerprint | None:
+        """Read what is kept of its texts, see :func:`~esm.fingerprints.load_fingerprint`."""
         return load_fingerprint(self.folder, key)
 
     @property
@@ -308,19 +329,8 @@ class Pool:
         return lift
 
     def fingerprint_key(self) -> FingerprintKey | None:
-        """Read the secret on which the numbers of texts depend; None where the pool has none.
-
-        Raises:
-            MapError: It is damaged, or another base model's.
-        """
-        key = load_key(self.folder)
-        if key is not None and len(key.centre) != self.manifest.base.width:
-            raise MapError(
-                f"{self.folder} has a fingerprint key for embeddings of width {len(key.centre)}",
-                expected=f"width {self.manifest.base.width}, the base model's",
-                hint="delete it; esm train with the same tasks and settings makes another",
-            )
-        return key
+        """Read what the numbers of texts depend on, see :func:`~esm.fingerprints.load_key`."""
+        return load_key(self.folder, width=self.manifest.base.width)
 
     def source_folder(self, source: str) -> Path:
         """Return the folder of a source's entry, whether it exists or not."""

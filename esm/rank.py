@@ -22,23 +22,24 @@ from esm.aggregate import aggregate_rankings
 from esm.base import load_base
 from esm.errors import (
     EncoderError,
-    EsmError,
     FitError,
     MapError,
     PoolError,
     RankingError,
+    SettingError,
     StorageError,
     TaskError,
 )
 from esm.licences import terms
 from esm.maps import MapForm
 from esm.overlap import Overlaps, overlap_warnings
-from esm.pool import Pool, PoolEntry, Skipped
+from esm.pool import Pool, Skipped
 from esm.ranking import AttributeRanking, Balance, RankConfig, RankedSource, Ranking
 from esm.runtime import progress
 from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
-from esm.scorers.registry import make_scorer
+from esm.scorers.registry import Results, make_scorer
 from esm.siblings import Siblings
+from esm.sources import form_to_rank, offered_sources, usable_sources
 from esm.suitability import allowed_sources, language_warnings
 from esm.target_texts import TargetTexts
 from esm.tasks.read import load_targets
@@ -59,6 +60,7 @@ def rank_sources(
     cache: EmbeddingCache | None = None,
     device: str = "auto",
     base: str | None = None,
+    results: Results | None = None,
 ) -> Ranking:
     """Rank every source of a pool for every attribute of a target.
 
@@ -69,12 +71,14 @@ def rank_sources(
         cache: Cache of embeddings; None for the default one.
         device: Device to embed on.
         base: Base model the caller has in mind; None for the pool's. Another one is refused.
+        results: Measured results on other targets, for the scorer ``static``.
 
     Raises:
         TaskError: The target cannot be used.
         PoolError: The pool is damaged or was built with another base model.
         RankingError: Not a single attribute could be ranked, no source has such a licence, or
             none has what the scorer needs.
+        SettingError: The scorer does not go with the other settings.
     """
     from esm.embeddings import EmbeddingCache
 
@@ -85,7 +89,7 @@ def rank_sources(
     key = pool.fingerprint_key()
     siblings = Siblings(spec, targets, key)
     entries, skipped = pool.entries(strict=config.strict)
-    form = config.form or _form(entries)
+    form = config.form or form_to_rank(entries)
     config = config.model_copy(update={"form": form})
     entries, refused = allowed_sources(entries, config.licences)
     if refused and not entries:
@@ -95,12 +99,21 @@ def rank_sources(
             expected="commercial, stated, or a part of a licence's name",
             hint=f"esm show {pool.folder}",
         )
-    scorer = make_scorer(config.scorer)
+    scorer = make_scorer(
+        config.scorer,
+        embeddings=config.embeddings,
+        all_tuned=all(entry.model_folder is not None for entry in entries),
+        results=results,
+    )
+    if config.balance is Balance.ON and not scorer.weighs_classes:
+        raise SettingError(
+            f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
+        )
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     cache = EmbeddingCache.default() if cache is None else cache
     lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
     texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
-    sources, unusable_sources = _usable(
+    sources, unusable_sources = usable_sources(
         [Source(entry, form, texts.tuned) for entry in entries], scorer, strict=config.strict
     )
     if entries and not sources:
@@ -122,7 +135,7 @@ def rank_sources(
                 folds = texts.attribute(
                     name, config.balance if scorer.weighs_classes else Balance.OFF
                 )
-                offered, kept_back = _offered(name, folds, sources, overlaps)
+                offered, kept_back = offered_sources(name, folds, sources, overlaps)
                 attributes[name] = _rank_attribute(
                     name, folds, offered, [*left_out, *kept_back], overlaps, scorer, config.strict
                 )
@@ -170,48 +183,6 @@ def _elsewhere(base: str | None, pool: Pool) -> str | None:
     if base is None or base == pool.manifest.base.model:
         return None
     return str(Path(base).resolve()) if Path(base).is_dir() else base
-
-
-def _form(entries: list[PoolEntry]) -> MapForm:
-    """Return the form to score: the anchored one, unless the pool has published maps only."""
-    forms = {form for entry in entries for form in entry.record.maps}
-    return MapForm.PUBLISHED if forms == {MapForm.PUBLISHED} else MapForm.ANCHORED
-
-
-def _usable(
-    sources: Sequence[Source], scorer: Scorer, *, strict: bool
-) -> tuple[list[Source], list[Skipped]]:
-    """Return the sources that have what the scorer needs, whole, and the others with the reason."""
-    usable: list[Source] = []
-    skipped: list[Skipped] = []
-    with progress("reading sources", total=len(sources)) as advance:
-        for source in sources:
-            try:
-                source.require(scorer.needs)
-                usable.append(source)
-            except EsmError as error:
-                if strict:
-                    raise
-                skipped.append(Skipped(source.id, str(error)))
-            advance(1)
-    return usable, skipped
-
-
-def _offered(
-    name: str, folds: Sequence[TargetAttribute], sources: Sequence[Source], overlaps: Overlaps
-) -> tuple[list[Source], list[Skipped]]:
-    """Return the sources that may be ranked for an attribute, and the others with the reason."""
-    own = {fold.task.content_hash() for fold in folds}
-    reasons = {
-        source.id: "is the target itself"
-        if source.entry.record.task_hash in own
-        else overlaps.refusal(source.entry, name)
-        for source in sources
-    }
-    return (
-        [source for source in sources if reasons[source.id] is None],
-        [Skipped(source, reason) for source, reason in reasons.items() if reason],
-    )
 
 
 def _score_folds(

@@ -38,6 +38,9 @@ class RankConfig(Record):
 
     Attributes:
         scorer: How sources are scored.
+        embeddings: What stands for a source, for scorers that leave it open; None for the
+            scorer's own choice (see :func:`esm.scorers.registry.make_scorer`).
+        results: Where the measured results for the scorer ``static`` come from, for the record.
         max_examples: Training texts that are used, one stratified sample for all attributes, so
             that each text is embedded once; where there are fewer, all.
         form: Which maps to score; None takes the anchored ones where the pool has any, else the
@@ -58,6 +61,8 @@ class RankConfig(Record):
     """
 
     scorer: ScorerName = ScorerName.LOGME
+    embeddings: EmbeddingKind | None = None
+    results: str | None = None
     max_examples: int = Field(default=1000, ge=2)
     form: MapForm | None = None
     balance: Balance = Balance.AUTO

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 def build_report(report: BuildReport) -> list[Table]:
     """Return what became of the tasks of one training run."""
     rows = [(source, "trained") for source in report.trained]
+    rows += [(source, "completed, not trained again") for source in report.completed]
     rows += [(source, "was there") for source in report.present]
+    completed = f"{len(report.completed)} completed, " if report.completed else ""
     return [
         Table(
-            title=f"{report.folder}: {len(report.trained)} trained, {len(report.present)} were"
-            f" there, {len(report.skipped)} skipped, {duration(report.seconds)}",
+            title=f"{report.folder}: {len(report.trained)} trained,"
+            f" {completed}{len(report.present)} were there, {len(report.skipped)} skipped,"
+            f" {duration(report.seconds)}",
             columns=("source", "now"),
             rows=rows,
             notes=skipped_notes(report.skipped),

@@ -49,10 +49,11 @@ def unusable_table(reasons: Mapping[str, str]) -> list[Table]:
 
 def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
     """Return what is shown of each source, by heading."""
+    digits = 0 if all(line.score.is_integer() for line in ranked.ranking) else 4
     columns: dict[str, _Cell] = {
         "rank": lambda line: str(line.rank),
         "source": lambda line: f"{line.source} (sibling)" if line.sibling else line.source,
-        "score": lambda line: number(line.score, 4),
+        "score": lambda line: number(line.score, digits),
     }
     if ranked.base_score is not None:
         columns["predicted gain"] = lambda line: number(line.gain, 4, sign=True)
@@ -99,7 +100,7 @@ def _basis(ranking: Ranking, ranked: AttributeRanking) -> str:
         EmbeddingKind.TUNED: "tuned encoders, ",
         None: "",
     }[ranking.reads]
-    scored = f"{'balanced ' if ranked.balanced else ''}{ranking.scorer} in {ranking.unit}"
+    scored = f"{'balanced ' if ranked.balanced else ''}{ranking.scorer} ({ranking.unit})"
     basis = f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {read}{scored}"
     if ranked.base_score is None:
         return f"{basis}, higher is better"

@@ -8,197 +8,31 @@ sources which lack it can be left out, by name, before anything is computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from functools import cached_property
-from typing import Any, Protocol, TypeVar, cast, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
-from esm.errors import PoolError, ShapeError
-from esm.maps import EmbeddingSpaceMap, MapForm
-from esm.moments import FeatureMoments, Moments, label_columns
-from esm.pool import PoolEntry
-from esm.tasks.task import Examples, Task
+from esm.moments import FeatureMoments, Moments
+from esm.scorers.kinds import COSINE, METRIC, NATS, EmbeddingKind, Need
+from esm.scorers.source import Head, Source
+from esm.scorers.target import TargetAttribute, TextEmbeddings
 
-Array = npt.NDArray[Any]
-Embed = Callable[[PoolEntry], npt.NDArray[np.float32]]
-
-_Made = TypeVar("_Made")
-
-NATS = "nats per example"
-
-
-class Need(StrEnum):
-    """What a scorer needs of a source.
-
-    MAP: an Embedding Space Map of the form that is ranked. TUNED: the tuned encoder, kept.
-    """
-
-    MAP = "map"
-    TUNED = "tuned"
-
-
-class EmbeddingKind(StrEnum):
-    """Which embeddings of the target's texts stand for a source.
-
-    MAPPED: what its map predicts. TUNED: what its tuned encoder gives.
-    """
-
-    MAPPED = "mapped"
-    TUNED = "tuned"
-
-    @property
-    def need(self) -> Need:
-        """What a source must have for them."""
-        return Need.MAP if self is EmbeddingKind.MAPPED else Need.TUNED
-
-
-class TextEmbeddings(Protocol):
-    """The N texts of a target as the base model embeds them; made when first asked for."""
-
-    @property
-    def base(self) -> npt.NDArray[np.float32]:
-        """(N, d) base embeddings."""
-
-    @property
-    def lifted(self) -> npt.NDArray[np.float32] | None:
-        """(N, p) lifted features; None where no map reads them."""
-
-
-@dataclass(frozen=True, eq=False)
-class TargetAttribute:
-    """One attribute of the target in one fold: the rows by which sources are scored.
-
-    Attributes:
-        task: The attribute; its metric and its kind of labels.
-        examples: The n rows that are used, their texts and labels: training rows only.
-        rows: (n,) int64, where each of them stands among the N texts that were embedded.
-        texts: Embeddings of those N texts.
-        weights: (n,) weights of the examples under class balance; None weighs all the same.
-    """
-
-    task: Task
-    examples: Examples
-    rows: npt.NDArray[np.int64]
-    texts: TextEmbeddings
-    weights: npt.NDArray[np.float64] | None = None
-    _made: dict[str, Any] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.rows.shape != (len(self.examples),):
-            raise ShapeError(
-                f"{len(self.rows)} rows for {len(self.examples)} examples", expected="as many"
-            )
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def labels(self) -> Array:
-        """Labels of the rows, in the form of :class:`~esm.tasks.task.Examples`."""
-        return self.examples.labels
-
-    @property
-    def base(self) -> npt.NDArray[np.float32]:
-        """(n, d) base embeddings of the rows."""
-        return self.texts.base[self.rows]
-
-    @property
-    def lifted(self) -> npt.NDArray[np.float32] | None:
-        """(n, p) lifted features of the rows; None where no map reads them."""
-        lifted = self.texts.lifted
-        return None if lifted is None else lifted[self.rows]
-
-    @cached_property
-    def columns(self) -> npt.NDArray[np.float64]:
-        """(n, K) label columns, see :func:`~esm.moments.label_columns`.
-
-        Raises:
-            TaskError: Labels are all the same.
-        """
-        return label_columns(self.task.problem, self.labels, self.task.num_outputs)
-
-    @cached_property
-    def moments(self) -> Moments:
-        """Moments of the rows, made when they are first asked for: O(n (d + p)²)."""
-        return Moments.of(self.base, self.lifted, self.columns, self.weights)
-
-    def once(self, key: str, make: Callable[[], _Made]) -> _Made:
-        """Return what a scorer derives from the target alone, made for the first source only."""
-        if key not in self._made:
-            self._made[key] = make()
-        return cast(_Made, self._made[key])
-
-    def reweighted(self, weights: npt.NDArray[np.float64]) -> TargetAttribute:
-        """Return the same rows with other weights (n,); nothing derived is shared."""
-        return replace(self, weights=weights, _made={})
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """One source of a pool; every part is read when it is first asked for.
-
-    Attributes:
-        entry: The pool's entry: record, folder.
-        form: Which of its maps is scored.
-        embed: Gives (N, d) embeddings of all texts of the target by a source's tuned encoder.
-    """
-
-    entry: PoolEntry
-    form: MapForm
-    embed: Embed
-
-    @property
-    def id(self) -> str:
-        """The source task's id."""
-        return self.entry.id
-
-    @cached_property
-    def map(self) -> EmbeddingSpaceMap:
-        """Its map.
-
-        Raises:
-            PoolError: It has none of this form.
-            MapError: It is damaged, or another base model's.
-        """
-        return self.entry.load_map(self.form)
-
-    @cached_property
-    def tuned(self) -> npt.NDArray[np.float32]:
-        """(N, d) embeddings of all texts of the target by the tuned encoder.
-
-        Cost: one forward pass of the encoder per text, unless they are cached.
-
-        Raises:
-            PoolError: The tuned encoder was not kept.
-            EncoderError: It is damaged.
-        """
-        return self.embed(self.entry)
-
-    def passing(self) -> Source:
-        """Return a source to score with and drop: a dense map must not stay in memory.
-
-        A pool of 1,500 dense maps would take 3.5 GB; maps of low rank are kept.
-        """
-        return replace(self) if self.form is MapForm.PUBLISHED else self
-
-    def require(self, needs: frozenset[Need]) -> None:
-        """Check that what a scorer needs is there, and what is small also that it is whole.
-
-        Raises:
-            EsmError: Something is missing or damaged.
-        """
-        if Need.MAP in needs:
-            _ = self.passing().map
-        if Need.TUNED in needs and self.entry.model_folder is None:
-            raise PoolError(
-                f"source {self.id} does not keep its tuned encoder",
-                expected="an entry with a folder model",
-                hint="esm train --keep-models",
-            )
+__all__ = [
+    "COSINE",
+    "METRIC",
+    "NATS",
+    "EmbeddingKind",
+    "Evidence",
+    "Head",
+    "Need",
+    "PoolScorer",
+    "Scorer",
+    "Source",
+    "TargetAttribute",
+    "TextEmbeddings",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +60,7 @@ class Evidence:
         rows = self.embeddings(kind)
         return Moments.of(rows, None, target.columns, target.weights).identity()
 
-    def embeddings(self, kind: EmbeddingKind = EmbeddingKind.MAPPED) -> Array:
+    def embeddings(self, kind: EmbeddingKind = EmbeddingKind.MAPPED) -> npt.NDArray[Any]:
         """Return (n, d) float32 embeddings of the target's rows after the source."""
         if self.source is None:
             return self.target.base

@@ -175,6 +175,23 @@ def _deal(
     return part_of
 
 
+def cross_folds(examples: Examples, problem: Problem, folds: int, seed: int) -> Rows:
+    """Return the fold of every row for a cross-validation: stratified, equal texts in one fold.
+
+    Args:
+        examples: n rows.
+        problem: What their labels are.
+        folds: k; with fewer distinct texts, some folds stay empty.
+        seed: Decides the order of dealing and ties.
+
+    Returns:
+        (n,) numbers from 0 to k - 1.
+    """
+    keys = row_keys(examples.texts, examples.pairs)
+    membership = strata(_labels_of(examples, problem))
+    return deal_rows(keys, membership, (1 / folds,) * folds, seed)
+
+
 # ------------------------------------------------------------------- held-out rows and samples
 
 

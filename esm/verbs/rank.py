@@ -36,6 +36,29 @@ def rank(
             help="Maps to score: anchored or published. Default: the pool's, anchored ones first.",
         ),
     ] = None,
+    scorer: Annotated[
+        str,
+        typer.Option(
+            help="How to score: logme, probe, knn (on maps); tuned-logme, frozen, hscore (on kept"
+            " tuned encoders); leep, nce (source heads); textemb, taskemb, vocab (stored vectors);"
+            " size, random, static (blind to the target)."
+        ),
+    ] = "logme",
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            help="For knn, hscore, leep and nce: mapped or tuned embeddings. Default: mapped for"
+            " knn, tuned for hscore, tuned for leep and nce where all encoders were kept.",
+            metavar="KIND",
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --scorer static: results table or validate run on other targets.",
+            metavar="TABLE",
+        ),
+    ] = None,
     balance: Annotated[
         str,
         typer.Option(help="Weigh classes equally: auto (where the metric is macro-F1), on or off."),
@@ -96,7 +119,7 @@ def rank(
     out: OutFile = None,
 ) -> None:
     """Rank the pool's sources for every attribute of a target."""
-    from esm.evaluate import evaluate_rankings, ranking_table
+    from esm.evaluate import evaluate_rankings, ranking_table, read_truth
     from esm.pool import Pool
     from esm.rank import rank_sources
     from esm.ranking import RankConfig
@@ -107,6 +130,9 @@ def rank(
     config = checked(
         RankConfig,
         {
+            "scorer": scorer,
+            "embeddings": embeddings,
+            "results": None if results is None else str(results.resolve()),
             "max_examples": max_examples,
             "form": form,
             "balance": balance,
@@ -126,6 +152,7 @@ def rank(
         cache=machine.open_cache(),
         device=machine.device,
         base=None if base is None else base_model(base),
+        results=None if results is None else read_truth(results_table(results))[0],
     )
     if truth is not None:
         judged = evaluate_rankings(ranking_table(ranking), results_table(truth))

@@ -189,5 +189,5 @@ def train(
     )
     write_out(out, report.as_dict(), report.records())
     output.show(report.as_dict(), build_report(report))
-    if not (report.trained or report.present):
+    if not (report.trained or report.completed or report.present):
         raise typer.Exit(1)

@@ -8,12 +8,13 @@ from transformers import AutoTokenizer
 
 from esm.build import train_pool
 from esm.encoder import Encoder
-from esm.entry import TrainConfig, restore_pool_anchors
+from esm.entry import TrainConfig
 from esm.errors import BusyError, PoolError, StorageError, TaskError
 from esm.fingerprints import text_form
 from esm.fit import r_squared
 from esm.maps import MapForm
 from esm.pool import Pool
+from esm.pool_anchors import restore_pool_anchors
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import folder_lock, save_tensors
 from esm.tasks.read import load_task

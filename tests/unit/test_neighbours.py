@@ -1,14 +1,83 @@
-"""Faiss finds what a plain loop finds."""
+"""Neighbours by faiss against scikit-learn's brute force and plain loops."""
 
 from __future__ import annotations
+
+import ast
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
 
 from esm.errors import ShapeError
-from esm.neighbours import nearest_codes
+from esm.neighbours import nearest_codes, nearest_others
+
+
+def plainly(points, k):
+    """Sort (distance, index) of all other rows."""
+    exact = points.astype(np.float64) - points.astype(np.float64).mean(0)
+    return np.array(
+        [
+            sorted(
+                (j for j in range(len(exact)) if j != i),
+                key=lambda j: (((exact[j] - exact[i]) ** 2).sum(), j),
+            )[:k]
+            for i in range(len(exact))
+        ]
+    )
+
+
+def test_equal_to_scikit_learn_by_brute_force():
+    points = np.random.default_rng(0).standard_normal((300, 24)).astype(np.float32)
+    index = NearestNeighbors(n_neighbors=7, algorithm="brute").fit(points)
+    expected = index.kneighbors(return_distance=False)  # of the points themselves, left out
+    assert np.array_equal(nearest_others(points, 7), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n=st.integers(2, 70),
+    d=st.integers(1, 4),
+    k=st.integers(1, 8),
+    values=st.integers(1, 4),
+    offset=st.sampled_from([0.0, 1000.0]),
+)
+def test_ties_are_ordered_by_index(seed, n, d, k, values, offset):
+    """Points on a coarse grid: most distances are tied, many points are equal."""
+    points = np.random.default_rng(seed).integers(0, values, (n, d)).astype(np.float32) + offset
+    k = min(k, n - 1)
+    assert np.array_equal(nearest_others(points, k), plainly(points, k))
+
+
+def test_many_equal_rows_push_none_out():
+    points = np.zeros((100, 3), np.float32)
+    points[50:] = 1
+    found = nearest_others(points, 3)
+    assert found[0].tolist() == [1, 2, 3]
+    assert found[99].tolist() == [50, 51, 52]
+
+
+def test_as_many_neighbours_as_there_are_and_no_more():
+    points = np.arange(4, dtype=np.float32)[:, None]
+    assert nearest_others(points, 3)[0].tolist() == [1, 2, 3]
+    for k in (0, 4):
+        with pytest.raises(ShapeError, match=rf"{k} neighbours of points \(4, 1\)"):
+            nearest_others(points, k)
+
+
+def test_faiss_is_imported_in_one_place():
+    package = Path(__file__).parents[2] / "esm"
+    importing = {
+        path.name
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.Import) and any(name.name == "faiss" for name in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "faiss")
+    }
+    assert importing == {"neighbours.py"}
 
 
 def brute_force(queries, codes):

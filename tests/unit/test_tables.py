@@ -59,7 +59,7 @@ def test_a_ranking_shows_what_it_rests_on_what_it_left_out_and_what_it_was_worth
         "rank  source    score  predicted gain  map R²  source rows  licence\n"
         "   1  a       -0.3000         +0.2000    0.80          600  not stated\n"
         "   2  b       -0.4000         +0.1000    0.80          600  not stated\n"
-        "100 training rows, 3 sources, anchored maps, balanced logme in nats per example;"
+        "100 training rows, 3 sources, anchored maps, balanced logme (nats per example);"
         " the untouched base embeddings score -0.5000\n"
         "1 further sources: --top 0\n"
         "by measured results: regret@1 37.50 %, regret@3 0.00 %\n"

@@ -1,0 +1,30 @@
+"""TaskEmb: how alike two tasks use the base model's embedding, by their Fisher information.
+
+Vu et al., "Exploring and Predicting Transferability across NLP Tasks" (EMNLP 2020, arXiv
+2005.00770), section 4.2, after Achille et al., "Task2Vec" (ICCV 2019, arXiv 1902.03545). Which
+simplification is made here, and why, says :mod:`esm.vectors`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from esm.scorers.base import COSINE, EmbeddingKind, Evidence, Need
+from esm.scorers.similarity import cosine
+
+
+@dataclass(frozen=True)
+class TaskEmb:
+    """Cosine of the diagonal Fisher vectors of source and target."""
+
+    name: str = "taskemb"
+    unit: str = COSINE
+    reads: EmbeddingKind | None = None
+    needs: frozenset[Need] = frozenset({Need.VECTORS})
+    weighs_classes: bool = False
+    has_base: bool = False
+
+    def score(self, evidence: Evidence) -> float:
+        """Return the cosine, between 0 and 1; NaN where a task has one label only."""
+        assert evidence.source is not None
+        return cosine(evidence.source.vectors.fisher, evidence.target.fisher)
