@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.errors import EsmError, MapError, PoolError
+from esm.errors import EsmError, PoolError
 from esm.fingerprints import Fingerprint, FingerprintKey, load_fingerprint, load_key
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
 from esm.maps.peer import PeerConfig
