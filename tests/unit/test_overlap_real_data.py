@@ -52,9 +52,13 @@ def overlap(target, source):
 
 
 def forms(name, *splits):
-    """Texts of four words or twenty characters."""
+    """Texts of four words or twenty characters; a retweet is the text itself."""
     rows = task(name).splits
-    found = {normal_form(text) for split in splits or rows for text in rows[split].texts}
+    found = {
+        normal_form(text).removeprefix("rt ")
+        for split in splits or rows
+        for text in rows[split].texts
+    }
     return {text for text in found if len(text.split()) >= 4 or len(text) >= 20}
 
 
