@@ -93,7 +93,8 @@ def score_bundle(target: Target, folder: Path, classes: int) -> Float64:
 def score_dense(target: Target, maps: Sequence[EmbeddingSpaceMap], classes: int) -> Float64:
     """Score dense maps that are in memory; they read no lifted features."""
     moments = _moments(replace(target, lifted=None), classes)
-    return Engine(moments, evidences_of_moments).evidences(maps).mean(axis=1)
+    scores: Float64 = Engine(moments, evidences_of_moments).evidences(maps).mean(axis=1)
+    return scores
 
 
 def _engine(target: Target, classes: int) -> Engine:
