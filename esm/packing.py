@@ -11,13 +11,15 @@ from typing import Any
 
 from esm.bundle import BundleWriter
 from esm.errors import EsmError, PoolError
+from esm.fingerprints import FINGERPRINT_NAME, KEY_NAME
 from esm.maps import EmbeddingSpaceMap, MapForm
 from esm.pool import Pool, PoolEntry, Skipped
 from esm.runtime import progress
 from esm.storage import atomic_folder
+from esm.vectors import VECTORS_NAME
 
 # What derives from single texts and words of the sources: left out of a bundle to be shared.
-TEXT_FILES = frozenset({"texts.safetensors", "vectors.safetensors", "fingerprint-key.safetensors"})
+TEXT_FILES = frozenset({FINGERPRINT_NAME, VECTORS_NAME, KEY_NAME})
 
 _RECORD_NAME = "source.json"
 

@@ -171,7 +171,7 @@ def plan_validation(
     if not strategy(config.strategy).uses_source:
         entries, skipped = {}, [_no_source(config.strategy)]
         config = config.model_copy(update={"controls": (Arm.NONE,)})
-    siblings = Siblings(ranking.target_spec, targets)
+    siblings = Siblings(ranking.target_spec, targets, pool.fingerprint_key())
     runs: list[Run] = []
     for name in names:
         plain = _plain_keys(targets, name, ranking, pool, config)
