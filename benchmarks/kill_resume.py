@@ -96,7 +96,7 @@ def pool_state(folder: Path) -> State:
 
 
 def ledger_state(folder: Path) -> State:
-    """Return the rows of a run's ledger, without times; raises where the file is broken."""
+    """Return the rows of a run's ledger, without times and memory; raises where it is broken."""
     path = folder / LEDGER_NAME
     if not path.exists():
         return {}
@@ -106,7 +106,7 @@ def ledger_state(folder: Path) -> State:
             raise AssertionError(f"{path} is damaged")
         tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'runs'").fetchall()
         rows = connection.execute("SELECT * FROM runs").fetchall() if tables else []
-    times = {"seconds", "created", "versions"}
+    times = {"seconds", "created", "versions", "peak_memory"}
     return {row["key"]: {k: row[k] for k in row.keys() if k not in times} for row in rows}  # noqa: SIM118
 
 
