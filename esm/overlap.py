@@ -11,9 +11,9 @@ Two shares, both of the target's texts:
   target, and N rows that the sample was drawn from, the share is h N / (m n), at most 1. A near
   copy is one at a cosine of about 0.9 or more (centred embeddings). Exact copies are among them.
 
-Near copies are counted from three on: of 75 million pairs of texts from unrelated tasks, a single
-one was taken for a near copy. A text with a few words dropped is found in six cases of seven, one
-with a mark of a retweet and an address added in two of three.
+Near copies are counted from three on. They are found by what texts mean to the base model, so a
+small change of words may hide one: of 120 headlines of CoAID whose last word was replaced by an
+address, 0.35 kept a cosine of 0.9 with the packaged encoder, and 0.32 were found by their sketches.
 """
 
 from __future__ import annotations
