@@ -91,6 +91,7 @@ def test_the_code_of_the_readme_needs_no_esm(tmp_path, tiny_encoder):
         np.testing.assert_allclose(json.loads(line), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "problem"),
     [(name, problem) for name in ("features", "full", "head") for problem in Problem]

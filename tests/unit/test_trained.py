@@ -39,6 +39,7 @@ def restored(run, attribute):
     return [trained.restore(encoders.encoder(trained.record)) for trained in winner.models]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*STRATEGIES, "dapt+houlsby"])
 def test_a_restored_model_predicts_what_it_predicted(tmp_path, tiny_encoder, name):
     problems = strategy(name).problems

@@ -165,6 +165,7 @@ def test_exported_weights_are_plain_and_merged(tiny_encoder):
     np.testing.assert_allclose(outputs, model.predict(task.test.texts), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_damaged_state_is_refused(tiny_encoder):
     task = toy_task()
     state = fit("dapt+features", tiny_encoder, task).model.trained_state()
