@@ -296,7 +296,9 @@ class _Trainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Make groups of parameters where their rates differ."""
-        optimizer = super().create_optimizer(model)
+        # Without an argument where there is none: not every version of Trainer takes one.
+        made = super().create_optimizer
+        optimizer = made() if model is None else made(model)
         if self._training.pace.rates:
             split_by_rate(optimizer, self._training.model, self._training.pace.rates)
         return optimizer
