@@ -83,6 +83,13 @@ def _fusion(name: str, words: frozenset[str]) -> JointStrategy:
     return AdapterFusion(name, sources="sources" in words)
 
 
+def _prototype(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.episodic import EpisodicPrototypes
+    from esm.transfer.joint import Separate
+
+    return EpisodicPrototypes(name) if words else Separate(strategy("prototype"))
+
+
 _KNOWN: Mapping[str, Known] = {
     "multitask": Known(
         _multitask,
@@ -105,9 +112,14 @@ _KNOWN: Mapping[str, Known] = {
         (("sources",),),
         "adapters of all attributes and of sources, weighed for each attribute",
     ),
+    "prototype": Known(
+        _prototype,
+        (("sources",),),
+        "the nearest mean embedding, in an encoder trained on episodes of sources",
+    ),
 }
 
-JOINT_STRATEGIES = tuple(_KNOWN)
+JOINT_STRATEGIES = tuple(name for name in _KNOWN if name not in STRATEGIES)
 """Names of the strategies that train several attributes or make use of several sources."""
 
 
@@ -135,7 +147,8 @@ def check_joint_name(name: str) -> None:
     base, *words = name.split(":")
     if base not in _KNOWN and base not in STRATEGIES:
         raise ValidationError(
-            f"no strategy {base!r}", expected=f"one of {', '.join((*STRATEGIES, *_KNOWN))}"
+            f"no strategy {base!r}",
+            expected=f"one of {', '.join((*STRATEGIES, *JOINT_STRATEGIES))}",
         )
     groups = _KNOWN[base].words if base in _KNOWN else ()
     known = [word for group in groups for word in group]
