@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,10 +65,15 @@ class Cell:
         """Id of the source that the encoder was tuned on before, or ``none``."""
         return self.keys[0].source
 
-    @property
+    @cached_property
+    def rows(self) -> dict[str, str]:
+        """Keys of its rows in the ledger, by attribute."""
+        return {key.attribute: key.content_hash() for key in self.keys}
+
+    @cached_property
     def id(self) -> str:
         """Under which its results are kept."""
-        return content_hash([key.content_hash() for key in self.keys])[:_KEY_DIGITS]
+        return content_hash(list(self.rows.values()))[:_KEY_DIGITS]
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
