@@ -17,11 +17,12 @@ from esm.measures import NO_TRANSFER
 from esm.plan import source_hash
 from esm.pool import PoolEntry, Skipped
 from esm.settings import BaseIdentity
-from esm.storage import content_hash
+from esm.storage import content_hash, hash_texts
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, joint_hash
 from esm.transfer.joint import JointStrategy
 from esm.transfer.joint_registry import joint_strategy
+from esm.transfer.registry import reads_unlabelled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -316,6 +317,8 @@ class _Planner:
             settings["together"] = {
                 name: [self._hash(name), self._cap(name, size)] for name in names
             }
+        if any(map(reads_unlabelled, strategy.name.split(":"))):
+            settings["unlabelled"] = self._unlabelled(names)
         if strategy.wants_sources:
             settings["sources"] = [[entry.id, source_hash(entry)] for entry in sources]
         starts = strategy.uses_source and not strategy.wants_sources and sources
@@ -355,6 +358,11 @@ class _Planner:
             seed=seed,
             fold=fold,
         )
+
+    def _unlabelled(self, names: Sequence[str]) -> str:
+        """Return a hash of the texts without labels, which decide what some strategies learn."""
+        texts = [fold.attributes[name].unlabelled for fold in self.targets for name in names]
+        return content_hash([hash_texts(one.texts, one.pairs) for one in texts])
 
     def _hash(self, name: str) -> str:
         return joint_hash([fold.attributes[name] for fold in self.targets])

@@ -196,9 +196,15 @@ class RoutedEncoder(SharedEncoder):
             for name, weight in place.named_parameters()
         }
 
-    def adapter_numbers(self) -> int:
-        """Return how many numbers all adapters have."""
-        return sum(w.numel() for place in self._places for w in place.adapters.parameters())
+    def adapter_numbers(self, *names: str) -> int:
+        """Return how many numbers some adapters have, or all of them."""
+        chosen = [self.adapter_names.index(name) for name in names or self.adapter_names]
+        return sum(
+            weight.numel()
+            for place in self._places
+            for number in chosen
+            for weight in place.adapters[number].parameters()
+        )
 
     def fusion_numbers(self) -> int:
         """Return how many numbers all fusions have."""

@@ -14,9 +14,7 @@ from tests.toy_tasks import toy_task
 
 pytestmark = pytest.mark.slow
 
-CONFIG = TransferConfig(
-    learning_rate=1e-3, own={"prototype.shots": 2, "prototype.queries": 3}
-)
+CONFIG = TransferConfig(learning_rate=1e-3, own={"prototype.shots": 2, "prototype.queries": 3})
 
 
 def source(name, problem=Problem.CLASSIFICATION, seed=5):

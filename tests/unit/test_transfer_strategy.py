@@ -15,8 +15,9 @@ from tests.toy_tasks import toy_task
 
 pytestmark = pytest.mark.slow
 
-QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4)
-LEARNS = TransferConfig(num_epochs=8, batch_size=16, learning_rate=1e-2, adapter_size=16)
+OWN = {"dapt.epochs": 1, "prompt.tokens": 4, "prompt.rate": 10}
+QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4, own=OWN)
+LEARNS = TransferConfig(num_epochs=8, batch_size=16, learning_rate=1e-2, adapter_size=16, own=OWN)
 
 
 KINDS = [
@@ -107,7 +108,9 @@ def test_what_a_run_cost_is_told(tiny_encoder, name):
     transferred = fit(name, tiny_encoder, toy_task())
     state = transferred.model.trained_state()
     assert transferred.stored_parameters == sum(array.size for array in state.values())
-    assert 0 <= transferred.trained_parameters <= transferred.total_parameters
+    assert transferred.trained_parameters >= 0
+    if name not in {"aux-lm", "dapt"}:  # whose language-model heads are thrown away
+        assert transferred.trained_parameters <= transferred.total_parameters
     assert transferred.seconds > 0
     assert transferred.peak_memory is None or transferred.peak_memory > 1e6
 
