@@ -106,16 +106,18 @@ class EpisodicPrototypes:
                 expected="a classification source",
             )
         own = self._own(config)
-        with metered(encoder.device) as meter, seeded(seed):
-            model = SharedEncoder(encoder, {name: one.task for name, one in lessons.items()})
-            train_episodes(
-                model.encoder,
-                [lesson.rows for lesson in fit.values()],
-                config.settings(DEFAULT, seed),
-                EpisodeShape(own.shots, own.queries),
-                epochs=own.epochs,
-                name=", ".join(fit),
-            )
+        with metered(encoder.device) as meter:
+            with seeded(0):  # heads are no part of the episodes, and replaced by prototypes
+                model = SharedEncoder(encoder, {name: one.task for name, one in lessons.items()})
+            with seeded(seed):
+                train_episodes(
+                    model.encoder,
+                    [lesson.rows for lesson in fit.values()],
+                    config.settings(DEFAULT, seed),
+                    EpisodeShape(own.shots, own.queries),
+                    epochs=own.epochs,
+                    name=", ".join(fit),
+                )
             for name, lesson in lessons.items():
                 _take_prototypes(model, name, lesson)
         trained = model.trained_parameters()
