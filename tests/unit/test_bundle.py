@@ -12,7 +12,7 @@ from esm.bundle import Bundle, BundleWriter, is_bundle
 from esm.bundle import write as bundle_write
 from esm.entry import TrainConfig
 from esm.errors import MapError, PoolError, StorageError
-from esm.maps import LowRankMap, MapForm
+from esm.maps import LowRankMap, MapForm, compress
 from esm.packing import pack_pool
 from esm.pool import Pool
 from esm.tasks.spec import TaskSpec
@@ -143,6 +143,26 @@ def test_a_bundle_of_maps_alone_can_be_written_and_streamed(tmp_path):
     assert (numbers.tolist(), more.tolist()) == ([0, 1, 2], [3, 4])
     same(stack.map(1), maps[1])
     same(rest.map(1), maps[4])
+
+
+def test_compressed_maps_come_back_and_stream(pool, tmp_path):
+    report = pack_pool(pool, tmp_path / "small", rank=2, dtype="float32")
+    small = Pool.open(tmp_path / "small")
+    streamed = {}
+    for numbers, stack in small.bundle.stacks(MapForm.PUBLISHED, 2):
+        for place, number in enumerate(numbers.tolist()):
+            streamed[small.bundle.entry(number).line.id] = stack.map(place)
+    for entry in small.entries(strict=True)[0]:
+        found = entry.load_map(MapForm.PUBLISHED)
+        expected = compress(pool.entry(entry.id).load_map(MapForm.PUBLISHED), 2)
+        same(found, expected.map)
+        same(streamed[entry.id], expected.map)
+        assert report.losses[entry.id] == expected.loss
+        assert entry.record.maps[MapForm.PUBLISHED].rank == found.rank == 2
+        same(
+            entry.load_map(MapForm.ANCHORED),
+            pool.entry(entry.id).load_map(MapForm.ANCHORED).cast("float32"),
+        )
 
 
 # ------------------------------------------------------------------------------ damaged bundles

@@ -66,6 +66,14 @@ def test_the_number_format_can_be_changed(tmp_path, dtype):
         assert found.bias.dtype == dtype
 
 
+def test_what_compression_loses_is_reported(pool):
+    packed = invoke("pack", pool.folder, "--compress", 2)
+    assert packed.exit_code == 0, packed.output
+    assert "lost by compression" in packed.stdout
+    table = invoke("ls", f"{pool.folder}.packed", "--filter", "map=published")
+    assert table.exit_code == 0
+
+
 def test_what_is_known_of_texts_is_private_or_left_out(pool, tmp_path):
     key = pool.folder / KEY_NAME
     FingerprintKey(bytes(32), np.zeros(WIDTH, dtype=np.float32)).save(pool.folder)
