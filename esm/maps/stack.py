@@ -65,8 +65,8 @@ class LowRankStack:
         (d, r), (p, _) = shapes.pop()
         kind = np.result_type(*{each.bias.dtype for each in maps})
         left, right = np.empty((len(maps), r, d), kind), np.empty((len(maps), r, p), kind)
-        for number, each in enumerate(maps):
-            left[number], right[number] = each.left.T, each.right.T
+        for number in range(len(maps)):  # not enumerate, which forgets that maps are of one kind
+            left[number], right[number] = maps[number].left.T, maps[number].right.T
         scale = np.array([each.scale for each in maps], dtype=np.float64)
         bias = np.stack([each.bias for each in maps]).astype(kind)
         return cls(scale, left, right, bias, isinstance(maps[0], CompressedMap))
