@@ -127,6 +127,11 @@ class Encoder:
             config, self.model, self.tokenizer, self.pooling, self.max_length, self.device
         )
 
+    def within(self, max_length: int) -> Encoder:
+        """Return an encoder of the same weights that takes at most so many tokens (cheap)."""
+        length = min(self.max_length, max_length)
+        return Encoder(self.config, self.model, self.tokenizer, self.pooling, length, self.device)
+
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), tokenizer and pooling; :meth:`load` reads the folder.
 
@@ -174,6 +179,11 @@ class Encoder:
         return self.reader.batch(texts, self.device)
 
     # -------------------------------------------------------------------- tokens to embeddings
+
+    def hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the last hidden states (c, t, d) of a batch's chunks, differentiable."""
+        states: Tensor = self._forward(batch, hidden_states=False).last_hidden_state
+        return states
 
     def pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the embeddings (b, d) of a collated batch, differentiable: what heads sit on.

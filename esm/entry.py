@@ -15,13 +15,13 @@ from pydantic import Field
 
 from esm.anchors import Anchors, Lift
 from esm.embeddings import EmbeddingCache
+from esm.fingerprints import Fingerprint, FingerprintKey, open_key
 from esm.fit import AnchorBasis, PublishedMethod, fit_published, r_squared
 from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
 from esm.pool_anchors import restore_pool_anchors
 from esm.records import Record
 from esm.runtime import note
-from esm.seen import store_seen
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import atomic_folder, content_hash, save_tensors, write_json
 from esm.suitability import with_language
@@ -110,6 +110,11 @@ class EntryTrainer:
         """The pool's lift."""
         return self.pool.lift()
 
+    @cached_property
+    def fingerprint_key(self) -> FingerprintKey:
+        """The pool's, on which the numbers of texts depend; made where it has none."""
+        return open_key(self.pool.folder, lambda: self.base_anchors.last.mean(axis=0))
+
     def config_hash(self, task: Task, forms: Iterable[MapForm] | None = None) -> str:
         """Hash everything that determines the entry of a task.
 
@@ -144,7 +149,6 @@ class EntryTrainer:
                 form: self.store_map(folder / form, form, task, fitted) for form in fitted.maps
             }
             save_tensors(folder / "head.safetensors", tuned.head)
-            store_seen(folder, task.train)
             self.store_sidecars(folder, task)
             if self.config.keep_models:
                 tuned.encoder.save(folder / "model")
@@ -169,11 +173,19 @@ class EntryTrainer:
             write_json(folder / "source.json", record.model_dump(mode="json"))
 
     def store_sidecars(self, folder: Path, task: Task) -> None:
-        """Write what selectors read beside maps: it takes the data and the base model only."""
+        """Write what is read beside maps: it takes the data and the base model only.
+
+        The vectors that selectors compare, and what is kept of the texts to tell leaks.
+        """
         rows = _training_rows(task, self.config.fine_tune)
         rows = sample(rows, task.problem, _ROWS_FOR_VECTORS, self.config.fine_tune.seed)
         base = self.cache.embed(self.encoder, rows.texts, rows.pairs).last
         TaskVectors.of(task, rows, base).save(folder / VECTORS_NAME)
+        key = self.fingerprint_key
+        fingerprint = Fingerprint.of(
+            key, task, lambda rows: self.cache.embed(self.encoder, rows.texts, rows.pairs).last
+        )
+        fingerprint.save(folder, key)
 
     def fit(self, task: Task, tuned: Encoder, forms: Iterable[MapForm]) -> Fitted:
         """Embed anchors and own texts by a tuned encoder and fit maps of these forms."""

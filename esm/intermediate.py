@@ -103,7 +103,8 @@ class TunedModels:
         kept = pool_model(entry, key.source_seed) or folder
         if kept.is_dir():
             config = self.base.config.model_copy(update={"model": str(kept), "revision": None})
-            return Encoder.load(config, str(self.base.device))
+            # As it was when it had been made: the base model's name tells of its other parts.
+            return self.base.with_model(Encoder.load(config, str(self.base.device)).model)
         tuned = self._fine_tune(entry, key)
         with atomic_folder(folder) as unfinished:
             tuned.save(unfinished)

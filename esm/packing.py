@@ -11,13 +11,15 @@ from typing import Any
 
 from esm.bundle import BundleWriter
 from esm.errors import EsmError, PoolError
-from esm.maps import EmbeddingSpaceMap, MapForm
+from esm.fingerprints import FINGERPRINT_NAME, KEY_NAME
+from esm.maps import DenseMap, EmbeddingSpaceMap, MapForm, compress
 from esm.pool import Pool, PoolEntry, Skipped
 from esm.runtime import progress
 from esm.storage import atomic_folder
+from esm.vectors import VECTORS_NAME
 
 # What derives from single texts and words of the sources: left out of a bundle to be shared.
-TEXT_FILES = frozenset({"texts.safetensors", "vectors.safetensors", "fingerprint-key.safetensors"})
+TEXT_FILES = frozenset({FINGERPRINT_NAME, VECTORS_NAME, KEY_NAME})
 
 _RECORD_NAME = "source.json"
 
@@ -33,6 +35,8 @@ class PackReport:
         maps: Number of their maps.
         bytes_before: Bytes of the pool's files that were packed.
         bytes_after: Bytes of the bundle.
+        losses: What compression lost of each dense map, by source: the share of its squared
+            distance from the nearest scaled identity that the directions kept do not explain.
         left_out: Files and folders left out, by name, with their number.
         skipped: Damaged sources, left out.
         seconds: Wall-clock seconds.
@@ -44,6 +48,7 @@ class PackReport:
     maps: int
     bytes_before: int
     bytes_after: int
+    losses: dict[str, float]
     left_out: dict[str, int]
     skipped: tuple[Skipped, ...]
     seconds: float
@@ -61,6 +66,7 @@ class _Tally:
     sources: int = 0
     maps: int = 0
     bytes: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, name: str) -> None:
@@ -72,6 +78,7 @@ def pack_pool(
     out: Path,
     *,
     dtype: str | None = None,
+    rank: int | None = None,
     share: bool = False,
     strict: bool = False,
 ) -> PackReport:
@@ -83,6 +90,7 @@ def pack_pool(
         pool: A pool that is a folder per source.
         out: The bundle's folder; it must not exist.
         dtype: Number format of the maps, ``float16`` or ``float32``; None keeps each map's.
+        rank: Compress dense maps to this rank (:func:`esm.maps.compress`); None keeps them.
         share: Leave out what is known of the sources' texts, so that the bundle can be given
             away; leaks can then not be told.
         strict: Raise for a damaged source instead of leaving it out.
@@ -105,7 +113,7 @@ def pack_pool(
             with progress(f"packing {pool.folder.name}", total=len(entries)) as advance:
                 for entry in sorted(entries, key=lambda each: each.id):
                     try:
-                        _add(writer, entry, dtype, share, tally)
+                        _add(writer, entry, _Changes(dtype, rank, share), tally)
                     except EsmError as error:
                         if strict:
                             raise
@@ -129,38 +137,52 @@ def pack_pool(
         maps=tally.maps,
         bytes_before=tally.bytes,
         bytes_after=after,
+        losses=tally.losses,
         left_out=tally.left_out,
         skipped=tuple(skipped),
         seconds=round(time.monotonic() - started, 2),
     )
 
 
-def _add(
-    writer: BundleWriter, entry: PoolEntry, dtype: str | None, share: bool, tally: _Tally
-) -> None:
+@dataclass(frozen=True)
+class _Changes:
+    """What is changed on the way; see :func:`pack_pool`."""
+
+    dtype: str | None
+    rank: int | None
+    share: bool
+
+
+def _add(writer: BundleWriter, entry: PoolEntry, changes: _Changes, tally: _Tally) -> None:
     """Add one entry whole or, if any part of it is damaged, not at all."""
-    maps = {form: _cast(entry.load_map(form), dtype) for form in entry.record.maps}
+    losses: dict[str, float] = {}
+    maps: dict[MapForm, EmbeddingSpaceMap] = {}
+    for form in entry.record.maps:
+        one = entry.load_map(form)
+        stored = changes.dtype or str(one.bias.dtype)
+        if isinstance(one, DenseMap) and changes.rank is not None and changes.rank < one.width:
+            found = compress(one, changes.rank)
+            one, losses[entry.id] = found.map, found.loss
+        maps[form] = one.cast(stored)
     files: dict[str, bytes] = {}
     for path in _files(entry.folder, tally, forms=entry.record.maps):
-        if share and path.name in TEXT_FILES:
+        if changes.share and path.name in TEXT_FILES:
             tally.leave_out(path.name)
             continue
         entry.tensors(path.name)  # damaged files are not packed
         files[path.name] = path.read_bytes()
     record = entry.record.model_dump(mode="json")
     for form, one in maps.items():
+        record["maps"][form]["rank"] = one.rank
         record["maps"][form]["bytes"] = sum(array.nbytes for array in one.tensors().values())
     writer.add(entry.id, record, maps, files)
     tally.sources += 1
     tally.maps += len(maps)
+    tally.losses.update(losses)
     tally.bytes += sum(len(content) for content in files.values())
     tally.bytes += (entry.folder / _RECORD_NAME).stat().st_size
     for form in maps:
         tally.bytes += sum(path.stat().st_size for path in (entry.folder / form).iterdir())
-
-
-def _cast(one: EmbeddingSpaceMap, dtype: str | None) -> EmbeddingSpaceMap:
-    return one if dtype is None else one.cast(dtype)
 
 
 def _files(folder: Path, tally: _Tally, forms: Iterable[MapForm]) -> list[Path]:

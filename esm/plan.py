@@ -16,10 +16,10 @@ from esm.pool import Pool, PoolEntry, Skipped
 from esm.ranking import Ranking
 from esm.records import Record
 from esm.siblings import Siblings
-from esm.storage import content_hash
+from esm.storage import content_hash, hash_texts
 from esm.tasks.raw import attribute_id
-from esm.tasks.task import SplitName, Target, joint_hash
-from esm.transfer.registry import check_own, strategy
+from esm.tasks.task import SplitName, Target, Task, joint_hash
+from esm.transfer.registry import check_own, reads_unlabelled, strategy
 from esm.transfer.strategy import check_problem
 
 
@@ -171,7 +171,7 @@ def plan_validation(
     if not strategy(config.strategy).uses_source:
         entries, skipped = {}, [_no_source(config.strategy)]
         config = config.model_copy(update={"controls": (Arm.NONE,)})
-    siblings = Siblings(ranking.target_spec, targets)
+    siblings = Siblings(ranking.target_spec, targets, pool.fingerprint_key())
     runs: list[Run] = []
     for name in names:
         plain = _plain_keys(targets, name, ranking, pool, config)
@@ -327,7 +327,7 @@ def _plain_keys(
         source_hash=None,
         source_seed=None,
         strategy=config.strategy,
-        transfer=strategy(config.strategy).settings(config.transfer),
+        transfer=_transfer([fold.attributes[name] for fold in targets], config),
         max_train=config.max_train,
         seed=0,
     )
@@ -336,6 +336,15 @@ def _plain_keys(
         for seed in range(config.seeds)
         for fold in targets
     ]
+
+
+def _transfer(folds: Sequence[Task], config: ValidationConfig) -> dict[str, Any]:
+    """Return the strategy's settings, and of one that reads unlabelled texts, which they are."""
+    settings = strategy(config.strategy).settings(config.transfer)
+    if reads_unlabelled(config.strategy):
+        texts = [hash_texts(fold.unlabelled.texts, fold.unlabelled.pairs) for fold in folds]
+        settings["unlabelled"] = content_hash(texts)
+    return settings
 
 
 def _base_hash(pool: Pool, ranking: Ranking) -> str:

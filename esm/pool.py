@@ -5,9 +5,10 @@ Layout::
     POOL/pool.json              manifest: base model, anchors, lift
     POOL/anchors.json           which rows of which tasks the anchors are (never their texts)
     POOL/lift.safetensors       the PCA that all anchored maps share
+    POOL/fingerprint-key.safetensors  secret on which all numbers of texts depend
     POOL/sources/ID/source.json what was trained, on what, how well
     POOL/sources/ID/head.safetensors
-    POOL/sources/ID/texts.safetensors  numbers of the texts it was trained on, to tell leaks
+    POOL/sources/ID/texts.safetensors  numbers of its texts, to tell leaks
     POOL/sources/ID/vectors.safetensors  mean embedding, Fisher vector, hashed vocabulary
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
     POOL/sources/ID/model/      the tuned encoder, where it was kept
@@ -30,6 +31,13 @@ from typing import TYPE_CHECKING, Any
 
 from esm.bundle import Bundle, PackedEntry, is_bundle
 from esm.errors import EsmError, PoolError
+from esm.fingerprints import (
+    FINGERPRINT_NAME,
+    Fingerprint,
+    FingerprintKey,
+    load_key,
+    read_fingerprint,
+)
 from esm.maps import EmbeddingSpaceMap, MapForm, load_map
 from esm.pool_records import POOL_FORMAT as POOL_FORMAT
 from esm.pool_records import AnchorRecord as AnchorRecord
@@ -39,7 +47,6 @@ from esm.pool_records import PoolManifest as PoolManifest
 from esm.pool_records import PublishedRecord as PublishedRecord
 from esm.pool_records import SourceRecord as SourceRecord
 from esm.records import AnyRecord, parse
-from esm.seen import SEEN_NAME, seen_numbers
 from esm.storage import check_id, load_tensors, read_json
 from esm.vectors import VECTORS_NAME, TaskVectors
 
@@ -145,14 +152,16 @@ class PoolEntry:
         where = f"{VECTORS_NAME} of {self.id}"
         return TaskVectors.from_tensors(stored, where=where, width=self.manifest.base.width)
 
-    def seen_texts(self) -> frozenset[int] | None:
-        """Return the numbers of the texts it was trained on; None where they were not stored.
+    def load_fingerprint(self, key: FingerprintKey | None) -> Fingerprint | None:
+        """Read what is kept of its texts, see :func:`~esm.fingerprints.read_fingerprint`.
 
         Raises:
-            MapError: The file is damaged.
+            MapError: It is damaged.
         """
-        stored = self.tensors(SEEN_NAME)
-        return None if stored is None else seen_numbers(stored)
+        stored = self.tensors(FINGERPRINT_NAME)
+        if stored is None:
+            return None
+        return read_fingerprint(stored, key, where=f"{FINGERPRINT_NAME} of {self.id}")
 
     @property
     def model_folder(self) -> Path | None:
@@ -246,6 +255,10 @@ class Pool:
                 hint="restore lift.safetensors, or train the pool again",
             )
         return lift
+
+    def fingerprint_key(self) -> FingerprintKey | None:
+        """Read what the numbers of texts depend on, see :func:`~esm.fingerprints.load_key`."""
+        return load_key(self.folder, width=self.manifest.base.width)
 
     def source_folder(self, source: str) -> Path:
         """Return the folder of a source's entry, whether it exists or not."""

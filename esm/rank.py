@@ -1,15 +1,17 @@
 """Rank a pool's source tasks for every attribute of a target, in seconds.
 
-Only training rows are used. The texts are embedded once for all attributes and folds. What is
-read of a source depends on the scorer: for the default one, its map; after one pass over the
-texts the target is then a set of moments, which is decomposed once per attribute and fold, and all
-maps are scored together (:mod:`esm.likelihood`), whatever the number of examples.
+Only training rows are used; of test rows, only whether a source holds them too. The texts are
+embedded once for all attributes and folds. What is read of a source depends on the scorer: for
+the default one, its map; after one pass over the texts the target is then a set of moments, which
+is decomposed once per attribute and fold, and all maps are scored together
+(:mod:`esm.likelihood`), whatever the number of examples.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,7 @@ from esm.errors import (
 from esm.expectations import forecast_for, with_expectations
 from esm.licences import terms
 from esm.maps import MapForm
+from esm.overlap import Overlaps, overlap_warnings
 from esm.pool import Pool, Skipped
 from esm.ranking import AttributeRanking, Balance, RankConfig, RankedSource, Ranking
 from esm.runtime import progress
@@ -85,7 +88,8 @@ def rank_sources(
     config = config or RankConfig()
     targets = load_targets(spec)
     target = targets[0]
-    siblings = Siblings(spec, targets)
+    key = pool.fingerprint_key()
+    siblings = Siblings(spec, targets, key)
     entries, skipped = pool.entries(strict=config.strict)
     form = config.form or form_to_rank(entries)
     config = config.model_copy(update={"form": form})
@@ -119,6 +123,12 @@ def rank_sources(
         raise _no_source(target.id, unusable_sources, scorer)
     if lifted:  # here and not for the first source: a damaged lift is no fault of it
         _ = texts.lifted
+    looks_near = key is not None and (config.near_tests or scorer.reads is not None)
+    overlaps = Overlaps(
+        siblings,
+        partial(texts.sketches, key) if key is not None and looks_near else None,
+        config.exclude_overlap,
+    )
     left_out = [*skipped, *refused, *unusable_sources]
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
@@ -128,9 +138,9 @@ def rank_sources(
                 folds = texts.attribute(
                     name, config.balance if scorer.weighs_classes else Balance.OFF
                 )
-                offered, kept_back = offered_sources(name, folds, sources, siblings)
+                offered, kept_back = offered_sources(name, folds, sources, overlaps)
                 attributes[name] = _rank_attribute(
-                    folds, offered, [*left_out, *kept_back], siblings, scorer, config
+                    name, folds, offered, [*left_out, *kept_back], overlaps, scorer, config
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -156,7 +166,16 @@ def rank_sources(
         attributes=attributes,
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
-        warnings=language_warnings(target, entries, encoder),
+        warnings=(
+            *language_warnings(target, entries, encoder),
+            *overlap_warnings(
+                {
+                    name: {line.source: line.overlap for line in ranked.ranking}
+                    for name, ranked in attributes.items()
+                },
+                overlaps.untold(entries),
+            ),
+        ),
         cut=texts.cut,
         seconds=round(time.monotonic() - started, 2),
     )
@@ -208,10 +227,11 @@ def _no_source(target: str, skipped: Sequence[Skipped], scorer: Scorer) -> Ranki
 
 
 def _rank_attribute(
+    name: str,
     folds: Sequence[TargetAttribute],
     sources: Sequence[Source],
     skipped: Sequence[Skipped],
-    siblings: Siblings,
+    overlaps: Overlaps,
     scorer: Scorer,
     config: RankConfig,
 ) -> AttributeRanking:
@@ -225,7 +245,7 @@ def _rank_attribute(
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     lines = [
-        _line(rank, source, float(scores.mean()), base_score, siblings)
+        _line(rank, source, name, float(scores.mean()), base_score, overlaps)
         for rank, (source, scores) in enumerate(scored, start=1)
     ]
     ranked = AttributeRanking(
@@ -243,7 +263,12 @@ def _rank_attribute(
 
 
 def _line(
-    rank: int, source: Source, score: float, base_score: float | None, siblings: Siblings
+    rank: int,
+    source: Source,
+    name: str,
+    score: float,
+    base_score: float | None,
+    overlaps: Overlaps,
 ) -> RankedSource:
     record = source.entry.record
     fit = record.maps.get(source.form)
@@ -254,9 +279,10 @@ def _line(
         gain=None if base_score is None else score - base_score,
         r2=None if fit is None else fit.r2_anchors,
         size=record.num_used,
-        sibling=siblings.includes(source.entry),
+        sibling=overlaps.siblings.includes(source.entry),
         licence=record.metadata.license,
         terms=terms(record.metadata.license),
+        overlap=overlaps.of(source.entry, name),
     )
 
 

@@ -12,6 +12,7 @@ from esm.errors import RankingError
 from esm.forecast import Expected
 from esm.licences import Terms
 from esm.maps import MapForm
+from esm.overlap import Overlap
 from esm.pool import Skipped
 from esm.records import Record, parse
 from esm.scorers.base import NATS, EmbeddingKind
@@ -56,6 +57,10 @@ class RankConfig(Record):
         aggregate: Also rank the sources for all attributes together.
         bootstrap: Draws of the bootstrap that gives predicted gains an interval; 0 for none.
         top_k: Best sources that the bootstrap's probability of being among them counts.
+        exclude_overlap: Largest share of the target's texts, or of its test texts, that a source
+            may hold, exactly or nearly (see :mod:`esm.overlap`); None leaves none out for it.
+        near_tests: Also embed the test texts and look for near copies of them; exact ones are
+            looked for anyway.
     """
 
     scorer: ScorerName = ScorerName.LOGME
@@ -71,6 +76,8 @@ class RankConfig(Record):
     aggregate: bool = False
     bootstrap: int = Field(default=0, ge=0)
     top_k: int = Field(default=3, ge=1)
+    exclude_overlap: float | None = Field(default=None, ge=0, le=1)
+    near_tests: bool = False
 
 
 class RankedSource(Record):
@@ -98,6 +105,8 @@ class RankedSource(Record):
         top_probability: Probability of being among the ``top_k`` best.
         group: Sources of one group cannot be told from its first; 1 holds the best
             (see :class:`esm.uncertainty.Uncertainty`).
+        overlap: Texts that it shares with the target; None where its pool does not keep which it
+            has.
     """
 
     rank: int
@@ -115,6 +124,7 @@ class RankedSource(Record):
     gain_high: float | None = None
     top_probability: float | None = None
     group: int | None = None
+    overlap: Overlap | None = None
 
 
 class AttributeRanking(Record):
@@ -190,7 +200,8 @@ class Ranking(Record):
         aggregate: One ranking over all attributes, where it was asked for; validation then takes
             its picks for every attribute.
         unusable: Attributes that were on offer but cannot be ranked, with the reason.
-        warnings: What does not fit the target's language: the pool's sources, the base model.
+        warnings: What does not fit the target's language (the pool's sources, the base model), and
+            which sources hold texts of it.
         cut: Texts that were not read to their end, being longer than the encoder takes.
         seconds: Wall-clock seconds, model load included.
         truth: Evaluation against measured results, where they were given.
@@ -232,7 +243,8 @@ class Ranking(Record):
     def records(self) -> list[dict[str, Any]]:
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores.
 
-        What is known of a source over all attributes stands in columns of its own.
+        What is known of a source over all attributes, and what it shares with the target, stands
+        in columns of its own.
         """
         overall = {
             line.source: {
@@ -247,7 +259,8 @@ class Ranking(Record):
         return [
             {
                 "target": attribute_id(self.target, name),
-                **line.model_dump(mode="json"),
+                **line.model_dump(mode="json", exclude={"overlap"}),
+                **_overlap_columns(line.overlap),
                 **overall.get(line.source, {}),
             }
             for name, ranked in self.attributes.items()
@@ -273,3 +286,8 @@ class Ranking(Record):
             refusal=RankingError,
             expected="a ranking, written by esm rank --out FILE.json",
         )
+
+
+def _overlap_columns(overlap: Overlap | None) -> dict[str, Any]:
+    known = {} if overlap is None else overlap.model_dump(mode="json")
+    return {f"overlap_{name}": known.get(name) for name in Overlap.model_fields}

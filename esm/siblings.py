@@ -1,9 +1,15 @@
-"""Sources that were made of the target's own data, and sources that saw its test texts.
+"""Sources that were made of the target's own data, and those among them that saw its test texts.
 
 Another attribute of the same posts may be the best source there is. But an encoder that was tuned
-on a text has seen it, whatever the label: a source whose training texts include test texts of the
-target would flatter every result. So the texts of every source are compared with them, by the
-numbers that its entry keeps; a sibling whose entry keeps none is read again.
+on a text has seen it, whatever the label: a sibling that was trained on test texts of the target
+would flatter every result and is refused. The texts are compared by the numbers that the entry
+keeps (see :mod:`esm.fingerprints`); a sibling whose entry keeps none is read again.
+
+Which sources are siblings is told by where they come from and what they are called, and by their
+texts: a source that holds more than half of the target's is the target's data under another name.
+A source that shares fewer texts is an independent dataset with a leak in it: it is ranked, the
+share stands beside it (see :mod:`esm.overlap`), and whoever ranks says from which share on it is
+left out.
 """
 
 from __future__ import annotations
@@ -11,12 +17,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from esm.errors import EsmError, MapError
+from esm.fingerprints import Fingerprint, FingerprintKey
 from esm.pool import PoolEntry, Skipped
-from esm.seen import numbers
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
-from esm.tasks.split import text_keys
-from esm.tasks.task import SplitName, Target
+from esm.tasks.task import Target
+from esm.text_numbers import Matches, TargetNumbers
+
+# Above this share of the target's texts, a source is the target's own data. Independent datasets
+# from one origin stay below: of sst2, subj holds 27 %.
+_OWN_SHARE = 0.5
 
 
 class Siblings:
@@ -25,40 +35,43 @@ class Siblings:
     Args:
         spec: The target's specification.
         targets: The target; all of its folds, where it is split into folds.
+        key: The pool's fingerprint key; None where it has none.
+
+    Attributes:
+        key: The same.
     """
 
-    def __init__(self, spec: TaskSpec, targets: Sequence[Target]) -> None:
+    def __init__(
+        self, spec: TaskSpec, targets: Sequence[Target], key: FingerprintKey | None = None
+    ) -> None:
         self._places = {spec.location, spec.test} - {None}
         self._prefix = f"{targets[0].id}/"
-        self._tested = {
-            name: frozenset[int]().union(
-                *(
-                    numbers(text_keys(rows))
-                    for target in targets
-                    if (rows := target.attributes[name].splits.get(SplitName.TEST)) is not None
-                )
-            )
-            for name in targets[0].attributes
-        }
-        self._trained: dict[str, frozenset[int] | str] = {}
+        self.key = key
+        self._numbers = TargetNumbers(targets, key)
+        self._found: dict[str, Matches | str | None] = {}
 
     def includes(self, entry: PoolEntry) -> bool:
-        """Whether a source comes from the target's files, or bears the name of its attribute."""
-        task = entry.record.task
-        places = set() if task is None else {task.location, task.test}
-        return bool(places & self._places) or entry.id.startswith(self._prefix)
+        """Whether a source comes from the target's files, bears its name, or holds its texts."""
+        matches = self._matches(entry)
+        held = isinstance(matches, Matches) and matches.share > _OWN_SHARE
+        return held or self._is_named(entry)
 
-    def refusal(self, entry: PoolEntry, attribute: str) -> str | None:
-        """Return why a source must not be used for an attribute; None where it may be.
+    def matches(self, entry: PoolEntry) -> Matches | None:
+        """Return which of the target's texts a source holds; None where that is not known.
 
         Cost: the first call for a source reads its numbers; for a sibling without any, its data.
         """
-        if entry.id not in self._trained:
-            self._trained[entry.id] = self._training_texts(entry)
-        trained = self._trained[entry.id]
-        if isinstance(trained, str):
-            return trained
-        seen = len(trained & self._tested[attribute])
+        found = self._matches(entry)
+        return found if isinstance(found, Matches) else None
+
+    def refusal(self, entry: PoolEntry, attribute: str) -> str | None:
+        """Return why a source must not be used for an attribute; None where it may be."""
+        found = self._matches(entry)
+        if isinstance(found, str):
+            return found
+        if found is None or not self.includes(entry):
+            return None
+        seen = found.seen_tests(attribute)
         return f"its training rows hold {seen} test texts of the target" if seen else None
 
     def sift(
@@ -71,27 +84,45 @@ class Siblings:
             [Skipped(source, f"{attribute}: {why}") for source, why in reasons.items() if why],
         )
 
-    def _training_texts(self, entry: PoolEntry) -> frozenset[int] | str:
-        """Return the numbers of a source's training texts, or why a sibling cannot tell them."""
+    def _is_named(self, entry: PoolEntry) -> bool:
+        task = entry.record.task
+        places = set() if task is None else {task.location, task.test}
+        return bool(places & self._places) or entry.id.startswith(self._prefix)
+
+    def _matches(self, entry: PoolEntry) -> Matches | str | None:
+        """Return what a source holds, why it must not be used as that is not known, or None."""
+        if entry.id not in self._found:
+            self._found[entry.id] = self._look_up(entry)
+        return self._found[entry.id]
+
+    def _look_up(self, entry: PoolEntry) -> Matches | str | None:
         try:
-            seen = entry.seen_texts()
+            fingerprint = entry.load_fingerprint(self.key)
         except MapError as error:
-            return f"whether it saw test texts of the target cannot be told: {error}"
-        if seen is not None:
-            return seen
-        return _read_again(entry) if self.includes(entry) else frozenset()
+            return _untold(str(error))
+        if fingerprint is not None:
+            return self._numbers.matches(fingerprint)
+        if not self._is_named(entry):
+            return None
+        if entry.record.published is not None or entry.record.task is None:
+            return "it was published by others, who may have trained it on test texts of the target"
+        try:
+            return self._numbers.matches(_read_again(entry, entry.record.task))
+        except EsmError as error:
+            return _untold(str(error))
 
 
-def _read_again(entry: PoolEntry) -> frozenset[int] | str:
-    if entry.record.published is not None or entry.record.task is None:
-        return "it was published by others, who may have trained it on test texts of the target"
-    try:
-        task = load_task(entry.record.task)
-    except EsmError as error:
-        return f"whether it saw test texts of the target cannot be told: {error}"
+def _untold(reason: str) -> str:
+    return f"whether it saw test texts of the target cannot be told: {reason}"
+
+
+def _read_again(entry: PoolEntry, spec: TaskSpec) -> Fingerprint:
+    """Number a source's training texts as its data hold them today.
+
+    Raises:
+        EsmError: They cannot be read, or are not what it was trained on.
+    """
+    task = load_task(spec)
     if task.content_hash() != entry.record.task_hash:
-        return (
-            "whether it saw test texts of the target cannot be told: its rows have changed since"
-            " it was trained; esm train --replace"
-        )
-    return numbers(text_keys(task.train))
+        raise EsmError("its rows have changed since it was trained", hint="esm train --replace")
+    return Fingerprint.unsalted(task.train)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from esm.errors import EsmError
 from esm.maps import MapForm
+from esm.overlap import Overlaps
 from esm.pool import PoolEntry, Skipped
 from esm.runtime import progress
 from esm.scorers.base import Scorer, Source, TargetAttribute
-from esm.siblings import Siblings
 
 
 def form_to_rank(entries: Sequence[PoolEntry]) -> MapForm:
@@ -38,14 +38,14 @@ def usable_sources(
 
 
 def offered_sources(
-    name: str, folds: Sequence[TargetAttribute], sources: Sequence[Source], siblings: Siblings
+    name: str, folds: Sequence[TargetAttribute], sources: Sequence[Source], overlaps: Overlaps
 ) -> tuple[list[Source], list[Skipped]]:
     """Return the sources that may be ranked for an attribute, and the others with the reason."""
     own = {fold.task.content_hash() for fold in folds}
     reasons = {
         source.id: "is the target itself"
         if source.entry.record.task_hash in own
-        else siblings.refusal(source.entry, name)
+        else overlaps.refusal(source.entry, name)
         for source in sources
     }
     return (

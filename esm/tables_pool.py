@@ -113,6 +113,10 @@ def pack_report(report: PackReport) -> list[Table]:
         ("bundle", size(report.bytes_after)),
         ("skipped", str(len(report.skipped))),
     ]
+    losses = list(report.losses.values())
+    if losses:
+        mean, most = 100 * sum(losses) / len(losses), 100 * max(losses)
+        rows.append(("lost by compression, mean / most", f"{mean:.1f} % / {most:.1f} %"))
     notes = [f"not packed: {name} of {count}" for name, count in sorted(report.left_out.items())]
     return [
         Table(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from esm.licences import marked
+from esm.overlap import percent
 from esm.report import LICENCE_LETTERS, MISSING, Table, noted, number, skipped_notes
 from esm.scorers.base import EmbeddingKind
 from esm.tables_aggregate import aggregate_tables
@@ -65,6 +66,8 @@ def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
     if ranking.reads is EmbeddingKind.MAPPED:
         columns["map R²"] = lambda line: number(line.r2, 2)
     columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
+    if any(line.overlap is not None for line in ranked.ranking):
+        columns["overlap"] = _overlap
     columns["licence"] = lambda line: marked(line.licence, longest=LICENCE_LETTERS)
     return columns
 
@@ -90,6 +93,15 @@ def _interval(line: RankedSource) -> str:
     if line.gain_low is None or line.gain_high is None:
         return MISSING
     return f"{number(line.gain_low, 4, sign=True)} to {number(line.gain_high, 4, sign=True)}"
+
+
+def _overlap(line: RankedSource) -> str:
+    """Return the largest share of the target's texts that a source may have leaked."""
+    if line.overlap is None:
+        return MISSING
+    if line.sibling:
+        return "its own"
+    return percent(line.overlap.largest) + (" !" if line.overlap.flagged else "")
 
 
 def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:

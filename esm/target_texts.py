@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from esm.fingerprints import FingerprintKey
 from esm.moments import balance_weights
+from esm.overlap import TargetSketches, sketch_rows
 from esm.pool import PoolEntry
 from esm.ranking import Balance, RankConfig
 from esm.runtime import note
 from esm.scorers.base import TargetAttribute
 from esm.tasks.split import sample_together
-from esm.tasks.task import Examples, Metric, Problem, Target, Task
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 
 if TYPE_CHECKING:
     from esm.anchors import Lift
@@ -61,8 +63,8 @@ class TargetTexts:
             for examples in drawn
         ]
         is_pair = next(iter(drawn[0].values())).pairs is not None
-        self._texts = [text for text, _ in place]
-        self._pairs = [pair or "" for _, pair in place] if is_pair else None
+        self._near_tests = config.near_tests
+        self._texts, self._pairs = _columns(place, is_pair)
 
     @cached_property
     def _embeddings(self) -> Embeddings:
@@ -119,6 +121,31 @@ class TargetTexts:
         tuned = Encoder.load(config, str(self._encoder.device))
         return self._embed(tuned, wide=False).last
 
+    def sketches(self, key: FingerprintKey) -> TargetSketches:
+        """Return sketches of the texts, and of the test texts where they are asked for.
+
+        Cost: test texts are embedded for this alone.
+
+        Args:
+            key: The pool's.
+        """
+        is_pair = self._pairs is not None
+        train = sketch_rows(key, self._texts, self._pairs, self.base)
+        if not self._near_tests:
+            return TargetSketches(is_pair, train)
+        rows = {
+            row: None
+            for target in self._targets
+            for task in target.attributes.values()
+            if SplitName.TEST in task.splits
+            for row in _keys(task.test)
+        }
+        if not rows:
+            return TargetSketches(is_pair, train)
+        texts, pairs = _columns(rows, is_pair)
+        embedded = self._cache.embed(self._encoder, texts, pairs).last
+        return TargetSketches(is_pair, train, sketch_rows(key, texts, pairs, embedded))
+
     def _embed(self, encoder: Encoder, *, wide: bool) -> Embeddings:
         return self._cache.embed(encoder, self._texts, self._pairs, wide=wide)
 
@@ -126,6 +153,12 @@ class TargetTexts:
 def _keys(examples: Examples) -> list[Row]:
     pairs = examples.pairs or (None,) * len(examples)
     return list(zip(examples.texts, pairs, strict=True))
+
+
+def _columns(rows: Iterable[Row], is_pair: bool) -> tuple[list[str], list[str] | None]:
+    """Return the texts of rows and, of pairs, the second texts."""
+    listed = list(rows)
+    return [text for text, _ in listed], [pair or "" for _, pair in listed] if is_pair else None
 
 
 def _attribute(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from esm.calibration import Calibration, calibrate, calibration_rows, has_probabilities
 from esm.errors import ValidationError
@@ -73,6 +74,7 @@ class TrainedRecord(Record):
         calibration: How its probabilities are mended; None where it predicts values.
         licence: Licence of the target's data, as they state it; empty where they do not.
         source_licence: The same of the source's data; None without a source.
+        further_licences: The same of further sources that it was trained with, by their ids.
     """
 
     format: int = TRAINED_FORMAT
@@ -89,6 +91,7 @@ class TrainedRecord(Record):
     calibration: Calibration | None
     licence: str = ""
     source_licence: str | None = None
+    further_licences: dict[str, str] = Field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -101,7 +104,7 @@ class TrainedRecord(Record):
         found = {self.key.target: marked(self.licence)}
         if self.source_licence is not None:
             found[self.key.source] = marked(self.source_licence)
-        return found
+        return found | {name: marked(terms) for name, terms in self.further_licences.items()}
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Training:
         name: What it is trained on, for progress and errors.
         model: Takes a collated batch; its parameters that require a gradient are trained.
         encoder: The encoder inside the model.
-        loss: The mean loss over a batch of outputs and targets.
+        loss: The mean loss over a batch of the model's outputs and targets.
         texts: The examples.
         targets: What the loss wants, one row per example.
         config: The settings.
@@ -60,7 +60,7 @@ class Training:
     name: str
     model: nn.Module
     encoder: Encoder
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Any, Tensor], Tensor]
     texts: Sequence[Tokens]
     targets: Tensor
     config: FineTuneConfig
@@ -312,7 +312,9 @@ class _Trainer(Trainer):
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Make groups of parameters where their rates differ."""
-        optimizer = super().create_optimizer(model)
+        # Without an argument where there is none: not every version of Trainer takes one.
+        made = super().create_optimizer
+        optimizer = made() if model is None else made(model)
         if self._training.pace.rates:
             split_by_rate(optimizer, self._training.model, self._training.pace.rates)
         return optimizer

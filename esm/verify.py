@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,7 +58,8 @@ def verify_pool(pool: Pool) -> VerifyReport:
 
     Records against their fields; maps against names, shapes, formats, finite numbers, base model
     and lift (in a bundle against their checksums); other files of a source, whether they are
-    whole; the lift against its hash. Memory for one source at a time.
+    whole; the lift against its hash; the fingerprint key against the base model. Memory for one
+    source at a time.
     """
     started = time.monotonic()
     faults = [Fault("", str(error)) for error in _shared(pool)]
@@ -78,9 +79,10 @@ def verify_pool(pool: Pool) -> VerifyReport:
 
 def _shared(pool: Pool) -> Iterator[EsmError]:
     """Yield what is wrong with what all sources share."""
-    if pool.manifest.lift is None:
-        return
-    for check in (pool.lift, lambda: read_json(pool.folder / "anchors.json")):
+    checks: list[Callable[[], object]] = [pool.fingerprint_key]
+    if pool.manifest.lift is not None:
+        checks += [pool.lift, lambda: read_json(pool.folder / "anchors.json")]
+    for check in checks:
         try:
             check()
         except EsmError as error:

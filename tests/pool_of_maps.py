@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from esm.anchors import Lift
+from esm.fingerprints import FINGERPRINT_NAME
 from esm.maps import MapConfig, MapForm, save_map
 from esm.pool import (
     HEAD_NAME,
@@ -18,7 +19,6 @@ from esm.pool import (
     PoolManifest,
     SourceRecord,
 )
-from esm.seen import SEEN_NAME
 from esm.settings import BaseIdentity, FineTuneConfig
 from esm.storage import save_tensors, write_json
 from esm.tasks.task import Metric, Problem, TaskMetadata
@@ -81,7 +81,8 @@ def _write_source(pool, source, number, forms, rank, dtype):
         save_map(maps[form], folder / form, described)
     head = {"weight": rng.standard_normal((2, WIDTH)).astype(np.float32), "bias": np.zeros(2)}
     save_tensors(folder / HEAD_NAME, head)
-    save_tensors(folder / SEEN_NAME, {"keys": np.arange(number + 3, dtype=np.uint64)}, private=True)
+    numbers = np.arange(number + 3, dtype=np.uint64)  # as earlier versions kept them
+    save_tensors(folder / FINGERPRINT_NAME, {"keys": numbers}, private=True)
     record = SourceRecord(
         id=source,
         config_hash="c",

@@ -20,7 +20,13 @@ from esm.trained import TrainedStore
 from esm.transfer.registry import strategy
 from esm.transfer.strategy import TransferModel
 
-CHEAP = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4, learning_rate=1e-2)
+CHEAP = TransferConfig(
+    num_epochs=1,
+    batch_size=16,
+    adapter_size=4,
+    learning_rate=1e-2,
+    own={"dapt.epochs": 1, "prompt.tokens": 4, "lora.rank": 2},
+)
 
 
 @dataclass(frozen=True)

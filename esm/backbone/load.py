@@ -218,10 +218,18 @@ def _check_complete(
 def _max_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Return the longest input that the position embeddings and the tokenizer allow."""
     limits = [int(tokenizer.model_max_length)]
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is not None and positions > 0:
-        limits.append(positions - _position_offset(model))
+    positions = max_positions(model)
+    if positions is not None:
+        limits.append(positions)
     return min(limits) if min(limits) < _NO_LIMIT else None
+
+
+def max_positions(model: PreTrainedModel) -> int | None:
+    """Return how many tokens have a position of their own; None where any number has."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    return int(positions) - _position_offset(model)
 
 
 def _position_offset(model: PreTrainedModel) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from esm.maps.compressed import CompressedMap
 from esm.maps.forms import EmbeddingSpaceMap, LowRankMap, MapForm
 from esm.records import Record
 
@@ -26,7 +27,7 @@ class MapShard(Record):
     Attributes:
         file: Its name.
         form: Kind of the maps.
-        rank: Rank r of low-rank maps; None for dense ones.
+        rank: Rank r of low-rank maps, anchored or compressed; None for dense ones.
         width: Embedding width d.
         lift_width: Width p of the lifted features; 0 for maps that do not read them.
         dtype: Number format.
@@ -51,7 +52,7 @@ class MapShard(Record):
             "entry": (m,),
             "scale": (m,),
             "left": (m, self.rank, d),
-            "right": (m, self.rank, self.lift_width),
+            "right": (m, self.rank, self.lift_width or d),
             "bias": (m, d),
         }
 
@@ -119,7 +120,7 @@ def checksum(content: bytes) -> str:
 
 def map_rows(one: EmbeddingSpaceMap) -> dict[str, npt.NDArray[Any]]:
     """Return a map's arrays as they lie in a shard."""
-    if isinstance(one, LowRankMap):
+    if isinstance(one, LowRankMap | CompressedMap):
         return {
             "scale": np.array(one.scale, dtype=one.bias.dtype),
             "left": np.ascontiguousarray(one.left.T),

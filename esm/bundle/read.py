@@ -24,6 +24,7 @@ from esm.bundle.layout import (
     map_checksum,
 )
 from esm.errors import MapError, PoolError, StorageError
+from esm.maps.compressed import CompressedMap
 from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
 from esm.maps.stack import LowRankStack
 from esm.records import parse
@@ -60,7 +61,8 @@ class PackedEntry:
             )
         if "weight" in rows:
             return DenseMap(rows["weight"], rows["bias"])
-        return LowRankMap(float(rows["scale"]), rows["left"].T, rows["right"].T, rows["bias"])
+        kind = LowRankMap if form is MapForm.ANCHORED else CompressedMap
+        return kind(float(rows["scale"]), rows["left"].T, rows["right"].T, rows["bias"])
 
     def tensors(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
         """Read one of its other files, a safetensors file; None where it has none of this name.
@@ -209,8 +211,8 @@ class Bundle:
                 continue
             for begin in range(0, record.count, size):
                 part = self.shard(number).part(begin, min(begin + size, record.count))
-                stack = LowRankStack(part["scale"], part["left"], part["right"], part["bias"])
-                yield part["entry"], stack
+                arrays = (part["scale"], part["left"], part["right"], part["bias"])
+                yield part["entry"], LowRankStack(*arrays, reads_base=not record.lift_width)
 
     def shard(self, number: int) -> Shard:
         """Return one file of maps, opened when it is first asked for."""

@@ -24,7 +24,7 @@ from esm.bundle.layout import (
     map_rows,
 )
 from esm.errors import PoolError
-from esm.maps.forms import EmbeddingSpaceMap, LowRankMap, MapForm
+from esm.maps.forms import DenseMap, EmbeddingSpaceMap, MapForm
 from esm.storage import save_tensors, write_json
 
 # Bytes of a file of maps, and of a file of files.
@@ -125,7 +125,7 @@ class BundleWriter:
         self._stream.close()
 
     def _add_map(self, form: MapForm, one: EmbeddingSpaceMap) -> MapPlace:
-        rank = one.rank if isinstance(one, LowRankMap) else None
+        rank = None if isinstance(one, DenseMap) else one.rank
         kind = _Kind(form, rank, one.width, one.lift_width, str(one.bias.dtype))
         if kind not in self._waiting:
             self._waiting[kind] = _Waiting(self._num_shards)

@@ -91,6 +91,7 @@ class CellStore:
 
     def __init__(self, run: Path) -> None:
         self.folder = run / CELLS_NAME
+        self._known: dict[str, CellRecord] = {}
 
     def has(self, cell: Cell) -> bool:
         """Whether the result of a training is there."""
@@ -115,6 +116,7 @@ class CellStore:
         with atomic_folder(self.folder / cell.id) as folder:
             write_json(folder / _RECORD_NAME, record.model_dump(mode="json"), private=True)
             save_tensors(folder / _OUTPUTS_NAME, arrays, private=True)
+        self._known[cell.id] = record
 
     def record(self, cell: Cell) -> CellRecord:
         """Return what a training found.
@@ -123,6 +125,8 @@ class CellStore:
             StorageError: It is not there.
             ValidationError: It is damaged or of another version.
         """
+        if cell.id in self._known:
+            return self._known[cell.id]
         path = self.folder / cell.id / _RECORD_NAME
         record = parse(
             CellRecord,
@@ -138,6 +142,7 @@ class CellStore:
                 expected=f"format {CELL_FORMAT}",
                 hint="another version of esm, or esm compare into another folder",
             )
+        self._known[cell.id] = record
         return record
 
     def outputs(self, cell: Cell, attribute: str) -> Array:

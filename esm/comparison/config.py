@@ -67,7 +67,7 @@ class ComparisonConfig(Record):
     def _own_settings_are_of_these_strategies(self) -> ComparisonConfig:
         used = {name.partition(":")[0] for name in self.strategies}
         members = {word for name in self.strategies for word in name.split(":")[1:]}
-        check_own(self.transfer.own, used | (members & set(STRATEGIES)))
+        check_own(self.transfer.own, sorted(used | (members & set(STRATEGIES))))
         return self
 
     @property

@@ -86,4 +86,4 @@ def _finished(plan: ComparisonPlan, out: Path) -> dict[str, float]:
 
 
 def _is_in(ledger: Ledger, cell: Cell) -> bool:
-    return all(ledger.get(key.content_hash()) is not None for key in cell.keys)
+    return all(ledger.get(key) is not None for key in cell.rows.values())

@@ -120,6 +120,9 @@ class Lab:
                 sizes={name: len(lesson.rows) for name, lesson in lessons.items()},
                 sample_seed=_SAMPLE_SEED,
                 source_licence=self._licence(cell.keys[0]),
+                further_licences={
+                    name: self._entries[name].record.metadata.license for name in cell.sources
+                },
             )
         self._cells.keep(cell, record, outputs)
         return [

@@ -81,7 +81,24 @@ class JointTrained(Trained):
 
     def restore(self, encoder: Encoder) -> TransferModel:
         """See :meth:`esm.trained.Trained.restore`."""
-        joint = parse(
+        joint = self._joint()
+        model = joint_strategy(joint.strategy).restore(
+            encoder, joint.attributes, load_tensors(self.whole / _WEIGHTS_NAME)
+        )
+        return AttributeModel(model, self.record.key.attribute)
+
+    def exported(self, encoder: Encoder) -> State:
+        """See :meth:`esm.trained.Trained.exported`."""
+        joint = self._joint()
+        return joint_strategy(joint.strategy).exported(
+            encoder,
+            joint.attributes,
+            self.record.key.attribute,
+            load_tensors(self.whole / _WEIGHTS_NAME),
+        )
+
+    def _joint(self) -> JointRecord:
+        return parse(
             JointRecord,
             read_json(self.whole / _JOINT_NAME),
             where=self.whole / _JOINT_NAME,
@@ -89,10 +106,6 @@ class JointTrained(Trained):
             expected="a model of esm compare",
             hint=f"remove {self.whole}, then {AGAIN}",
         )
-        model = joint_strategy(joint.strategy).restore(
-            encoder, joint.attributes, load_tensors(self.whole / _WEIGHTS_NAME)
-        )
-        return AttributeModel(model, self.record.key.attribute)
 
     def calibration_outputs(self) -> tuple[Array, Array]:
         """See :meth:`esm.trained.Trained.calibration_outputs`."""
@@ -127,6 +140,7 @@ class ModelStore:
         sizes: Mapping[str, int],
         sample_seed: int,
         source_licence: str | None = None,
+        further_licences: Mapping[str, str] | None = None,
     ) -> None:
         """Store a model, with temperatures fitted on rows that it was not trained on.
 
@@ -140,6 +154,7 @@ class ModelStore:
             sizes: Size of the sample of each task's training rows that it was trained on.
             sample_seed: Seed of these samples.
             source_licence: Licence of the data of the source that the encoder was tuned on.
+            further_licences: The same of sources that were used beside, by their ids.
 
         Raises:
             StorageError: Full disk and the like; nothing is left behind.
@@ -178,6 +193,7 @@ class ModelStore:
                     calibration=calibration,
                     licence=task.metadata.license,
                     source_licence=source_licence,
+                    further_licences=dict(further_licences or {}),
                 )
                 place = folder / str(number)
                 write_json(place / _RECORD_NAME, record.model_dump(mode="json"), private=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +17,12 @@ from esm.measures import NO_TRANSFER
 from esm.plan import source_hash
 from esm.pool import PoolEntry, Skipped
 from esm.settings import BaseIdentity
-from esm.storage import content_hash
+from esm.storage import content_hash, hash_texts
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, joint_hash
 from esm.transfer.joint import JointStrategy
 from esm.transfer.joint_registry import joint_strategy
+from esm.transfer.registry import reads_unlabelled
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -64,10 +66,15 @@ class Cell:
         """Id of the source that the encoder was tuned on before, or ``none``."""
         return self.keys[0].source
 
-    @property
+    @cached_property
+    def rows(self) -> dict[str, str]:
+        """Keys of its rows in the ledger, by attribute."""
+        return {key.attribute: key.content_hash() for key in self.keys}
+
+    @cached_property
     def id(self) -> str:
         """Under which its results are kept."""
-        return content_hash([key.content_hash() for key in self.keys])[:_KEY_DIGITS]
+        return content_hash(list(self.rows.values()))[:_KEY_DIGITS]
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
@@ -310,6 +317,8 @@ class _Planner:
             settings["together"] = {
                 name: [self._hash(name), self._cap(name, size)] for name in names
             }
+        if any(map(reads_unlabelled, strategy.name.split(":"))):
+            settings["unlabelled"] = self._unlabelled(names)
         if strategy.wants_sources:
             settings["sources"] = [[entry.id, source_hash(entry)] for entry in sources]
         starts = strategy.uses_source and not strategy.wants_sources and sources
@@ -349,6 +358,11 @@ class _Planner:
             seed=seed,
             fold=fold,
         )
+
+    def _unlabelled(self, names: Sequence[str]) -> str:
+        """Return a hash of the texts without labels, which decide what some strategies learn."""
+        texts = [fold.attributes[name].unlabelled for fold in self.targets for name in names]
+        return content_hash([hash_texts(one.texts, one.pairs) for one in texts])
 
     def _hash(self, name: str) -> str:
         return joint_hash([fold.attributes[name] for fold in self.targets])

@@ -68,7 +68,7 @@ class _Work:
             sweep(folder)
         self._rows: dict[str, RunRow] = {}
         for cell in self._plan.trainings:
-            found = [ledger.get(key.content_hash()) for key in cell.keys]
+            found = [ledger.get(key) for key in cell.rows.values()]
             if self._cells.has(cell):
                 self._rows |= {row.key: row for row in found if row is not None}
         self._failed: list[tuple[Cell, str]] = []
@@ -119,7 +119,7 @@ class _Work:
         return self._result
 
     def _is_done(self, cell: Cell) -> bool:
-        return all(key.content_hash() in self._rows for key in cell.keys)
+        return all(key in self._rows for key in cell.rows.values())
 
     def _run_one(self, cell: Cell) -> None:
         what = f"{cell.strategy} on {', '.join(cell.attributes)}, seed {cell.seed}"

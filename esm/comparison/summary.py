@@ -82,7 +82,7 @@ class Summing:
         done = {
             cell.id: self.store.record(cell)
             for cell in plan.trainings
-            if all(key.content_hash() in rows for key in cell.keys)
+            if all(key in rows for key in cell.rows.values())
         }
         attributes = {
             name: self._attribute(name, rows, done, tested=tested) for name in plan.attributes
@@ -124,10 +124,7 @@ class Summing:
             ),
             models=kept,
             keys=tuple(
-                key.content_hash()
-                for cell in plan.trainings
-                if cell.id in done
-                for key in cell.keys
+                key for cell in plan.trainings if cell.id in done for key in cell.rows.values()
             ),
             seconds=sum(record.seconds for record in done.values()),
         )
@@ -357,7 +354,7 @@ def _cost(records: Sequence[CellRecord], covered: int) -> _Cost:
 
 
 def _rows_of(cells: Sequence[Cell], name: str, rows: Mapping[str, RunRow]) -> list[RunRow]:
-    keys = [key.content_hash() for cell in cells for key in cell.keys if key.attribute == name]
+    keys = [cell.rows[name] for cell in cells]
     return [rows[key] for key in keys if key in rows]
 
 

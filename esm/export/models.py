@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.adapters import DOWN_WEIGHT
+from esm.comparison.best import best_models
+from esm.comparison.result import Comparison, is_comparison
 from esm.errors import StorageError, ValidationError
 from esm.export.readme import Code, listed, page
 from esm.licences import Terms, terms
 from esm.measures import NO_TRANSFER
-from esm.outcome import ArmResult, Validation
+from esm.outcome import Validation
 from esm.settings import OFFLINE, Pooling
 from esm.storage import atomic_folder, make_private, save_tensors, write_atomic, write_json
 from esm.tasks.raw import to_id
@@ -62,14 +64,14 @@ class Exported:
 def export_run(
     run: Path, to: Path, *, attributes: Collection[str] = (), device: str = "cpu"
 ) -> list[Exported]:
-    """Write the winning models of a validation as folders that need nothing of this package.
+    """Write the winning models of a run as folders that need nothing of this package.
 
     Each attribute gets a folder of its own: encoder and tokenizer in Transformers' format, what
     was trained of every run of the winner, labels and temperatures, and a README with the code
     that predicts what :func:`~esm.predict.predict_file` predicts.
 
     Args:
-        run: Folder of the validation.
+        run: Folder of the validation or comparison.
         to: Folder to write into.
         attributes: Attributes to export; none means all that have a winner.
         device: Device to load the encoder on.
@@ -82,8 +84,13 @@ def export_run(
         MapError: A model's weights are truncated.
         StorageError: A folder is there already, or cannot be written.
     """
-    validation = Validation.load(run)
-    chosen = winners(run, validation, attributes)
+    result: Validation | Comparison
+    if is_comparison(run):
+        result = Comparison.load(run)
+        chosen = best_models(run, result, attributes)
+    else:
+        result = Validation.load(run)
+        chosen = winners(run, result, attributes)
     places = {winner.attribute: to / to_id(winner.attribute) for winner in chosen}
     for place in places.values():
         if place.exists():
@@ -99,13 +106,69 @@ def export_run(
                 expected="single texts, or pairs that are cut",
                 hint="esm predict, or --attribute with another one",
             )
-    encoders = StartEncoders(run, validation, device)
-    return [_export(winner, validation, encoders, places[winner.attribute]) for winner in chosen]
+    encoders = StartEncoders(run, result, device)
+    return [
+        _export(winner, _achieved(winner, result), encoders, places[winner.attribute])
+        for winner in chosen
+    ]
 
 
-def _export(
-    winner: Winner, validation: Validation, encoders: StartEncoders, place: Path
-) -> Exported:
+@dataclass(frozen=True)
+class Achieved:
+    """What a README tells of how the models were found.
+
+    Attributes:
+        base_model: Name of the base model.
+        metric: Primary metric.
+        num_train: Training rows.
+        num_test: Test rows.
+        mean: Mean of the metric over the models.
+        standard_error: Of the mean; None for a single model.
+        without: The mean without the source task; None where that was not measured.
+        chosen: Among what the models were chosen.
+    """
+
+    base_model: str
+    metric: str
+    num_train: int
+    num_test: int
+    mean: float
+    standard_error: float | None
+    without: float | None
+    chosen: str
+
+
+def _achieved(winner: Winner, result: Validation | Comparison) -> Achieved:
+    if isinstance(result, Comparison):
+        compared = result.attributes[winner.attribute]
+        name = winner.record.key.strategy
+        (best,) = (one for one in compared.strategies if one.strategy == name)
+        return Achieved(
+            base_model=result.base_model,
+            metric=compared.metric,
+            num_train=compared.num_train,
+            num_test=compared.num_test,
+            mean=best.mean,
+            standard_error=best.standard_error,
+            without=None,
+            chosen="strategy",
+        )
+    found = result.attributes[winner.attribute]
+    by_source = {arm.source: arm for arm in found.arms}
+    arm, none = by_source[winner.source], by_source.get(NO_TRANSFER)
+    return Achieved(
+        base_model=result.base_model,
+        metric=found.metric,
+        num_train=found.num_train,
+        num_test=found.num_test,
+        mean=arm.mean,
+        standard_error=arm.standard_error,
+        without=None if none is None else none.mean,
+        chosen="arm",
+    )
+
+
+def _export(winner: Winner, achieved: Achieved, encoders: StartEncoders, place: Path) -> Exported:
     starts = list(dict.fromkeys(trained.record.tuned for trained in winner.models))
     names = {
         tuned: "encoder" if len(starts) == 1 else f"encoder-{number}"
@@ -126,7 +189,7 @@ def _export(
             temperature = 1.0 if calibration is None else calibration.temperature
             models.append({"encoder": inside, "file": file, "temperature": temperature})
         write_json(folder / LABELS_NAME, _labels(winner, encoder, models), private=True)
-        text = _readme(winner, validation, encoder, state, folders=", ".join(names.values()))
+        text = _readme(winner, achieved, encoder, state, folders=", ".join(names.values()))
         write_atomic(folder / README_NAME, text.encode(), private=True)
         make_private(folder)
     size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
@@ -155,17 +218,17 @@ def _labels(winner: Winner, encoder: Encoder, models: list[dict[str, Any]]) -> M
 
 
 def _readme(
-    winner: Winner, validation: Validation, encoder: Encoder, state: State, *, folders: str
+    winner: Winner, achieved: Achieved, encoder: Encoder, state: State, *, folders: str
 ) -> str:
     import transformers
 
     record = winner.record
     module, loader = _loader(encoder.model)
-    base = _shown(validation.base_model)
+    base = _shown(achieved.base_model)
     tuned = winner.source != NO_TRANSFER
     return page(
         record.id,
-        _about(winner, validation),
+        _about(winner, achieved),
         Code(
             module=module,
             loader=loader,
@@ -181,7 +244,7 @@ def _readme(
         folders=folders,
         encoder=f"the encoder {base}" + (f", tuned on `{winner.source}`" if tuned else ""),
         version=transformers.__version__,
-        notes=_notes(winner, validation),
+        notes=_notes(winner, achieved),
     )
 
 
@@ -208,33 +271,32 @@ def _shown(base_model: str) -> str:
     return Path(base_model).name if Path(base_model).is_absolute() else base_model
 
 
-def _about(winner: Winner, validation: Validation) -> str:
+def _about(winner: Winner, achieved: Achieved) -> str:
     record = winner.record
-    found = validation.attributes[winner.attribute]
-    by_source = {arm.source: arm for arm in found.arms}
-    arm, none = by_source[winner.source], by_source.get(NO_TRANSFER)
     what = f"Predicts `{winner.attribute}`"
     if record.label_names:
         what += f": {listed(record.label_names)}"
     made = (
-        f"{what}. Trained on {found.num_train} rows by the strategy `{record.key.strategy}`"
-        f" ({arm.runs} runs, which vote), {_result(arm, found.metric)} on {found.num_test} test"
+        f"{what}. Trained on {achieved.num_train} rows by the strategy `{record.key.strategy}`"
+        f" ({len(winner.models)} runs, which vote), {_result(achieved)} on {achieved.num_test} test"
         " rows"
     )
-    if winner.source == NO_TRANSFER or none is None:
+    if winner.source == NO_TRANSFER or achieved.without is None:
         return f"{made}."
-    return f"{made}; without the source task `{winner.source}`: {none.mean:.3f}."
+    return f"{made}; without the source task `{winner.source}`: {achieved.without:.3f}."
 
 
-def _result(arm: ArmResult, metric: str) -> str:
-    spread = "" if arm.standard_error is None else f" ± {arm.standard_error:.3f}"
-    return f"{metric} {arm.mean:.3f}{spread}"
+def _result(achieved: Achieved) -> str:
+    error = achieved.standard_error
+    spread = "" if error is None else f" ± {error:.3f}"
+    return f"{achieved.metric} {achieved.mean:.3f}{spread}"
 
 
-def _notes(winner: Winner, validation: Validation) -> str:
+def _notes(winner: Winner, achieved: Achieved) -> str:
     record = winner.record
     lines = [
-        "The arm was chosen by the test rows named above, so that figure flatters it a little.",
+        f"The {achieved.chosen} was chosen by the test rows named above, so that figure flatters it"
+        " a little.",
         f"{_reading(record.encoder.max_chunks, record.start.max_length)}; the code computes in"
         " float32.",
     ]
@@ -243,20 +305,24 @@ def _notes(winner: Winner, validation: Validation) -> str:
             "Probabilities are calibrated by temperature scaling (Guo et al. 2017) on"
             f" {record.calibration.rows} {record.calibration.calibrated_on}."
         )
-    return "\n".join([*lines, "", "## Terms", "", _terms(winner, validation)])
+    return "\n".join([*lines, "", "## Terms", "", _terms(winner, achieved)])
 
 
-def _terms(winner: Winner, validation: Validation) -> str:
+def _terms(winner: Winner, achieved: Achieved) -> str:
     """Return on whose terms the model may be used: those of all the data it was made from."""
     record = winner.record
     data = [f"`{name}`: {licence}" for name, licence in record.licences.items()]
-    if winner.source == NO_TRANSFER:
+    if len(data) == 1:
         data.append("no source task")
     text = (
         f"Licences of the data that the model was trained on: {'; '.join(data)}. The encoder"
-        f" {_shown(validation.base_model)} has a licence of its own."
+        f" {_shown(achieved.base_model)} has a licence of its own."
     )
-    stated = (record.licence, record.source_licence or "")
+    stated = (
+        record.licence,
+        record.source_licence or "",
+        *record.further_licences.values(),
+    )
     if any(terms(licence) is Terms.NON_COMMERCIAL for licence in stated):
         text += (
             " Some of the data are for **non-commercial use only**: use the model, and the labels"

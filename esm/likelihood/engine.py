@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from esm.likelihood.panels import Panels
 from esm.likelihood.projection import project
 from esm.likelihood.rules import MAX_UPDATES
 from esm.likelihood.target import TargetSpectrum
+from esm.maps.compressed import CompressedMap
 from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap
 from esm.maps.stack import LowRankStack
 from esm.moments import FeatureMoments, Float64, Moments
@@ -28,6 +30,8 @@ from esm.moments import FeatureMoments, Float64, Moments
 # Computes the (K,) log evidences of one map from the moments of its embeddings.
 Plain = Callable[[FeatureMoments], Float64]
 Block = LowRankStack | Sequence[DenseMap]
+
+_LowRank = TypeVar("_LowRank", LowRankMap, CompressedMap)
 
 # Directions of low-rank maps, and dense maps, that are worked on together.
 _DIRECTIONS = 4096
@@ -146,11 +150,12 @@ class Engine:
             label_offset=target.label_offset.cpu().numpy(),
         )
         unit = torch.ones(1, dtype=torch.float64, device=self._device)
-        anywhere = Panels.covering(0, 1)
+        many = len(target.eigenvalues)
+        anywhere = Panels.covering(0, 1, many)
         low, high = self._maximise(_evaluate_dense([base]), unit, anywhere).visited
         if not (math.isfinite(low) and math.isfinite(high)):
             return anywhere
-        return Panels.covering(min(low, 0), max(high, 0) + _MARGIN)
+        return Panels.covering(min(low, 0), max(high, 0) + _MARGIN, many)
 
 
 def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Block]]:
@@ -159,17 +164,15 @@ def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Bl
     Raises:
         MapError: There is no fast form for this kind of map.
     """
-    low_rank: dict[int, tuple[list[int], list[LowRankMap]]] = {}
+    wide: dict[int, tuple[list[int], list[LowRankMap]]] = {}
+    compressed: dict[int, tuple[list[int], list[CompressedMap]]] = {}
     dense: tuple[list[int], list[DenseMap]] = ([], [])
     for number, each in enumerate(maps):
         match each:
             case LowRankMap():
-                numbers, block = low_rank.setdefault(each.rank, ([], []))
-                numbers.append(number)
-                block.append(each)
-                if len(block) >= max(1, _DIRECTIONS // each.rank):
-                    del low_rank[each.rank]
-                    yield numbers, LowRankStack.of(block)
+                yield from _gathered(wide, number, each)
+            case CompressedMap():
+                yield from _gathered(compressed, number, each)
             case DenseMap():
                 dense[0].append(number)
                 dense[1].append(each)
@@ -178,10 +181,24 @@ def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Bl
                     dense = ([], [])
             case _:
                 raise MapError(f"a {type(each).__name__}", expected="a low-rank or a dense map")
-    for numbers, block in low_rank.values():
+    for numbers, block in wide.values():
         yield numbers, LowRankStack.of(block)
+    for numbers, narrow in compressed.values():
+        yield numbers, LowRankStack.of(narrow)
     if dense[0]:
         yield dense
+
+
+def _gathered(
+    waiting: dict[int, tuple[list[int], list[_LowRank]]], number: int, one: _LowRank
+) -> Iterator[tuple[list[int], Block]]:
+    """Add a map to those of its rank that wait; yield them when there are enough."""
+    numbers, block = waiting.setdefault(one.rank, ([], []))
+    numbers.append(number)
+    block.append(one)
+    if len(block) >= max(1, _DIRECTIONS // one.rank):
+        del waiting[one.rank]
+        yield numbers, LowRankStack.of(block)
 
 
 def _evaluate_dense(maps: Sequence[Reduced]) -> Evaluate:

@@ -18,9 +18,10 @@ import torch
 # Longer intervals are divided: beyond this, a panel needs more nodes than two halves save.
 _LONGEST = 3 * math.log(10)
 
-# Interpolation error that the order is chosen for; it shrinks by a further digit or two because
-# no single eigenvalue makes up a function.
+# Interpolation error that the order is chosen for, where many eigenvalues make up a function: it
+# then comes out smaller by one or two digits. Of few, each weighs more.
 _ACCURACY = 1e-10
+_MANY = 256
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class Panels:
     order: int
 
     @classmethod
-    def covering(cls, low: float, high: float) -> Self:
+    def covering(cls, low: float, high: float, num_eigenvalues: int) -> Self:
         """Choose panels such that an interval is covered by as few nodes as possible."""
         span = max(high - low, math.log(10))
         length = span / math.ceil(span / _LONGEST)
         reach = 2 * math.pi / length  # distance of the singularities, in half-lengths
         decay = math.log(reach + math.hypot(reach, 1))  # of the error, per node: Bernstein ellipse
-        return cls(low, length, math.ceil(-math.log(_ACCURACY) / decay))
+        accuracy = _ACCURACY * min(1.0, num_eigenvalues / _MANY)
+        return cls(low, length, math.ceil(-math.log(accuracy) / decay))
 
     def number(self, log_strength: torch.Tensor) -> torch.Tensor:
         """Return which panel each value of log s lies in, integers of the same shape."""

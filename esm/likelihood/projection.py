@@ -1,10 +1,10 @@
 """Low-rank maps seen from a target: what their marginal likelihood depends on.
 
 A map ``a h + U V^T w + b`` is divided by its scale a. With ``X = L Sigma E^T`` the target's base
-embeddings and W its lifted features, the mapped embeddings are then ``X + (W V) (U / a)^T``, and
-the prior's strength is ``s = t / a²``. All depends on ``L^T W V``, on ``E^T U / a``, on what of
-the two lies outside of L and E, and on the common offset. For many maps these are a few matrix
-products.
+embeddings and W what the map reads (lifted features, or X again), the mapped embeddings are then
+``X + (W V) (U / a)^T``, and the prior's strength is ``s = t / a²``. All depends on ``L^T W V``, on
+``E^T U / a``, on what of the two lies outside of L and E, and on the common offset. For many maps
+these are a few matrix products.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from esm.errors import ShapeError
-from esm.likelihood.target import Lifted, TargetSpectrum, placed
+from esm.likelihood.target import Inputs, TargetSpectrum, placed
 from esm.maps.stack import LowRankStack
 
 
@@ -69,7 +69,7 @@ def project(target: TargetSpectrum, maps: LowRankStack) -> Projected:
         ShapeError: The maps have another width, or read lifted features of another width, than
             the target.
     """
-    lifted = _lifted(target, maps)
+    inputs = _inputs(target, maps)
     device = target.eigenvalues.device
     scale = placed(maps.scale, device)
     right = placed(maps.right, device)
@@ -77,30 +77,33 @@ def project(target: TargetSpectrum, maps: LowRankStack) -> Projected:
     wide[:, :-1] = torch.from_numpy(np.ascontiguousarray(maps.left)).to(device)
     wide[:, :-1] /= scale[:, None, None]
 
-    apart = right @ lifted.outside
-    through = (right @ lifted.mean)[:, None, :] @ wide[:, :-1]  # U V^T times the mean of w
+    apart = right @ inputs.outside
+    through = (right @ inputs.mean)[:, None, :] @ wide[:, :-1]  # U V^T times the mean of w
     bias = placed(maps.bias, device) / scale[:, None]
     wide[:, -1] = math.sqrt(target.count) * (target.mean + through[:, 0] + bias)
     written = wide @ target.basis
     return Projected(
-        read=right @ lifted.inside,
+        read=right @ inputs.inside,
         written=written,
         read_outside=apart @ apart.transpose(1, 2),
         written_outside=_written_outside(target, wide, written),
-        labels_outside=right @ lifted.labels,
+        labels_outside=right @ inputs.labels,
     )
 
 
-def _lifted(target: TargetSpectrum, maps: LowRankStack) -> Lifted:
+def _inputs(target: TargetSpectrum, maps: LowRankStack) -> Inputs:
     lifted = target.lifted
     width = 0 if lifted is None else len(lifted.mean)
-    if lifted is None or (maps.width, maps.lift_width) != (target.width, width):
-        raise ShapeError(
-            f"maps of width {maps.width} over {maps.lift_width} lifted features",
-            expected=f"width {target.width} over {width}",
-            hint="use the base model and the lift the maps were fitted with",
-        )
-    return lifted
+    if maps.width == target.width:
+        if maps.reads_base:
+            return target.base
+        if lifted is not None and maps.lift_width == width:
+            return lifted
+    raise ShapeError(
+        f"maps of width {maps.width} over {maps.lift_width} lifted features",
+        expected=f"width {target.width} over {width}",
+        hint="use the base model and the lift the maps were fitted with",
+    )
 
 
 def _written_outside(

@@ -18,8 +18,8 @@ from esm.moments import Float64, Moments
 
 
 @dataclass(frozen=True, eq=False)
-class Lifted:
-    """A target's lifted features W (n, p), centred; float64.
+class Inputs:
+    """What low-rank maps read of a target, W (n, p), centred; float64.
 
     Attributes:
         inside: (p, k), W^T L.
@@ -55,7 +55,7 @@ class TargetSpectrum:
     outside: torch.Tensor
     mean: torch.Tensor
     label_offset: torch.Tensor
-    lifted: Lifted | None
+    lifted: Inputs | None
     count: int
 
     @property
@@ -67,6 +67,17 @@ class TargetSpectrum:
     def num_columns(self) -> int:
         """Number K of label columns."""
         return int(self.projections.shape[1])
+
+    @property
+    def base(self) -> Inputs:
+        """The base embeddings themselves, which compressed maps read."""
+        nothing = self.basis.new_zeros(self.width, self.num_columns)
+        return Inputs(
+            inside=self.basis * torch.sqrt(self.eigenvalues),
+            outside=nothing[:, :0],
+            labels=nothing,
+            mean=self.mean,
+        )
 
     @classmethod
     def of(cls, moments: Moments, device: torch.device) -> Self:
@@ -88,7 +99,7 @@ class TargetSpectrum:
             inside = moments.gram[d:, :d] @ left
             directions, lengths = _outer_pairs(moments.gram[d:, d:], inside, room)
             labels = moments.cross[d:] - inside @ projections
-            lifted = Lifted(
+            lifted = Inputs(
                 inside=placed(inside, device),
                 outside=placed(directions * lengths, device),
                 labels=placed(directions @ (directions.T @ labels), device),

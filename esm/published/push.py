@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from esm.errors import HubError, MapError, PoolError, SettingError
-from esm.maps import MapConfig, MapForm, save_map
+from esm.maps import DenseMap, MapConfig, MapForm, save_map
 from esm.maps.peer import LINEAR, PEER_VERSION, PeerConfig
 from esm.pool import Pool, PoolEntry, Skipped, SourceRecord
 from esm.published.card import CardFacts, model_card
@@ -151,6 +151,12 @@ def export_map(entry: PoolEntry, folder: Path, *, repo: str, base: str) -> None:
             hint="esm train --map anchored,published --replace",
         )
     fitted = entry.load_map(MapForm.PUBLISHED)
+    if not isinstance(fitted, DenseMap):
+        raise PoolError(
+            f"the map of {entry.id} was compressed to rank {fitted.rank}",
+            expected="a dense map, which hf-dataset-selector reads",
+            hint="push from the pool that was packed",
+        )
     peer = _peer_config(record, base, fitted.width)
     config = MapConfig.describe(
         fitted,

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from esm.errors import TaskError
 from esm.runtime import note
 from esm.storage import check_id
@@ -19,7 +22,7 @@ from esm.tasks.layout import arrange
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
 from esm.tasks.rows import TextRows, take
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
-from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
 
 EMPTY_TEXT = "empty text"
 
@@ -267,7 +270,14 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
         rare=labels.rare,
         text_columns=opened.divider.columns,
+        unlabelled=_unlabelled(splits[SplitName.TRAIN], labels.rows[SplitName.TRAIN]),
     )
+
+
+def _unlabelled(rows: TextRows, labelled: npt.NDArray[np.int64]) -> Texts:
+    """Return the texts of the rows that have no label."""
+    part = rows.take(np.setdiff1d(np.arange(len(rows)), labelled))
+    return Texts(part.texts, part.pairs)
 
 
 def _metric(column: str, problem: Problem, described: Metric | None, asked: str | None) -> Metric:

@@ -88,6 +88,22 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """Texts, or pairs of texts, without labels.
+
+    Attributes:
+        texts: n texts.
+        pairs: Their n second texts; None where each is a single text.
+    """
+
+    texts: tuple[str, ...] = ()
+    pairs: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
 class TaskMetadata:
     """What is known of a task beside its rows; empty where nothing is stated."""
 
@@ -149,6 +165,9 @@ class Task:
         rare: Classes that were merged or left out because they have too few training rows.
         text_columns: Name of the column with the texts and, of a pair task, of the second texts;
             empty where they are not known.
+        unlabelled: Texts of the training part that have no label for this attribute. Only what is
+            trained on texts alone reads them, and says so in its settings: they are no part of
+            :meth:`content_hash`.
     """
 
     id: str
@@ -160,6 +179,7 @@ class Task:
     dropped: Mapping[str, int] = field(default_factory=dict)
     rare: tuple[RareClass, ...] = ()
     text_columns: tuple[str, ...] = ()
+    unlabelled: Texts = field(default_factory=Texts)
 
     def __post_init__(self) -> None:
         if SplitName.TRAIN not in self.splits or len(self.train) == 0:

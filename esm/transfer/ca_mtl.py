@@ -21,7 +21,7 @@ from esm.transfer.full import DEFAULT
 from esm.transfer.heads import SharedEncoder
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered
 from esm.transfer.mixing import Sampling
-from esm.transfer.strategy import State, training_passes, training_settings
+from esm.transfer.strategy import State, no_plain_model, training_passes, training_settings
 from esm.transfer.uncertainty import check_entropy
 
 if TYPE_CHECKING:
@@ -144,6 +144,12 @@ class CaMtl:
             peak_memory=meter.peak_memory,
             report=used.as_dict(),
         )
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`esm.transfer.joint.JointStrategy.exported`: no plain model does this."""
+        raise no_plain_model(self.name, "its encoder reads texts differently for each attribute")
 
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State

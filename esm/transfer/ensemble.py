@@ -24,7 +24,7 @@ from esm.transfer.joint import (
     part_of,
 )
 from esm.transfer.registry import strategy
-from esm.transfer.strategy import State, TransferModel
+from esm.transfer.strategy import State, TransferModel, no_plain_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -181,6 +181,12 @@ class Ensemble:
             remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
             report={"members": [source.id for source in sources]},
         )
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`esm.transfer.joint.JointStrategy.exported`: no plain model does this."""
+        raise no_plain_model(self.name, "it is several encoders")
 
     def restore(self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State) -> Vote:
         """See :meth:`esm.transfer.joint.JointStrategy.restore`."""

@@ -16,7 +16,7 @@ from esm.transfer.joint import Jointly, Lesson, SourceTask, metered
 from esm.transfer.mixing import learn
 from esm.transfer.pfeiffer import DEFAULT
 from esm.transfer.routing import RoutedEncoder, stored_sizes
-from esm.transfer.strategy import State, training_passes, training_settings
+from esm.transfer.strategy import State, no_plain_model, training_passes, training_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -128,6 +128,12 @@ class AdapterFusion:
 
     def _fusion_epochs(self, config: TransferConfig) -> int:
         return _FUSION_EPOCHS if config.num_epochs is None else config.num_epochs
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`esm.transfer.joint.JointStrategy.exported`: no plain model does this."""
+        raise no_plain_model(self.name, "it weighs several adapters")
 
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State

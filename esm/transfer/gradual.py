@@ -19,7 +19,7 @@ from esm.schedules import slanted_triangular
 from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Outputs
 from esm.transfer.strategy import State
-from esm.transfer.tuning import Tuning
+from esm.transfer.tuning import Tuned, Tuning
 
 DEFAULT = FineTuneConfig(num_epochs=15, batch_size=16, learning_rate=1e-3)
 
@@ -92,7 +92,7 @@ class Gradual(Tuning):
         own: Mapping[str, Any],
         *,
         weighs: bool,
-    ) -> tuple[str, ...]:
+    ) -> Tuned:
         """Train by stages; say how far down it went."""
         groups = model_groups(model)
         pace = Pace(
@@ -107,8 +107,9 @@ class Gradual(Tuning):
         train(model, rows, config, weighs=weighs, pace=pace)
         reached = min(config.num_epochs, len(groups))
         if reached == len(groups):
-            return ()
-        return (f"the head and {reached - 1} of {len(groups) - 1} groups of layers were trained",)
+            return Tuned()
+        below = len(groups) - 1
+        return Tuned((f"the head and {reached - 1} of {below} groups of layers were trained",))
 
 
 def layer_groups(model: nn.Module) -> Sequence[Group]:

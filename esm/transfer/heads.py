@@ -163,6 +163,23 @@ class SharedEncoder(nn.Module):
         load_state(self.places(), state, ", ".join(self.names))
 
 
+def one_head(state: State, number: int) -> State:
+    """Return the state of a model with one of the heads: names as a single task's model has them.
+
+    Args:
+        state: What :meth:`SharedEncoder.trained_state` returned.
+        number: Number of the head.
+    """
+    prefix = f"heads.{number}."
+    head = {
+        f"head.{name.removeprefix(prefix)}": array
+        for name, array in state.items()
+        if name.startswith(prefix)
+    }
+    encoder = {name: array for name, array in state.items() if name.startswith("encoder.")}
+    return head | encoder
+
+
 def load_state(places: Mapping[str, Tensor], state: State, what: str) -> None:
     """Copy arrays into tensors of the same names.
 

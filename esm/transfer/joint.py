@@ -225,6 +225,22 @@ class JointStrategy(Protocol):
         """
         ...
 
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """Return one attribute's part of a state as the code of :mod:`esm.export` takes it.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            tasks: What the model predicts, by attribute, in the order of the lessons.
+            attribute: The attribute.
+            state: What :meth:`JointModel.trained_state` returned.
+
+        Raises:
+            ValidationError: No plain encoder with a head does what the model does.
+        """
+        ...
+
     def restore(self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State) -> JointModel:
         """Return the model of which a state was taken.
 
@@ -382,6 +398,13 @@ class Separate:
             peak_memory=most([part.peak_memory for part in parts]),
             remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
         )
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`JointStrategy.exported`."""
+        own = part_of(state, f"{list(tasks).index(attribute)}.")
+        return self.strategy.exported(encoder, tasks[attribute], own)
 
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State

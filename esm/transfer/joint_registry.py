@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esm.errors import ValidationError
-from esm.transfer.registry import STRATEGIES, strategy
+from esm.transfer.registry import STRATEGIES, check_name, strategy
 
 if TYPE_CHECKING:
     from esm.transfer.joint import JointStrategy
@@ -83,6 +83,19 @@ def _fusion(name: str, words: frozenset[str]) -> JointStrategy:
     return AdapterFusion(name, sources="sources" in words)
 
 
+def _stack(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.stack import Stack
+
+    return Stack(name, source="source" in words)
+
+
+def _prototype(name: str, words: frozenset[str]) -> JointStrategy:
+    from esm.transfer.episodic import EpisodicPrototypes
+    from esm.transfer.joint import Separate
+
+    return EpisodicPrototypes(name) if words else Separate(strategy("prototype"))
+
+
 _KNOWN: Mapping[str, Known] = {
     "multitask": Known(
         _multitask,
@@ -105,9 +118,19 @@ _KNOWN: Mapping[str, Known] = {
         (("sources",),),
         "adapters of all attributes and of sources, weighed for each attribute",
     ),
+    "stack": Known(
+        _stack,
+        (("source",),),
+        "each attribute's adapter on top of one of the texts, or of a source",
+    ),
+    "prototype": Known(
+        _prototype,
+        (("sources",),),
+        "the nearest mean embedding, in an encoder trained on episodes of sources",
+    ),
 }
 
-JOINT_STRATEGIES = tuple(_KNOWN)
+JOINT_STRATEGIES = tuple(name for name in _KNOWN if name not in STRATEGIES)
 """Names of the strategies that train several attributes or make use of several sources."""
 
 
@@ -133,10 +156,8 @@ def check_joint_name(name: str) -> None:
         ValidationError: There is none of this name.
     """
     base, *words = name.split(":")
-    if base not in _KNOWN and base not in STRATEGIES:
-        raise ValidationError(
-            f"no strategy {base!r}", expected=f"one of {', '.join((*STRATEGIES, *_KNOWN))}"
-        )
+    if base not in _KNOWN:
+        _check_single(base)
     groups = _KNOWN[base].words if base in _KNOWN else ()
     known = [word for group in groups for word in group]
     unknown = [word for word in words if word not in known]
@@ -153,6 +174,16 @@ def check_joint_name(name: str) -> None:
             f"{base} cannot be {':'.join(words)} at once",
             expected=f"one of {', '.join(several[0])}" if several else "each word once",
         )
+
+
+def _check_single(name: str) -> None:
+    try:
+        check_name(name)
+    except ValidationError as error:
+        known = ", ".join((*STRATEGIES, *JOINT_STRATEGIES))
+        raise ValidationError(
+            f"no strategy {name!r}", expected=f"one of {known}, or dapt+ and one of the first"
+        ) from error
 
 
 def _one_of(group: tuple[str, ...], words: frozenset[str], otherwise: str) -> str:

@@ -11,7 +11,7 @@ from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.task import Outputs
 from esm.transfer.annotations import learn_rows
 from esm.transfer.full import DEFAULT
-from esm.transfer.heads import SharedEncoder
+from esm.transfer.heads import SharedEncoder, one_head
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.mixing import Sampling, learn
 from esm.transfer.strategy import State, training_passes, training_settings
@@ -130,6 +130,12 @@ class Multitask:
             return learn_rows(model, lessons, settings, self._sampling).as_dict()
         learn(model, lessons, settings, self._sampling)
         return {}
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`esm.transfer.joint.JointStrategy.exported`: the encoder and one head."""
+        return one_head(state, list(tasks).index(attribute))
 
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State

@@ -17,9 +17,11 @@ _CLASSES = {
     "pfeiffer": "pfeiffer.Pfeiffer",
     "lora": "lora.Lora",
     "ia3": "ia3.Ia3",
+    "prompt": "prompt.Prompt",
     "full": "full.Full",
     "features": "features.Features",
     "head": "head.Head",
+    "aux-lm": "aux_lm.AuxLm",
     "gradual": "gradual.Gradual",
     "prototype": "prototype.Prototype",
     "knn": "knn.Knn",
@@ -27,20 +29,43 @@ _CLASSES = {
     "tfidf": "tfidf.Tfidf",
 }
 
-STRATEGIES = tuple(_CLASSES)
-"""Names of the strategies, the default first."""
+STRATEGIES = (*_CLASSES, "dapt")
+"""Names of the strategies, the default first; ``dapt+NAME`` pre-trains before any of them."""
+
+_DAPT = "dapt"
+_THEN = "full"  # what follows where nothing is named
 
 
 def strategy(name: str) -> Strategy:
     """Return the strategy of this name.
 
     Raises:
-        ValidationError: There is none.
+        ValidationError: There is none, or it cannot follow ``dapt``.
     """
     check_name(name)
+    first, _, then = name.partition("+")
+    if first == _DAPT:
+        from esm.transfer.dapt import Dapt
+
+        return Dapt(strategy(then or _THEN), name)
     module, _, kind = _CLASSES[name].partition(".")
     found: Strategy = getattr(import_module(f"esm.transfer.{module}"), kind)()
     return found
+
+
+def parts(name: str) -> tuple[str, ...]:
+    """Return the names of the strategies that make up one, in their order.
+
+    Example:
+        >>> parts("dapt+lora"), parts("full")
+        (('dapt', 'lora'), ('full',))
+    """
+    return tuple(name.split("+"))
+
+
+def reads_unlabelled(name: str) -> bool:
+    """Whether a strategy trains on texts without labels too, so that they decide its result."""
+    return parts(name)[0] == _DAPT
 
 
 def check_name(name: str) -> None:
@@ -49,8 +74,13 @@ def check_name(name: str) -> None:
     Raises:
         ValidationError: There is none of this name.
     """
-    if name not in _CLASSES:
-        raise ValidationError(f"no strategy {name!r}", expected=f"one of {', '.join(STRATEGIES)}")
+    first, plus, then = name.partition("+")
+    known = first == _DAPT and (then in _CLASSES or not plus)
+    if not known and name not in _CLASSES:
+        raise ValidationError(
+            f"no strategy {name!r}",
+            expected=f"one of {', '.join(STRATEGIES)}, or {_DAPT}+ and one of the others",
+        )
 
 
 def check_own(own: Iterable[str], names: Iterable[str]) -> None:
@@ -63,7 +93,7 @@ def check_own(own: Iterable[str], names: Iterable[str]) -> None:
     Raises:
         ValidationError: A setting is of none of them.
     """
-    used = set(names)
+    used = {part for name in names for part in parts(name)}
     for key in own:
         if key.partition(".")[0] not in used:
             raise ValidationError(

@@ -20,6 +20,7 @@ from esm.transfer.heads import SharedEncoder
 from esm.transfer.strategy import State
 
 _DOWN = ".down.weight"
+_ROUTED = "routed"
 
 
 @dataclass
@@ -143,12 +144,14 @@ class RoutedEncoder(SharedEncoder):
         self.backbone.requires_grad_(False)
         width = encoder.width
         std = float(getattr(self.backbone.config, "initializer_range", 0.02))
-        places = {}
-        for number, name in enumerate(feed_forward_projections(self.backbone)):
+        # They are part of the backbone, so that whatever trains it trains them.
+        self._places: list[Place] = []
+        for name in feed_forward_projections(self.backbone):
             place = Place(width, list(sizes.values()), len(self._fusions), std, self.route)
-            places[str(number)] = place
-            self.backbone.get_submodule(name).register_forward_hook(_through(place))
-        self.places_of_adapters = nn.ModuleDict(places)
+            projection = self.backbone.get_submodule(name)
+            projection.add_module(_ROUTED, place)
+            projection.register_forward_hook(_through)
+            self._places.append(place)
         self.to(self.encoder.device)
 
     def go(self, *adapters: str, fusion: str | None = None) -> None:
@@ -165,12 +168,11 @@ class RoutedEncoder(SharedEncoder):
     ) -> None:
         """Let an adapter, a fusion and a head be trained, and nothing else."""
         self.requires_grad_(False)
-        for place in self.places_of_adapters.values():
+        for place in self._places:
             if adapter is not None:
-                number = self.adapter_names.index(adapter)
-                cast(Place, place).adapters[number].requires_grad_(True)
+                place.adapters[self.adapter_names.index(adapter)].requires_grad_(True)
             if fusion is not None:
-                cast(Place, place).fusions[self._fusions.index(fusion)].requires_grad_(True)
+                place.fusions[self._fusions.index(fusion)].requires_grad_(True)
         if head is not None:
             self.head(head).requires_grad_(True)
 
@@ -188,32 +190,30 @@ class RoutedEncoder(SharedEncoder):
             for number, task in enumerate(self.names)
             for name, tensor in self.head(task).arrays().items()
         }
-        parts = self.places_of_adapters.named_parameters()
-        return heads | {f"places.{name}": weight for name, weight in parts}
+        return heads | {
+            f"places.{number}.{name}": weight
+            for number, place in enumerate(self._places)
+            for name, weight in place.named_parameters()
+        }
 
-    def adapter_numbers(self) -> int:
-        """Return how many numbers all adapters have."""
+    def adapter_numbers(self, *names: str) -> int:
+        """Return how many numbers some adapters have, or all of them."""
+        chosen = [self.adapter_names.index(name) for name in names or self.adapter_names]
         return sum(
             weight.numel()
-            for place in self.places_of_adapters.values()
-            for weight in cast(Place, place).adapters.parameters()
+            for place in self._places
+            for number in chosen
+            for weight in place.adapters[number].parameters()
         )
 
     def fusion_numbers(self) -> int:
         """Return how many numbers all fusions have."""
-        return sum(
-            weight.numel()
-            for place in self.places_of_adapters.values()
-            for weight in cast(Place, place).fusions.parameters()
-        )
+        return sum(w.numel() for place in self._places for w in place.fusions.parameters())
 
 
-def _through(place: Place) -> Any:
-    def apply(projection: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        routed: Tensor = place(output)
-        return routed
-
-    return apply
+def _through(projection: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    routed: Tensor = projection.get_submodule(_ROUTED)(output)
+    return routed
 
 
 def stored_sizes(state: State) -> dict[str, int]:

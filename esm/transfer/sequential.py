@@ -16,7 +16,7 @@ from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.split import held_out
 from esm.tasks.task import Outputs, SplitName
 from esm.transfer.full import DEFAULT
-from esm.transfer.heads import SharedEncoder
+from esm.transfer.heads import SharedEncoder, one_head
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.mixing import learn
 from esm.transfer.strategy import State, training_passes, training_settings
@@ -184,6 +184,12 @@ class Sequential:
                 means.append(found[best][0])
                 state = found[best][1]
         return order, {"order": order, "mean_held_out": means}
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`esm.transfer.joint.JointStrategy.exported`: the encoder and one head."""
+        return one_head(state, list(tasks).index(attribute))
 
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State

@@ -221,7 +221,8 @@ class Strategy(Protocol):
 
         Args:
             encoder: The base model, or one tuned on a source task.
-            task: Says what to predict; none of its rows is looked at.
+            task: Says what to predict. Of its own rows only the texts of the training part may be
+                read, by a strategy that learns from texts without labels.
             rows: The training rows.
             config: Settings.
             seed: Seed of the head, what else is added to the encoder, and the order of the rows.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from esm.class_weights import weighs_classes
@@ -26,6 +27,19 @@ from esm.transfer.strategy import (
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What is known of a training when it is over.
+
+    Attributes:
+        remarks: What has to be known to judge the result.
+        thrown_away: How many parameters were trained and are no part of the model.
+    """
+
+    remarks: tuple[str, ...] = ()
+    thrown_away: int = 0
 
 
 class Tuning:
@@ -79,10 +93,10 @@ class Tuning:
         own: Mapping[str, Any],
         *,
         weighs: bool,
-    ) -> tuple[str, ...]:
-        """Train the model in place; return what has to be known to judge the result."""
+    ) -> Tuned:
+        """Train the model in place."""
         train(model, rows, config, weighs=weighs)
-        return ()
+        return Tuned()
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.strategy.Strategy.settings`."""
@@ -103,8 +117,11 @@ class Tuning:
         with peak_memory(encoder.device) as peak, seeded(seed):
             model = self.build(encoder, task, own)
             settings = config.settings(self.default, seed)
-            remarks = self.tune(model, rows, settings, own, weighs=weighs)
-        return Transferred.of(model, time.monotonic() - start, peak.bytes, remarks)
+            tuned = self.tune(model, rows, settings, own, weighs=weighs)
+        seconds = time.monotonic() - start
+        transferred = Transferred.of(model, seconds, peak.bytes, tuned.remarks)
+        trained = transferred.trained_parameters + tuned.thrown_away
+        return replace(transferred, trained_parameters=trained)
 
     def restore(self, encoder: Encoder, task: Outputs, state: State) -> HeadedEncoder:
         """See :meth:`esm.transfer.strategy.Strategy.restore`."""

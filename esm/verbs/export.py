@@ -12,7 +12,7 @@ from esm.options import OutputOptions, commas, grouped
 
 @grouped
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a validate run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run of esm validate or esm compare.")],
     to: Annotated[
         Path, typer.Option("--to", help="Folder to write into, one per attribute.", metavar="DIR")
     ],
@@ -22,7 +22,7 @@ def export(
         typer.Option(help="Attributes; by commas, one in a name as '\\,'. Default: all."),
     ] = None,
 ) -> None:
-    """Write the winners of a validate run as models that need no esm.
+    """Write the winners of a run as models that need no esm.
 
     Each folder has a README with the code that labels texts with it.
     """

@@ -126,6 +126,12 @@ def pack(
         str | None,
         typer.Option(help="Numbers of the maps: float16 or float32. Default: as they are."),
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            "--compress", help="Bring dense maps to this rank; the loss is reported.", min=1
+        ),
+    ] = None,
     share: Annotated[
         bool,
         typer.Option(
@@ -143,7 +149,7 @@ def pack(
         raise SettingError(f"--dtype {dtype}", expected="float16 or float32")
     source = Pool.open(pool)
     target = pool.resolve().with_name(f"{pool.resolve().name}.packed") if out is None else out
-    report = pack_pool(source, target, dtype=dtype, share=share, strict=strict)
+    report = pack_pool(source, target, dtype=dtype, rank=rank, share=share, strict=strict)
     output.show(report.as_dict(), pack_report(report))
 
 

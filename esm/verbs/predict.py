@@ -21,7 +21,7 @@ def _writable(path: Path) -> Path:
 
 @grouped
 def predict(
-    run: Annotated[Path, typer.Argument(help="Folder of a validate run.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run of esm validate or esm compare.")],
     file: Annotated[
         str, typer.Argument(help="Texts to label, in any format that esm reads, or its TOML file.")
     ],
@@ -68,10 +68,10 @@ def predict(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Label new texts with the winners of a validate run.
+    """Label new texts with the winners of a run.
 
-    Every attribute is predicted by the arm that did best; its models vote with calibrated
-    probabilities.
+    Every attribute is predicted by the arm, or the strategy, that did best; its models vote with
+    calibrated probabilities.
     """
     if out.resolve() == Path(file).resolve():
         raise typer.BadParameter(

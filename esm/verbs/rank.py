@@ -109,6 +109,21 @@ def rank(
             " or has this in its name; commas or repetition."
         ),
     ] = None,
+    exclude_overlap: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave out sources that hold a larger share than this (0.01 is 1 %) of the"
+            " target's texts or of its test texts, exactly or nearly."
+        ),
+    ] = None,
+    near_tests: Annotated[
+        bool,
+        typer.Option(
+            "--near-tests",
+            help="Also embed the test texts to look for near copies of them in the sources; exact"
+            " copies are looked for anyway.",
+        ),
+    ] = False,
     top: Annotated[
         int, typer.Option(help="Sources to print per attribute; 0 for all.", min=0)
     ] = 10,
@@ -145,6 +160,8 @@ def rank(
             "aggregate": aggregate,
             "bootstrap": bootstrap,
             "top_k": top_k,
+            "exclude_overlap": exclude_overlap,
+            "near_tests": near_tests,
         },
     )
     ranking = rank_sources(

@@ -40,7 +40,10 @@ def validate(
         int, typer.Option(help="Training seeds of the sources; has to divide --seeds.")
     ] = 1,
     strategy: Annotated[
-        str, typer.Option(help=f"How to train on an attribute: {', '.join(STRATEGIES)}.")
+        str,
+        typer.Option(
+            help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another one."
+        ),
     ] = STRATEGIES[0],
     max_train: Annotated[
         int | None, typer.Option(help="Training rows per attribute to use at most.")

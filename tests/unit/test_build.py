@@ -10,16 +10,16 @@ from esm.build import train_pool
 from esm.encoder import Encoder
 from esm.entry import TrainConfig
 from esm.errors import BusyError, PoolError, StorageError, TaskError
+from esm.fingerprints import text_form
 from esm.fit import r_squared
 from esm.maps import MapForm
 from esm.pool import Pool
 from esm.pool_anchors import restore_pool_anchors
-from esm.seen import numbers
 from esm.settings import EncoderConfig, FineTuneConfig
 from esm.storage import folder_lock, save_tensors
 from esm.tasks.read import load_task
 from esm.tasks.spec import TaskSpec
-from esm.tasks.split import held_out, text_keys
+from esm.tasks.split import held_out
 from tests.tiny_models import save_tiny
 from tests.toy_folders import write_task
 
@@ -67,7 +67,10 @@ def test_every_task_gets_an_entry(built):
     for entry in entries:
         assert entry.record.quality.keys() >= {"macro_f1", "accuracy"}
         assert entry.load_head()["weight"].shape == (2, 32)
-        assert entry.seen_texts() == numbers(text_keys(load_task(entry.record.task).train))
+        fingerprint = entry.load_fingerprint(pool.fingerprint_key())
+        texts = {text_form(text) for text in load_task(entry.record.task).train.texts}
+        assert fingerprint.train.tolist() == sorted(pool.fingerprint_key().numbers([*texts]))
+        assert len(fingerprint.sketches) == fingerprint.population > 0
         for form in MapForm:
             assert entry.load_map(form).width == 32
             assert entry.record.maps[form].bytes < 40_000

@@ -12,7 +12,7 @@ from esm.bundle import Bundle, BundleWriter, is_bundle
 from esm.bundle import write as bundle_write
 from esm.entry import TrainConfig
 from esm.errors import MapError, PoolError, StorageError
-from esm.maps import LowRankMap, MapForm
+from esm.maps import LowRankMap, MapForm, compress
 from esm.packing import pack_pool
 from esm.pool import Pool
 from esm.tasks.spec import TaskSpec
@@ -40,6 +40,10 @@ def same(one, other):
         assert array.dtype == theirs[name].dtype
 
 
+def numbers(entry):
+    return entry.load_fingerprint(None).train.tolist()
+
+
 def test_every_entry_comes_back_as_it_was(pool, packed):
     assert packed.bundle is not None
     assert packed.manifest == pool.manifest
@@ -53,7 +57,7 @@ def test_every_entry_comes_back_as_it_was(pool, packed):
             same(entry.load_map(form), original.load_map(form))
         for name, array in original.load_head().items():
             np.testing.assert_array_equal(entry.load_head()[name], array)
-        assert entry.seen_texts() == original.seen_texts()
+        assert numbers(entry) == numbers(original)
         assert entry.tensors("other.safetensors") is None
         assert entry.model_folder is None
         sizes = {
@@ -93,7 +97,7 @@ def test_maps_and_files_are_spread_over_several_files(pool, tmp_path, monkeypatc
     assert len(packed.bundle.manifest.files) > 1
     for entry in packed.entries(strict=True)[0]:
         same(entry.load_map(MapForm.ANCHORED), pool.entry(entry.id).load_map(MapForm.ANCHORED))
-        assert entry.seen_texts() == pool.entry(entry.id).seen_texts()
+        assert numbers(entry) == numbers(pool.entry(entry.id))
 
 
 def test_opening_reads_no_records_and_no_maps(packed):
@@ -141,6 +145,26 @@ def test_a_bundle_of_maps_alone_can_be_written_and_streamed(tmp_path):
     same(rest.map(1), maps[4])
 
 
+def test_compressed_maps_come_back_and_stream(pool, tmp_path):
+    report = pack_pool(pool, tmp_path / "small", rank=2, dtype="float32")
+    small = Pool.open(tmp_path / "small")
+    streamed = {}
+    for numbers, stack in small.bundle.stacks(MapForm.PUBLISHED, 2):
+        for place, number in enumerate(numbers.tolist()):
+            streamed[small.bundle.entry(number).line.id] = stack.map(place)
+    for entry in small.entries(strict=True)[0]:
+        found = entry.load_map(MapForm.PUBLISHED)
+        expected = compress(pool.entry(entry.id).load_map(MapForm.PUBLISHED), 2)
+        same(found, expected.map)
+        same(streamed[entry.id], expected.map)
+        assert report.losses[entry.id] == expected.loss
+        assert entry.record.maps[MapForm.PUBLISHED].rank == found.rank == 2
+        same(
+            entry.load_map(MapForm.ANCHORED),
+            pool.entry(entry.id).load_map(MapForm.ANCHORED).cast("float32"),
+        )
+
+
 # ------------------------------------------------------------------------------ damaged bundles
 
 
@@ -169,7 +193,7 @@ def test_a_damaged_map_is_named(packed):
 def test_a_damaged_file_of_a_source_is_named(packed):
     damage(packed.folder / "files-00000.safetensors")
     with pytest.raises(MapError, match=r"texts.safetensors of c in .* is damaged"):
-        Pool.open(packed.folder).entry("c").seen_texts()
+        Pool.open(packed.folder).entry("c").load_fingerprint(None)
 
 
 def test_a_truncated_file_of_maps_is_named(packed):

@@ -26,12 +26,14 @@ from esm.errors import (
     TaskError,
     ValidationError,
 )
+from esm.export import export_run
 from esm.ledger import LEDGER_NAME, Ledger
 from esm.predict import predict_file
 from esm.settings import TransferConfig
 from esm.storage import folder_lock
 from esm.tasks.spec import SplitSpec
 from tests.small_world import make_world
+from tests.unit.test_export import run_here
 
 pytestmark = pytest.mark.slow
 
@@ -371,3 +373,30 @@ def test_no_comparison_here(tmp_path):
     with pytest.raises(StorageError, match="no file"):
         Comparison.load(tmp_path)
     assert not is_comparison(Path(tmp_path))
+
+
+# ------------------------------------------------------------------------------------- export
+
+
+@pytest.mark.parametrize("strategy", ["houlsby", "multitask", "sequential"])
+def test_the_best_is_exported_as_a_plain_model(spec, base, tmp_path, strategy):
+    config = ComparisonConfig(strategies=(strategy,), seeds=1, transfer=TRANSFER)
+    compare_strategies(opened(spec, config, base), tmp_path / "run")
+    exported = export_run(tmp_path / "run", tmp_path / "out", attributes=["topic"])
+    (folder,) = (one.folder for one in exported)
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"by the strategy `{strategy}`" in page
+    assert "The strategy was chosen by the test rows" in page
+    texts = ["the film was good", "the vaccine was awful"]
+    pd.DataFrame({"text": texts}).to_csv(tmp_path / "new.csv", index=False)
+    expected = predict_file(tmp_path / "run", tmp_path / "new.csv", attributes=["topic"])
+    np.testing.assert_allclose(
+        run_here(folder, texts), expected.attributes["topic"].probabilities, rtol=1e-4
+    )
+
+
+def test_what_no_plain_model_does_is_not_exported(spec, base, tmp_path):
+    config = ComparisonConfig(strategies=("ca-mtl",), seeds=1, transfer=TRANSFER)
+    compare_strategies(opened(spec, config, base), tmp_path / "run")
+    with pytest.raises(ValidationError, match="ca-mtl cannot be exported: its encoder reads texts"):
+        export_run(tmp_path / "run", tmp_path / "out")

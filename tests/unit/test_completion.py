@@ -9,9 +9,11 @@ import pytest
 
 from esm.build import train_pool
 from esm.entry import TrainConfig
+from esm.fingerprints import FINGERPRINT_NAME, unsalted_numbers
 from esm.maps import MapForm
 from esm.pool import Pool
 from esm.settings import EncoderConfig, FineTuneConfig
+from esm.storage import save_tensors
 from esm.tasks.spec import TaskSpec
 from esm.vectors import VECTORS_NAME
 from tests.toy_folders import write_task
@@ -128,6 +130,22 @@ def test_damaged_vectors_are_made_anew(whole, tiny_bert, sources, tmp_path, no_t
     assert (report.completed, report.present) == (("dog",), ("cat",))
     vectors = pool.entry("dog").load_vectors()
     assert same_vectors(vectors, whole.entry("dog").load_vectors())
+
+
+def test_fingerprints_of_an_older_pool_are_made_anew(
+    whole, tiny_bert, sources, tmp_path, no_training
+):
+    """One entry has none; the other has numbers that are the same in every pool."""
+    shutil.copytree(whole.folder, tmp_path / "copy")
+    pool = Pool.open(tmp_path / "copy")
+    files = {source: pool.entry(source).folder / FINGERPRINT_NAME for source in ("cat", "dog")}
+    before = {source: file.read_bytes() for source, file in files.items()}
+    files["cat"].unlink()
+    save_tensors(files["dog"], {"keys": unsalted_numbers(["a text"])})
+    settings = config(tiny_bert, forms=BOTH, keep_models=True)
+    report = train_pool(sources, pool.folder, settings, device="cpu")
+    assert report.completed == ("cat", "dog")
+    assert {source: file.read_bytes() for source, file in files.items()} == before
 
 
 def test_other_settings_are_refused_whatever_is_lacking(older, tiny_bert, sources, no_training):

@@ -91,8 +91,16 @@ def test_the_code_of_the_readme_needs_no_esm(tmp_path, tiny_encoder):
         np.testing.assert_allclose(json.loads(line), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["features", "full"])
-@pytest.mark.parametrize("problem", list(Problem))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [(name, problem) for name in ("features", "full", "head") for problem in Problem]
+    + [
+        (name, Problem.CLASSIFICATION)
+        for name in ("pfeiffer", "lora", "ia3", "gradual", "aux-lm", "prototype", "scratch")
+    ]
+    + [("dapt", Problem.MULTILABEL), ("dapt+lora", Problem.CLASSIFICATION)],
+)
 def test_every_strategy_and_kind_of_output(tmp_path, tiny_encoder, name, problem):
     run = make_run(tmp_path / "run", tiny_encoder, {"a": toy_task(problem)}, name=name, seeds=1)
     (exported,) = export_run(run.folder, tmp_path / "out")
@@ -103,6 +111,23 @@ def test_every_strategy_and_kind_of_output(tmp_path, tiny_encoder, name, problem
         assert ["abc"[rank] for rank in nearest] == expected[:, 0].tolist()
     else:
         np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("tfidf", "it has no encoder"),
+        ("knn", "it asks the training rows"),
+        ("prompt", "learned vectors stand before its tokens"),
+        ("dapt+knn", "it asks the training rows"),
+    ],
+)
+def test_what_no_plain_model_can_do_is_refused(tmp_path, tiny_encoder, name, reason):
+    run = make_run(tmp_path / "run", tiny_encoder, {"a": toy_task()}, name=name, seeds=1)
+    with pytest.raises(ValidationError, match=rf"cannot be exported: {reason}.*try: esm predict"):
+        export_run(run.folder, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    assert predicted_by_esm(run, tmp_path, "a", TEXTS).shape == (3, 3)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from esm.errors import ShapeError
 from esm.likelihood.engine import Engine, in_blocks
-from esm.maps import DenseMap, LowRankMap
+from esm.maps import DenseMap, LowRankMap, compress
 from esm.maps.stack import LowRankStack
 from esm.moments import Moments, balance_weights, label_columns
 from esm.scorers import logme
@@ -42,6 +42,7 @@ def each_by_itself(moments, maps):
     num_columns=st.integers(1, 8),
     ranks=st.lists(st.integers(1, 5), min_size=1, max_size=3),
     num_dense=st.integers(0, 2),
+    num_compressed=st.integers(0, 2),
     weighted=st.booleans(),
     log_condition=st.floats(0, 3),
     log_offset=st.floats(-1, 3),
@@ -56,6 +57,7 @@ def test_scores_equal_those_of_each_map_by_itself(
     num_columns,
     ranks,
     num_dense,
+    num_compressed,
     weighted,
     log_condition,
     log_offset,
@@ -76,6 +78,7 @@ def test_scores_equal_those_of_each_map_by_itself(
     rng = np.random.default_rng(seed)
     maps = [draw_low_rank(rng, d, p, min(rank, d, p), scale) for rank in ranks]
     maps += [draw_dense(rng, d) for _ in range(num_dense)]
+    maps += [compress(draw_dense(rng, d), min(3, d)).map for _ in range(num_compressed)]
     found = Engine(case.moments, evidences_of_moments).evidences(maps)
     assert found.shape == (len(maps), num_columns)
     for row, one in zip(found, maps, strict=True):
@@ -211,6 +214,16 @@ def test_blocks_hold_maps_of_one_kind_and_rank_under_their_numbers():
         for place, number in enumerate(each):
             one = block.map(place) if isinstance(block, LowRankStack) else block[place]
             np.testing.assert_array_equal(one.bias, maps[number].bias)
+
+
+@pytest.mark.parametrize("lifted", [True, False])
+@pytest.mark.parametrize("n", [8, 60])
+def test_compressed_maps_read_the_base_embeddings_whatever_else_there_is(n, lifted):
+    case, rng = draw_case(16, n, 12, 16, 2), np.random.default_rng(16)
+    moments = case.moments if lifted else Moments.of(case.base, None, case.columns)
+    maps = [compress(draw_dense(rng, 12), rank).map for rank in (2, 3, 2)]
+    found = Engine(moments, never).evidences(maps)
+    np.testing.assert_allclose(found, each_by_itself(moments, maps), atol=1e-9)
 
 
 def test_no_maps():

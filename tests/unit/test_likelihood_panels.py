@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("decades", [0.5, 1, 2, 3, 5])
 def test_a_sum_of_poles_and_its_derivative_are_interpolated(decades):
     """The functions are sums of s / (lambda + s); one of them alone is the worst case."""
-    panels = Panels.covering(-1, -1 + decades * math.log(10))
+    panels = Panels.covering(-1, -1 + decades * math.log(10), 1)
     at = torch.linspace(-1, -1 + 0.999 * decades * math.log(10), 50, dtype=torch.float64)
     numbers = panels.number(at)
     for middle in (-3.0, 0.5, 2.0):
@@ -40,7 +40,7 @@ def test_a_sum_of_poles_and_its_derivative_are_interpolated(decades):
 
 
 def test_panels_cover_what_they_should_in_equal_parts():
-    panels = Panels.covering(2, 2 + 4 * math.log(10))
+    panels = Panels.covering(2, 2 + 4 * math.log(10), 256)
     assert panels.number(torch.tensor([1.99, 2.01, 2 + 3.99 * math.log(10)])).tolist() == [-1, 0, 1]
     assert panels.length == pytest.approx(2 * math.log(10))
     nodes = panels.nodes(1, CPU)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from esm.errors import MapError
+from esm.maps import compress
 from esm.maps.stack import LowRankStack
-from tests.likelihood_cases import draw_low_rank
+from tests.likelihood_cases import draw_dense, draw_low_rank
 
 
 def test_every_map_comes_back():
@@ -21,9 +22,19 @@ def test_every_map_comes_back():
             assert array.dtype == np.float16
 
 
+def test_compressed_maps_come_back_as_such():
+    rng = np.random.default_rng(0)
+    maps = [compress(draw_dense(rng, 5), 2).map for _ in range(2)]
+    stack = LowRankStack.of(maps)
+    assert (stack.reads_base, stack.width, stack.lift_width) == (True, 5, 0)
+    np.testing.assert_array_equal(stack.map(1).affine(), maps[1].affine())
+    with pytest.raises(MapError, match="a CompressedMap and a LowRankMap"):
+        LowRankStack.of([maps[0], draw_low_rank(rng, 5, 5, 2)])
+
+
 def test_maps_of_several_shapes_do_not_stack():
     rng = np.random.default_rng(0)
-    with pytest.raises(MapError, match="expected maps of one shape"):
+    with pytest.raises(MapError, match="expected maps of one kind and shape"):
         LowRankStack.of([draw_low_rank(rng, 4, 6, 2), draw_low_rank(rng, 4, 6, 3)])
 
 

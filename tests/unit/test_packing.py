@@ -10,14 +10,25 @@ from typer.testing import CliRunner
 
 from esm.app import app
 from esm.errors import MapError, PoolError, SettingError
+from esm.fingerprints import (
+    FINGERPRINT_NAME,
+    KEY_NAME,
+    Fingerprint,
+    FingerprintKey,
+    unsalted_numbers,
+)
 from esm.maps import MapForm
+from esm.overlap import Overlaps, TargetSketches
 from esm.packing import pack_pool
 from esm.pool import Pool
 from esm.pool_filters import SourceFilters
-from esm.seen import SEEN_NAME
+from esm.siblings import Siblings
 from esm.storage import save_tensors
+from esm.tasks.read import load_targets
+from esm.tasks.spec import TaskSpec
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 from esm.verify import verify_pool
-from tests.pool_of_maps import write_pool
+from tests.pool_of_maps import WIDTH, write_pool
 
 
 @pytest.fixture
@@ -55,20 +66,87 @@ def test_the_number_format_can_be_changed(tmp_path, dtype):
         assert found.bias.dtype == dtype
 
 
+def test_what_compression_loses_is_reported(pool):
+    packed = invoke("pack", pool.folder, "--compress", 2)
+    assert packed.exit_code == 0, packed.output
+    assert "lost by compression" in packed.stdout
+    table = invoke("ls", f"{pool.folder}.packed", "--filter", "map=published")
+    assert table.exit_code == 0
+
+
 def test_what_is_known_of_texts_is_private_or_left_out(pool, tmp_path):
-    key = pool.folder / "fingerprint-key.safetensors"
-    save_tensors(key, {"secret": np.ones(3)}, private=True)
+    key = pool.folder / KEY_NAME
+    FingerprintKey(bytes(32), np.zeros(WIDTH, dtype=np.float32)).save(pool.folder)
     pack_pool(pool, tmp_path / "own")
     report = pack_pool(pool, tmp_path / "given", share=True)
     mode = lambda path: path.stat().st_mode & 0o777  # noqa: E731
     assert mode(tmp_path / "own" / "files-00000.safetensors") == 0o600
     assert mode(tmp_path / "own" / key.name) == 0o600
     assert not (tmp_path / "given" / key.name).exists()
-    assert report.left_out == {SEEN_NAME: 3, key.name: 1}
+    assert report.left_out == {FINGERPRINT_NAME: 3, key.name: 1}
     given = Pool.open(tmp_path / "given")
-    assert given.entry("a").seen_texts() is None
+    assert given.entry("a").load_fingerprint(None) is None
     assert given.entry("a").load_head()["weight"].shape == (2, 6)
-    assert given.bundle.manifest.left_out == (key.name, SEEN_NAME)
+    assert given.bundle.manifest.left_out == (key.name, FINGERPRINT_NAME)
+
+
+def line(number):
+    return f"this is the post with the number {number}"
+
+
+def embed(rows):
+    """Embeddings that hang on the text's number alone."""
+    numbers = [int(text.split()[-1]) for text in rows.texts]
+    return np.stack([np.random.default_rng(n).standard_normal(WIDTH) for n in numbers])
+
+
+def rows(*numbers):
+    return Examples(tuple(map(line, numbers)), None, np.zeros(len(numbers), dtype=np.int64))
+
+
+@pytest.fixture
+def target(tmp_path):
+    """Posts 0 to 99."""
+    lines = [f"{line(i)},{'ab'[i % 2]}" for i in range(100)]
+    path = tmp_path / "posts.csv"
+    path.write_text("\n".join(["text,tone", *lines]) + "\n", encoding="utf-8")
+    return TaskSpec(location=str(path), attributes=("tone",))
+
+
+def overlaps_with(pool, target):
+    """What the sources of a pool share with the target, near copies among it."""
+    key = pool.fingerprint_key()
+    sketches = None
+    if key is not None:
+        sketches = lambda: TargetSketches(False, key.sketches(embed(rows(*range(100)))))  # noqa: E731
+    overlaps = Overlaps(Siblings(target, load_targets(target), key), sketches)
+    return {entry.id: overlaps.of(entry, "tone") for entry in pool.entries(strict=True)[0]}
+
+
+def test_a_packed_pool_finds_the_same_overlap(pool, target, tmp_path):
+    """Source a trains on 10 of 100 posts and 20 others; b/two keeps numbers as of old; c none."""
+    key = FingerprintKey(bytes(range(32)), np.zeros(WIDTH, dtype=np.float32))
+    key.save(pool.folder)
+    splits = {SplitName.TRAIN: rows(*range(90, 120)), SplitName.TEST: rows(*range(5))}
+    task = Task("a", Problem.CLASSIFICATION, Metric.ACCURACY, ("no", "yes"), splits)
+    Fingerprint.of(key, task, embed).save(pool.source_folder("a"), key)
+    old = np.unique(unsalted_numbers([line(i) for i in range(7)]))
+    save_tensors(pool.source_folder("b/two") / FINGERPRINT_NAME, {"keys": old}, private=True)
+    (pool.source_folder("c") / FINGERPRINT_NAME).unlink()
+    pack_pool(pool, tmp_path / "packed")
+    pack_pool(pool, tmp_path / "given", share=True)
+
+    found = overlaps_with(pool, target)
+    assert (found["a"].num_texts, found["a"].texts, found["a"].other) == (10, 0.1, 0.05)
+    assert found["a"].near >= 0.1
+    assert (found["b/two"].num_texts, found["b/two"].near) == (7, None)
+    assert found["c"] is None
+    packed = Pool.open(tmp_path / "packed")
+    assert packed.fingerprint_key().secret == key.secret
+    assert overlaps_with(packed, target) == found
+    given = Pool.open(tmp_path / "given")
+    assert given.fingerprint_key() is None
+    assert overlaps_with(given, target) == dict.fromkeys(("a", "b/two", "c"))
 
 
 def test_a_damaged_source_is_left_out_and_named(pool, tmp_path):
@@ -108,7 +186,7 @@ def test_a_whole_pool_has_no_faults(pool, tmp_path, packed):
 
 def test_every_fault_of_a_pool_is_named(pool):
     (pool.source_folder("a") / "anchored" / "model.safetensors").write_bytes(b"half")
-    (pool.source_folder("a") / SEEN_NAME).write_bytes(b"half")
+    (pool.source_folder("a") / FINGERPRINT_NAME).write_bytes(b"half")
     (pool.source_folder("c") / "source.json").write_text("{}")
     (pool.folder / "anchors.json").write_text("half")
     report = verify_pool(pool)
@@ -120,6 +198,13 @@ def test_every_fault_of_a_pool_is_named(pool):
     assert "anchors.json is not JSON" in reasons[""][0]
     assert ["truncated" in reason for reason in reasons["a"]] == [True, True]
     assert "config_hash" in reasons["c"][0] or "id" in reasons["c"][0]
+
+
+def test_a_damaged_fingerprint_key_is_a_fault_of_the_whole_pool(pool):
+    FingerprintKey(bytes(32), np.zeros(WIDTH + 1, dtype=np.float32)).save(pool.folder)
+    report = verify_pool(pool)
+    assert [fault.source for fault in report.faults] == [""]
+    assert f"embeddings of width {WIDTH + 1}" in report.faults[0].reason
 
 
 def test_another_lift_is_a_fault_of_the_whole_pool(pool, tmp_path):

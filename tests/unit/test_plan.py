@@ -13,7 +13,7 @@ from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
 from esm.storage import read_json, write_json
 from esm.tasks.read import load_targets, load_task
 from esm.tasks.spec import SplitSpec, TaskSpec
-from esm.tasks.task import Problem, SplitName, joint_hash
+from esm.tasks.task import Problem, SplitName, Texts, joint_hash
 from esm.transfer.registry import strategy
 from tests.small_world import FINE_TUNE, SOURCES, make_world, ranked
 
@@ -144,6 +144,25 @@ def test_a_strategy_that_starts_from_nothing_is_run_without_sources(world, name)
     assert [(skip.source, skip.reason) for skip in plan.skipped] == [
         ("every source", f"{name} starts from no weights that a source could have tuned")
     ]
+
+
+def test_unlabelled_texts_are_part_of_the_key_of_what_reads_them_and_of_no_other(world):
+    tasks = world.target.attributes
+    more = {name: replace(task, unlabelled=Texts(("new",))) for name, task in tasks.items()}
+    target = replace(world.target, attributes=more)
+
+    def keys(name):
+        config = ValidationConfig(strategy=name)
+        plans = [
+            plan_validation(world.ranking, world.pool, [each], config)
+            for each in (world.target, target)
+        ]
+        return [plan.runs[0].key.content_hash() for plan in plans]
+
+    before, after = keys("dapt+features")
+    assert before != after
+    before, after = keys("features")
+    assert before == after
 
 
 def test_settings_of_another_strategy_are_refused(world):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from esm.errors import StorageError, TaskError
 from esm.tasks.read import load_target, load_task
 from esm.tasks.spec import ColumnSpec, SplitSpec, TaskSpec
-from esm.tasks.task import Metric, Problem, RareClass, SplitName
+from esm.tasks.task import Metric, Problem, RareClass, SplitName, Texts
 
 
 def write_csv(path, rows, header="text,label"):
@@ -39,6 +40,15 @@ def test_a_file_gives_a_task_per_attribute_over_the_same_texts(two_attributes):
     assert set(second.train.texts) < set(first.train.texts)
     assert set(second.test.texts) < set(first.test.texts)
     assert second.dropped == {"no label": 20}
+
+
+def test_training_texts_without_a_label_are_kept_apart_and_change_no_hash(two_attributes):
+    first, second = load_target(spec_of(two_attributes)).attributes.values()
+    assert len(first.unlabelled) == 0
+    assert set(second.unlabelled.texts) == set(first.train.texts) - set(second.train.texts)
+    assert second.unlabelled.pairs is None
+    without = dataclasses.replace(second, unlabelled=Texts())
+    assert without.content_hash() == second.content_hash()
 
 
 def test_the_split_is_the_same_whichever_attribute_is_chosen_first(two_attributes):

@@ -19,6 +19,8 @@ from esm.transfer.gradual import DEFAULT, Gradual, layer_groups, model_groups
 from tests.tiny_models import KINDS, LAYERS, save_tiny
 from tests.toy_tasks import toy_task
 
+pytestmark = pytest.mark.slow
+
 GROUPS = 1 + LAYERS + 1  # head, layers, embeddings
 
 

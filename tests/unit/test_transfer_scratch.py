@@ -15,6 +15,8 @@ from esm.transfer.scratch import Scratch
 from tests.tiny_models import KINDS, save_tiny
 from tests.toy_tasks import toy_task
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["the food was great", "a bad film , slow and cold", "vaccine"]
 CONFIG = TransferConfig(num_epochs=1, batch_size=16)
 

@@ -112,6 +112,49 @@ def test_every_arm_is_trained_and_compared_with_no_transfer(reference):
     assert set(rows[0].versions) == {"esm-transfer", "torch", "transformers", "python"}
 
 
+@pytest.mark.parametrize("name", ["lora", "head", "prototype", "dapt+features"])
+def test_strategies_go_all_the_way_to_labels(world, tmp_path, name):
+    changes = {
+        "strategy": name,
+        "top": 1,
+        "controls": (Arm.NONE,),
+        "seeds": 1,
+        "transfer": TransferConfig(num_epochs=1, own=OWN[name]),
+    }
+    config = CHEAP.model_copy(update=changes)
+    result = validate_ranking(world.ranking, config, tmp_path / "run", device="cpu")
+    assert (result.finished, len(result.failures)) == (2, 0)
+    with Ledger(tmp_path / "run" / LEDGER_NAME) as ledger:
+        rows = ledger.rows()
+    for row in rows:
+        assert row.strategy == name
+        assert row.stored_parameters > 0
+        assert row.peak_memory is None or row.peak_memory > 1e6
+    arm = result.attributes["harmful"].arms[0]
+    assert arm.stored_parameters == rows[0].stored_parameters
+    assert arm.remarks == rows[0].remarks
+    assert bool(arm.remarks) is name.startswith("dapt")
+    posts = tmp_path / "new.csv"
+    posts.write_text("text\nthe film was good\na bad team\n", encoding="utf-8")
+    found = predict_file(tmp_path / "run", posts, device="cpu")
+    assert set(found.attributes["harmful"].labels) <= {"no", "yes"}
+
+
+OWN = {
+    "lora": {"lora.rank": 2},
+    "head": {},
+    "prototype": {},
+    "dapt+features": {"dapt.epochs": 1},
+}
+
+
+def test_a_strategy_that_no_source_can_help_fine_tunes_none(world, tmp_path, no_fine_tuning):
+    config = CHEAP.model_copy(update={"strategy": "tfidf", "seeds": 1})
+    result = validate_ranking(world.ranking, config, tmp_path, device="cpu")
+    assert [arm.source for arm in result.attributes["harmful"].arms] == ["none"]
+    assert result.skipped[0].source == "every source"
+
+
 def test_every_run_counts_its_test_rows_by_true_and_predicted_class(reference):
     out, result, _ = reference
     with Ledger(out / LEDGER_NAME) as ledger:
