@@ -14,16 +14,9 @@ from esm.encoder import Encoder
 from esm.errors import EncoderError
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Outputs, Problem
-from esm.transfer.joint import (
-    Jointly,
-    Lesson,
-    Separate,
-    SourceTask,
-    most,
-    needs_sources,
-    part_of,
-)
+from esm.transfer.joint import Jointly, Lesson, SourceTask, most, needs_sources, part_of
 from esm.transfer.registry import strategy
+from esm.transfer.separate import Separate
 from esm.transfer.strategy import State, TransferModel, no_plain_model
 
 if TYPE_CHECKING:

@@ -91,7 +91,7 @@ def _stack(name: str, words: frozenset[str]) -> JointStrategy:
 
 def _prototype(name: str, words: frozenset[str]) -> JointStrategy:
     from esm.transfer.episodic import EpisodicPrototypes
-    from esm.transfer.joint import Separate
+    from esm.transfer.separate import Separate
 
     return EpisodicPrototypes(name) if words else Separate(strategy("prototype"))
 
@@ -144,7 +144,7 @@ def joint_strategy(name: str) -> JointStrategy:
     base, *words = name.split(":")
     if base in _KNOWN:
         return _KNOWN[base].make(name, frozenset(words))
-    from esm.transfer.joint import Separate
+    from esm.transfer.separate import Separate
 
     return Separate(strategy(base))
 

@@ -7,8 +7,9 @@ import pytest
 
 from esm.settings import TransferConfig
 from esm.tasks.task import Problem
-from esm.transfer.joint import AttributeModel, Lesson, Separate, most, part_of
+from esm.transfer.joint import AttributeModel, Lesson, most, part_of
 from esm.transfer.registry import STRATEGIES, strategy
+from esm.transfer.separate import Separate
 from tests.toy_tasks import toy_task
 
 QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4, learning_rate=1e-3)
