@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from esm.fingerprints import FINGERPRINT_NAME, KEY_NAME
 from esm.ledger import LEDGER_NAME
 from esm.pool import Pool
 from esm.storage import hash_file
@@ -72,7 +73,9 @@ def after(seconds: float) -> Callable[[], bool]:
 def pool_state(folder: Path) -> State:
     """Return the content of a pool, without times; raises where anything is broken.
 
-    What a kill leaves under a temporary name is no part of the pool; the next run removes it.
+    What a kill leaves under a temporary name is no part of the pool; the next run removes it. The
+    key of the fingerprints is drawn anew for every pool, so of key and fingerprints only the size
+    is compared, and that they can be read.
     """
     if not Pool.exists(folder):
         return {}
@@ -82,6 +85,7 @@ def pool_state(folder: Path) -> State:
         for form in entry.record.maps:
             entry.load_map(form)
         entry.load_head()
+        entry.load_fingerprint(pool.fingerprint_key())
     state: State = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -90,6 +94,8 @@ def pool_state(folder: Path) -> State:
         if path.name == "source.json":
             record = json.loads(path.read_text(encoding="utf-8"))
             state[name] = {key: value for key, value in record.items() if key != "seconds"}
+        elif path.name in (FINGERPRINT_NAME, KEY_NAME):
+            state[name] = path.stat().st_size
         else:
             state[name] = hash_file(path)
     return state
