@@ -179,6 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("runs/truth"))
+    parser.add_argument("--targets", default="", help="by commas; default: the plan's")
     options = parser.parse_args(arguments)
     lab = Lab(tomllib.loads(PLAN.read_text(encoding="utf-8")), options.data, options.work)
     pool = Pool.open(lab.pool_folder)
@@ -194,7 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {source: texts.embed(cache, model).last for source, model in tuned.items()},
     )
     targets, unlabelled = {}, {}
-    for name in lab.plan["targets"]["all"]:
+    wanted = options.targets.split(",") if options.targets else lab.plan["targets"]["all"]
+    for name in wanted:
         ((_, task),) = load_target(lab.target_spec(name)).attributes.items()
         targets[name] = _embed(task.train, encoder, tuned, cache)
         unlabelled[name] = _embed(task.test, encoder, tuned, cache)

@@ -172,6 +172,24 @@ def _number(row: pd.Series[Any], name: str, digits: int) -> str:
     return "" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
+def variants_table(runs: pd.DataFrame, results: Path) -> str:
+    """Return the variants of a map as a Markdown table: R² on target texts, regret, Spearman."""
+    scores = pd.read_csv(results / "map_variants.csv").rename(columns={"variant": "selector"})
+    quality = pd.read_csv(results / "map_variants_r2.csv").groupby("variant").r2.mean()
+    truth = {t: p for t, p in mean_truth(runs).items() if t in set(scores.target)}
+    judged = judge(truth, scores)
+    lines = ["| map | R² | regret@1 | @3 | @5 | Spearman |", "|---|---|---|---|---|---|"]
+    for name in dict.fromkeys(scores.selector):
+        part = judged[judged.selector == name].set_index("target")
+        cells = [str(name), f"{quality[name]:.2f}"]
+        for measure in ("regret@1", "regret@3", "regret@5", "spearman"):
+            values = part[measure].dropna().astype(float)
+            found = clustered({str(t): v for t, v in values.items()})
+            cells.append(f"{found.mean:.2f} ± {found.error:.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def noise_table(runs: pd.DataFrame) -> pd.DataFrame:
     """Return by target: no transfer, best and worst source, spread between sources, noise."""
     truth, noise, spread = mean_truth(runs), run_noise(runs), source_spread(runs)
@@ -233,6 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             " the standard deviation of the sources' true means, `noise` that between two seeds"
             f" of one cell.\n\n{summary}\n"
         )
+        if (options.results / "map_variants.csv").is_file():
+            found = variants_table(part, options.results)
+            written.append(f"Maps of other kinds, all scored by balanced LogME:\n\n{found}\n")
     text = "\n".join(written)
     print(text)
     (options.results / "verdict.md").write_text(text, encoding="utf-8")
