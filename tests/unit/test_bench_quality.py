@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.matrix import clustered, complete, mean_truth, run_noise, source_spread
-from benchmarks.quality import judge, perfect, verdict
+from benchmarks.quality import judge, perfect, verdict, with_cascade
 
 
 def runs(cells, strategy="full"):
@@ -112,3 +112,26 @@ def test_cells_that_lack_a_seed_and_small_targets_are_left_out():
     kept = complete(runs(cells))
     assert set(kept.target) == {"t"}
     assert set(kept.source) == set("abcdef")
+
+
+def test_a_cascade_takes_the_maps_first_ten_in_the_order_of_the_tuned_models():
+    names = [f"s{place:02}" for place in range(12)]
+    said = pd.DataFrame(
+        [
+            {"target": "t", "selector": name, "source": source, "score": score, "gain": score}
+            for place, source in enumerate(names)
+            for name, score in (("logme", -place), ("tuned-logme", place))
+        ]
+    )
+    costs = pd.DataFrame(
+        [
+            {"target": "t", "selector": "logme", "seconds": 3.0, "bytes": 50},
+            {"target": "t", "selector": "tuned-logme", "seconds": 120.0, "bytes": 900},
+        ]
+    )
+    scores, paid = with_cascade(said, costs)
+    cascade = scores[scores.selector == "cascade"].sort_values("score", ascending=False)
+    assert list(cascade.source) == [*names[9::-1], "s10", "s11"]
+    (row,) = paid[paid.selector == "cascade"].to_dict("records")
+    assert row["seconds"] == pytest.approx(3 + 120 * 10 / 12)
+    assert row["bytes"] == 950
