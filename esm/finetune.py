@@ -20,7 +20,6 @@ from transformers import PreTrainedConfig
 
 from esm.class_weights import weighs_classes
 from esm.encoder import Encoder
-from esm.errors import EncoderError
 from esm.losses import label_scale, loss_targets, loss_weights, training_loss
 from esm.metrics import performance
 from esm.pacing import Pace
@@ -29,6 +28,7 @@ from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
 from esm.tasks.task import Examples, Outputs, Task
 from esm.training import Training
+from esm.weights import load_weights
 
 _EVALUATION_BATCH = 64
 
@@ -200,8 +200,7 @@ class HeadedEncoder(nn.Module):
         """Put in what :meth:`trained_state` of such a model returned.
 
         Raises:
-            EncoderError: Names or shapes are not this model's, or a number is not finite. The
-                model is then unchanged.
+            EncoderError: See :func:`~esm.weights.load_weights`.
         """
         places = {
             "head.weight": self.head.weight,
@@ -212,20 +211,7 @@ class HeadedEncoder(nn.Module):
         for name, parameter in self.backbone.named_parameters():
             if parameter.requires_grad:
                 places[f"encoder.{name}"] = parameter
-        wanted = {name: tuple(place.shape) for name, place in places.items()}
-        found = {name: array.shape for name, array in state.items()}
-        differing = sorted(name for name, _ in wanted.items() ^ found.items())
-        differing += [name for name, array in state.items() if not np.isfinite(array).all()]
-        if differing:
-            raise EncoderError(
-                f"the trained weights of {self.task_id} do not fit: {differing[0]} is"
-                f" {found.get(differing[0], 'absent')}",
-                expected=f"finite numbers, {wanted.get(differing[0], 'no such weights')}",
-                hint="esm validate again, with the same base model",
-            )
-        with torch.no_grad():
-            for name, place in places.items():
-                place.copy_(torch.from_numpy(np.asarray(state[name])))
+        load_weights(places, state, self.task_id)
 
 
 def head_dropout(configuration: PreTrainedConfig) -> float:

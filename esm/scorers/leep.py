@@ -65,8 +65,8 @@ def joint_distribution(
 
 
 @dataclass(frozen=True)
-class Leep:
-    """LEEP of the source head on the target's texts.
+class HeadScorer:
+    """What scores of the source head's answers on the target's texts have in common.
 
     Attributes:
         reads: Embeddings to which the head is applied: the tuned encoder's, for which it was
@@ -75,7 +75,7 @@ class Leep:
     """
 
     reads: EmbeddingKind
-    name: str = "leep"
+    name: str
     unit: str = NATS
     weighs_classes: bool = False
     has_base: bool = False
@@ -85,15 +85,21 @@ class Leep:
         """A head, and embeddings to apply it to."""
         return frozenset({Need.HEAD, self.reads.need})
 
+    def probabilities(self, evidence: Evidence) -> npt.NDArray[np.float64]:
+        """Return (n, z) class probabilities of the source head on the target's rows."""
+        assert evidence.source is not None  # the base model has no head, hence no base score
+        return evidence.source.head.probabilities(evidence.embeddings(self.reads))
+
+
+@dataclass(frozen=True)
+class Leep(HeadScorer):
+    """LEEP of the source head on the target's texts."""
+
+    name: str = "leep"
+
     def score(self, evidence: Evidence) -> float:
         """Return the mean log likelihood of the target's labels, nats per example."""
-        probabilities = head_probabilities(evidence, self.reads)
+        probabilities = self.probabilities(evidence)
         return mean_over_classes(
             evidence.target, lambda labels: leep(probabilities, labels), self.name
         )
-
-
-def head_probabilities(evidence: Evidence, kind: EmbeddingKind) -> npt.NDArray[np.float64]:
-    """Return (n, z) class probabilities of the source head on the target's rows."""
-    assert evidence.source is not None  # the base model has no head, hence no base score
-    return evidence.source.head.probabilities(evidence.embeddings(kind))

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
-from esm.scorers.leep import head_probabilities, joint_distribution
+from esm.scorers.base import Evidence
+from esm.scorers.leep import HeadScorer, joint_distribution
 from esm.scorers.views import mean_over_classes
 
 
@@ -42,27 +42,12 @@ def nce(source_labels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
 
 
 @dataclass(frozen=True)
-class Nce:
-    """NCE of the source head's decisions on the target's texts.
+class Nce(HeadScorer):
+    """NCE of the source head's decisions on the target's texts."""
 
-    Attributes:
-        reads: Embeddings to which the head is applied: the tuned encoder's, for which it was
-            trained, or the mapped ones, which stand for them.
-        name: Name of the score.
-    """
-
-    reads: EmbeddingKind
     name: str = "nce"
-    unit: str = NATS
-    weighs_classes: bool = False
-    has_base: bool = False
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """A head, and embeddings to apply it to."""
-        return frozenset({Need.HEAD, self.reads.need})
 
     def score(self, evidence: Evidence) -> float:
         """Return the negative conditional entropy of the target's labels, nats per example."""
-        decided = head_probabilities(evidence, self.reads).argmax(axis=1)
+        decided = self.probabilities(evidence).argmax(axis=1)
         return mean_over_classes(evidence.target, lambda labels: nce(decided, labels), self.name)

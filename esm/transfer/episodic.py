@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -13,13 +13,10 @@ from esm.runtime import seeded
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Outputs, Problem
 from esm.transfer.episodes import EpisodeShape, train_episodes
-from esm.transfer.heads import SharedEncoder, one_head
+from esm.transfer.heads import SharedEncoder, SharedHeads
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.prototype import DEFAULT, PrototypeSettings, prototypes
-from esm.transfer.strategy import PASSES_PER_STEP, State
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+from esm.transfer.strategy import PASSES_PER_STEP
 
 _BASE = "prototype"
 
@@ -27,7 +24,7 @@ _BASE = "prototype"
 _EPOCHS = 1
 
 
-class EpisodicPrototypes:
+class EpisodicPrototypes(SharedHeads):
     """Train one encoder on episodes of the sources, then take each attribute's mean embeddings.
 
     The target's rows make prototypes and nothing else: what is learnt is to tell classes apart
@@ -48,9 +45,6 @@ class EpisodicPrototypes:
 
     def __init__(self, name: str = "prototype:sources") -> None:
         self.name = name
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check`; any base model will do."""
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`: classes only."""
@@ -134,21 +128,6 @@ class EpisodicPrototypes:
             ),
             report={"episodes_of": list(fit)},
         )
-
-    def exported(
-        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
-    ) -> State:
-        """See :meth:`esm.transfer.joint.JointStrategy.exported`: prototypes are a linear head."""
-        return one_head(state, list(tasks).index(attribute))
-
-    def restore(
-        self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
-    ) -> SharedEncoder:
-        """See :meth:`esm.transfer.joint.JointStrategy.restore`."""
-        with seeded(0):
-            model = SharedEncoder(encoder, tasks)
-        model.load_trained(state)
-        return model
 
 
 def _take_prototypes(model: SharedEncoder, name: str, lesson: Lesson) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from esm.encoder import Encoder
-from esm.errors import EncoderError
 from esm.finetune import head_dropout
 from esm.losses import label_scale, loss_targets, loss_weights, row_losses
+from esm.runtime import seeded
 from esm.tasks.task import Outputs
 from esm.transfer.strategy import State
+from esm.weights import load_weights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 Array = npt.NDArray[Any]
 
@@ -158,9 +162,9 @@ class SharedEncoder(nn.Module):
         """Put in what :meth:`trained_state` of such a model returned.
 
         Raises:
-            EncoderError: See :func:`load_state`.
+            EncoderError: See :func:`~esm.weights.load_weights`.
         """
-        load_state(self.places(), state, ", ".join(self.names))
+        load_weights(self.places(), state, ", ".join(self.names))
 
 
 def one_head(state: State, number: int) -> State:
@@ -180,28 +184,27 @@ def one_head(state: State, number: int) -> State:
     return head | encoder
 
 
-def load_state(places: Mapping[str, Tensor], state: State, what: str) -> None:
-    """Copy arrays into tensors of the same names.
+class SharedHeads:
+    """What joint strategies have in common whose model is a :class:`SharedEncoder`."""
 
-    Args:
-        places: Where they go.
-        state: What was kept.
-        what: What they were trained for, for the message.
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """See :meth:`esm.transfer.joint.JointStrategy.check`; any base model will do."""
 
-    Raises:
-        EncoderError: Names or shapes differ, or a number is not finite. Nothing is changed then.
-    """
-    wanted = {name: tuple(place.shape) for name, place in places.items()}
-    found = {name: array.shape for name, array in state.items()}
-    differing = sorted(name for name, _ in wanted.items() ^ found.items())
-    differing += [name for name, array in state.items() if not np.isfinite(array).all()]
-    if differing:
-        raise EncoderError(
-            f"the trained weights of {what} do not fit: {differing[0]} is"
-            f" {found.get(differing[0], 'absent')}",
-            expected=f"finite numbers, {wanted.get(differing[0], 'no such weights')}",
-            hint="train again, with the same base model",
-        )
-    with torch.no_grad():
-        for name, place in places.items():
-            place.copy_(torch.from_numpy(np.asarray(state[name])))
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """See :meth:`esm.transfer.joint.JointStrategy.exported`: the encoder and one head."""
+        return one_head(state, list(tasks).index(attribute))
+
+    def restore(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
+    ) -> SharedEncoder:
+        """See :meth:`esm.transfer.joint.JointStrategy.restore`."""
+        with seeded(0):
+            model = self.build(encoder, tasks)
+        model.load_trained(state)
+        return model
+
+    def build(self, encoder: Encoder, tasks: Mapping[str, Outputs]) -> SharedEncoder:
+        """Return a model that knows nothing yet; heads are drawn from torch's generator."""
+        return SharedEncoder(encoder, tasks)

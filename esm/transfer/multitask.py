@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from esm.encoder import Encoder
 from esm.runtime import seeded
@@ -11,17 +11,14 @@ from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.task import Outputs
 from esm.transfer.annotations import learn_rows
 from esm.transfer.full import DEFAULT
-from esm.transfer.heads import SharedEncoder, one_head
+from esm.transfer.heads import SharedEncoder, SharedHeads
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.mixing import Sampling, learn
-from esm.transfer.strategy import State, training_passes, training_settings
+from esm.transfer.strategy import training_passes, training_settings
 from esm.transfer.uncertainty import check_entropy
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
-
-class Multitask:
+class Multitask(SharedHeads):
     """Train all weights on the weighted sum of the losses of all attributes.
 
     Args:
@@ -52,9 +49,6 @@ class Multitask:
         self.wants_sources = sources
         self._sampling = sampling
         self._then_alone = then_alone
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check`; any base model will do."""
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`."""
@@ -130,18 +124,3 @@ class Multitask:
             return learn_rows(model, lessons, settings, self._sampling).as_dict()
         learn(model, lessons, settings, self._sampling)
         return {}
-
-    def exported(
-        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
-    ) -> State:
-        """See :meth:`esm.transfer.joint.JointStrategy.exported`: the encoder and one head."""
-        return one_head(state, list(tasks).index(attribute))
-
-    def restore(
-        self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
-    ) -> SharedEncoder:
-        """See :meth:`esm.transfer.joint.JointStrategy.restore`."""
-        with seeded(0):
-            model = SharedEncoder(encoder, tasks)
-        model.load_trained(state)
-        return model

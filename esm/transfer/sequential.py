@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,16 +16,13 @@ from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.split import held_out
 from esm.tasks.task import Outputs, SplitName
 from esm.transfer.full import DEFAULT
-from esm.transfer.heads import SharedEncoder, one_head
+from esm.transfer.heads import SharedEncoder, SharedHeads
 from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.transfer.mixing import learn
 from esm.transfer.strategy import State, training_passes, training_settings
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
-
-class Sequential:
+class Sequential(SharedHeads):
     """Train one encoder on one task after another; each has a head, which then stays as it is.
 
     After every step all tasks learnt so far are judged again, with their own heads on the encoder
@@ -60,9 +57,6 @@ class Sequential:
         self.wants_sources = sources
         self._searched = searched
         self._trains_encoder = trains_encoder
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check`; any base model will do."""
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
         """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; it learns every kind."""
@@ -129,9 +123,10 @@ class Sequential:
         )
 
     def _model(self, encoder: Encoder, lessons: Mapping[str, Lesson]) -> SharedEncoder:
-        return self._built(encoder, {name: lesson.task for name, lesson in lessons.items()})
+        return self.build(encoder, {name: lesson.task for name, lesson in lessons.items()})
 
-    def _built(self, encoder: Encoder, tasks: Mapping[str, Outputs]) -> SharedEncoder:
+    def build(self, encoder: Encoder, tasks: Mapping[str, Outputs]) -> SharedEncoder:
+        """See :meth:`~esm.transfer.heads.SharedHeads.build`; frozen where only heads train."""
         model = SharedEncoder(encoder, tasks)
         if not self._trains_encoder:
             freeze_all_but(model.backbone, ())
@@ -184,21 +179,6 @@ class Sequential:
                 means.append(found[best][0])
                 state = found[best][1]
         return order, {"order": order, "mean_held_out": means}
-
-    def exported(
-        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
-    ) -> State:
-        """See :meth:`esm.transfer.joint.JointStrategy.exported`: the encoder and one head."""
-        return one_head(state, list(tasks).index(attribute))
-
-    def restore(
-        self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
-    ) -> SharedEncoder:
-        """See :meth:`esm.transfer.joint.JointStrategy.restore`."""
-        with seeded(0):
-            model = self._built(encoder, tasks)
-        model.load_trained(state)
-        return model
 
 
 def _divided(lesson: Lesson, seed: int) -> Lesson:

@@ -14,11 +14,11 @@ from esm.options import (
     OutputOptions,
     ReadingOptions,
     Strict,
-    assigned,
     base_model,
     commas,
     grouped,
 )
+from esm.options_transfer import TransferOptions
 
 
 @grouped
@@ -27,6 +27,7 @@ def compare(
     run: Annotated[Path, typer.Option("--out", help="Folder of the comparison.", metavar="DIR")],
     reading: ReadingOptions,
     machine: MachineOptions,
+    transfer: TransferOptions,
     output: OutputOptions,
     strategy: Annotated[
         list[str] | None,
@@ -83,26 +84,6 @@ def compare(
         typer.Option(help="Windows in which longer texts are read. Default: the pool's, or 1."),
     ] = None,
     identifier: Annotated[str | None, typer.Option("--id", help="Name of the target.")] = None,
-    num_epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Default: the strategy's.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
-    adapter_size: Annotated[
-        int | None, typer.Option(help="Width of the bottlenecks. Default: the strategy's.")
-    ] = None,
-    own: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="What a strategy alone can be told, such as lora.rank=16; by commas.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
-    class_weights: Annotated[
-        str,
-        typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
-    ] = "auto",
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep all models, not only those of the best.")
     ] = False,
@@ -136,14 +117,7 @@ def compare(
             "seeds": seeds,
             "examples": tuple(map(_rows, commas(examples))) or (None,),
             "max_train": max_train,
-            "transfer": {
-                "num_epochs": num_epochs,
-                "batch_size": batch_size,
-                "learning_rate": learning_rate,
-                "adapter_size": adapter_size,
-                "class_weights": class_weights,
-                "own": assigned(own),
-            },
+            "transfer": transfer.settings(),
         },
     )
     name = OFFLINE if base is None else base_model(base)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from esm.options import OutputOptions, Strict, assigned, commas, grouped
+from esm.options import OutputOptions, Strict, commas, grouped
+from esm.options_transfer import TransferOptions
 from esm.transfer.registry import STRATEGIES
 
 
@@ -16,6 +17,7 @@ from esm.transfer.registry import STRATEGIES
 def validate(
     ranking: Annotated[Path, typer.Argument(help="Ranking written by esm rank --out FILE.json.")],
     run: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="DIR")],
+    transfer: TransferOptions,
     output: OutputOptions,
     pool: Annotated[
         Path | None, typer.Option(help="Folder of the pool. Default: the ranking's.", metavar="DIR")
@@ -48,32 +50,9 @@ def validate(
     max_train: Annotated[
         int | None, typer.Option(help="Training rows per attribute to use at most.")
     ] = None,
-    num_epochs: Annotated[
-        int | None, typer.Option("--epochs", help="Default: the strategy's.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Default: the strategy's.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Default: the strategy's.")] = None,
-    adapter_size: Annotated[
-        int | None, typer.Option(help="Width of the bottlenecks. Default: the strategy's.")
-    ] = None,
-    own: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="What a strategy alone can be told, such as lora.rank=16; by commas.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
-    class_weights: Annotated[
-        str,
-        typer.Option(help="balanced, none, or auto: balanced where macro-F1 is the metric."),
-    ] = "auto",
     classes: Annotated[
         bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
     ] = False,
-    bf16: Annotated[
-        bool, typer.Option("--bf16/--no-bf16", help="Train in bfloat16 on hardware that has it.")
-    ] = True,
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
     ] = False,
@@ -118,15 +97,7 @@ def validate(
             "seeds": seeds,
             "source_seeds": source_seeds,
             "strategy": strategy,
-            "transfer": {
-                "num_epochs": num_epochs,
-                "batch_size": batch_size,
-                "learning_rate": learning_rate,
-                "adapter_size": adapter_size,
-                "class_weights": class_weights,
-                "bf16": bf16,
-                "own": assigned(own),
-            },
+            "transfer": transfer.settings(),
             "max_train": max_train,
         },
     )
