@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from esm.metrics import predicted_labels
 from esm.records import Record
+from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Problem, Task
 
 Counts = npt.NDArray[np.int64]
@@ -48,7 +49,8 @@ def confusion_matrix(
 
     Returns:
         (c, c), true classes in rows and predicted ones in columns; for a multi-label task
-        (c, 2, 2), one such table per label with absent before present; None for regression.
+        (c, 2, 2), one such table per label with absent before present; None for regression. For a
+        tagging task words are counted.
     """
     if task.problem is Problem.REGRESSION:
         return None
@@ -59,6 +61,9 @@ def confusion_matrix(
         column = np.broadcast_to(np.arange(classes), labels.shape)
         np.add.at(counts, (column, (labels > 0.5).astype(np.int64), predicted), 1)
         return counts
+    if task.problem is Problem.TAGGING:
+        predicted = predicted[labels[:, : predicted.shape[1]] != NO_WORD]
+        labels = labels[labels != NO_WORD]
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (labels, predicted), 1)
     return counts

@@ -248,7 +248,7 @@ class Encoder:
                 np.add.at(total, owners[rows], share * chunks)
             advance(len(rows))
 
-        with self._inference(), progress(doing, len(inputs)) as advance:
+        with self.inference(), progress(doing, len(inputs)) as advance:
             in_batches(len(inputs), batch_size, forward)
         return Embeddings(
             last=_finite(last),
@@ -274,7 +274,7 @@ class Encoder:
         return wide_features(outputs.hidden_states, batch["attention_mask"], causal=self._causal)
 
     @contextlib.contextmanager
-    def _inference(self) -> Iterator[None]:
+    def inference(self) -> Iterator[None]:
         """Evaluation mode, no gradients, and bfloat16 where it was asked for."""
         training = self.model.training
         self.model.train(False)

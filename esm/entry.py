@@ -27,6 +27,7 @@ from esm.storage import atomic_folder, content_hash, save_tensors, write_json
 from esm.suitability import with_language
 from esm.tasks.spec import TaskSpec
 from esm.tasks.split import held_out, sample
+from esm.tasks.tagging import text_level, text_level_rows
 from esm.tasks.task import Examples, Task
 from esm.vectors import VECTORS_NAME, TaskVectors
 
@@ -180,7 +181,8 @@ class EntryTrainer:
         rows = _training_rows(task, self.config.fine_tune)
         rows = sample(rows, task.problem, _ROWS_FOR_VECTORS, self.config.fine_tune.seed)
         base = self.cache.embed(self.encoder, rows.texts, rows.pairs).last
-        TaskVectors.of(task, rows, base).save(folder / VECTORS_NAME)
+        vectors = TaskVectors.of(text_level(task), text_level_rows(task, rows), base)
+        vectors.save(folder / VECTORS_NAME)
         key = self.fingerprint_key
         fingerprint = Fingerprint.of(
             key, task, lambda rows: self.cache.embed(self.encoder, rows.texts, rows.pairs).last

@@ -1,7 +1,7 @@
 """One fine-tuning run: an encoder with a head, trained on a task.
 
 The head sits on the same pooled embedding that the encoder returns, so what is learnt shows in
-the tuned embeddings.
+the tuned embeddings; the head of a tagging task on the states of words that are pooled there.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
 from esm.tasks.task import Examples, Outputs, Task
 from esm.training import Training
+from esm.units import Reading, unit_of
 from esm.weights import load_weights
-
-_EVALUATION_BATCH = 64
 
 # Rows by which a tuned source is judged: enough for an accuracy within about two points.
 _MOST_JUDGED = 500
@@ -98,7 +97,7 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
 
 
 class HeadedEncoder(nn.Module):
-    """A copy of an encoder with dropout and a linear head on its pooled embedding.
+    """A copy of an encoder with dropout and a linear head on its pooled embedding, or its words.
 
     The head's initial weights are drawn from torch's global generator, as wide as the
     architecture initialises its own; dropout is the model configuration's.
@@ -106,13 +105,15 @@ class HeadedEncoder(nn.Module):
     Args:
         encoder: Copied, never changed.
         task: Says what to output and which loss to minimise: cross-entropy, squared error of
-            standardised labels or ranks, or binary cross-entropy for each label.
+            standardised labels or ranks, binary cross-entropy for each label, or the mean
+            cross-entropy of a text's words.
     """
 
     def __init__(self, encoder: Encoder, task: Outputs) -> None:
         super().__init__()
         self.task_id = task.id
         self.problem = task.problem
+        self.unit = unit_of(task.problem)
         self.encoder = encoder.with_model(copy.deepcopy(encoder.model))
         self.backbone = self.encoder.model
         configuration = self.backbone.config
@@ -130,9 +131,13 @@ class HeadedEncoder(nn.Module):
         self.to(encoder.device)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return outputs (b, c): logits, or standardised values or ranks."""
-        outputs: Tensor = self.head(self.dropout(self.encoder.pooled(batch)))
+        """Return outputs (b, c), or (b, w, c): logits, or standardised values or ranks."""
+        outputs: Tensor = self.head(self.dropout(self.unit.states(self.encoder, batch)))
         return outputs.float()
+
+    def read(self, examples: Examples) -> Reading:
+        """Return examples as they are trained on."""
+        return self.unit.read(self.encoder, examples.texts, examples.pairs)
 
     def standardise(self, labels: npt.NDArray[Any]) -> None:
         """Take the mean and spread of the training amounts or ranks, to be trained on z-scores."""
@@ -145,7 +150,7 @@ class HeadedEncoder(nn.Module):
         self.class_weights = loss_weights(self.problem, labels).to(self.label_mean)
 
     def targets(self, labels: npt.NDArray[Any]) -> Tensor:
-        """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
+        """Return labels as the loss wants them: see :func:`~esm.losses.loss_targets`."""
         return loss_targets(self.problem, labels)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -157,20 +162,21 @@ class HeadedEncoder(nn.Module):
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> npt.NDArray[np.float32]:
-        """Return outputs (n, c) in the order given: logits, or values in the label's unit.
+        """Return outputs in the order given: logits, or values in the label's unit.
 
         They are computed from the embeddings that :meth:`~esm.encoder.Encoder.embed` returns,
         whatever the number format of the training was.
+
+        Returns:
+            (n, c), or (n, w, c) of a tagging task, w being the most words of a text.
         """
-        embeddings = self.encoder.embed(
-            texts, pairs, batch_size=_EVALUATION_BATCH, doing=f"predicting {self.task_id}"
+        return self.unit.outputs(
+            self.encoder,
+            texts,
+            pairs,
+            lambda states: self.head(states) * self.label_scale + self.label_mean,
+            f"predicting {self.task_id}",
         )
-        with torch.inference_mode():
-            outputs = self.head(torch.from_numpy(embeddings.last).to(self.encoder.device))
-            predicted: npt.NDArray[np.float32] = (
-                (outputs * self.label_scale + self.label_mean).cpu().numpy()
-            )
-        return predicted
 
     def head_state(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return the head's arrays, as :class:`FineTuned` describes them."""
@@ -238,16 +244,19 @@ def train(
         FitError: The loss or a weight stopped being a finite number, or a single example does not
             fit into memory.
     """
-    model.standardise(examples.labels)
+    reading = model.read(examples)
+    labels = reading.labels(examples.labels)
+    model.standardise(labels)
     if weighs:
-        model.weigh_classes(examples.labels)
+        model.weigh_classes(labels)
     Training(
         name=model.task_id,
         model=model,
         encoder=model.encoder,
         loss=model.loss,
-        texts=model.encoder.tokenize(examples.texts, examples.pairs),
-        targets=model.targets(examples.labels),
+        texts=reading.tokens,
+        targets=model.targets(labels),
         config=config,
+        extra=reading.extra,
         pace=pace or Pace(),
     ).run()

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from esm.class_weights import balanced_class_weights, positive_weights
+from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Problem
 
 Labels = npt.NDArray[Any]
@@ -27,13 +28,15 @@ def label_scale(problem: Problem, labels: Labels) -> tuple[float, float]:
 
 
 def loss_targets(problem: Problem, labels: Labels) -> Tensor:
-    """Return labels as the loss wants them: classes or ranks, amounts, or zeros and ones."""
-    is_class = problem in (Problem.CLASSIFICATION, Problem.ORDINAL)
+    """Return labels as the loss wants them: classes, ranks or tags, amounts, or zeros and ones."""
+    is_class = problem in (Problem.CLASSIFICATION, Problem.ORDINAL, Problem.TAGGING)
     return torch.from_numpy(labels.astype(np.int64 if is_class else np.float32))
 
 
 def loss_weights(problem: Problem, labels: Labels) -> Tensor:
     """Return (c,) weights of the classes by which rare ones count as much as frequent ones."""
+    if problem is Problem.TAGGING:
+        labels = labels[labels != NO_WORD]
     is_set = problem is Problem.MULTILABEL
     weights = positive_weights(labels) if is_set else balanced_class_weights(labels)
     return torch.from_numpy(weights).float()
@@ -53,11 +56,22 @@ def row_losses(
             outputs, targets, pos_weight=class_weights, reduction="none"
         )
         return losses.mean(dim=1)
+    if problem is Problem.TAGGING:
+        return _mean_over_words(outputs, targets, class_weights)
     if problem is Problem.CLASSIFICATION:
         losses = cross_entropy(outputs, targets, reduction="none")
     else:
         losses = (outputs[:, 0] - (targets - mean) / scale).square()
     return losses if class_weights is None else class_weights[targets] * losses
+
+
+def _mean_over_words(outputs: Tensor, targets: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Return the mean loss of each text's words, (b,); 0 for a text of which no word is read."""
+    losses = cross_entropy(outputs.transpose(1, 2), targets, reduction="none", ignore_index=NO_WORD)
+    if class_weights is not None:
+        losses = losses * class_weights[targets.clamp(min=0)]
+    words = (targets != NO_WORD).sum(dim=1)
+    return losses.sum(dim=1) / words.clamp(min=1)
 
 
 def training_loss(
@@ -75,8 +89,9 @@ def training_loss(
 
     Args:
         problem: Kind of label.
-        outputs: (b, c) logits, or (b, 1) standardised amounts or ranks.
-        targets: (b,) int64 classes or ranks, (b,) amounts, or (b, c) zeros and ones.
+        outputs: (b, c) logits, (b, w, c) those of words, or (b, 1) standardised amounts or ranks.
+        targets: (b,) int64 classes or ranks, (b,) amounts, (b, c) zeros and ones, or (b, w) tags,
+            -1 where there is none to learn.
         class_weights: (c,) weights of the classes, of a multi-label task those of a label's
             presence against its absence; None weighs all rows the same.
         mean: (1,), mean of the training amounts or ranks.

@@ -6,12 +6,14 @@ predicted, each with an F1 of zero, and a macro average over them answers anothe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from esm.errors import ShapeError, TaskError
+from esm.tasks.tagging import NO_WORD, is_iob2, spans
 from esm.tasks.task import Problem, Task
 
 Array = npt.NDArray[Any]
@@ -22,14 +24,17 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
 
     Classification has ``macro_f1``, ``accuracy`` and ``matthews``; regression ``spearman`` and
     ``mae`` (in the label's unit); multi-label ``macro_f1`` and ``accuracy`` (all labels of an
-    example right). Ordinal has, for outputs rounded to classes, ``macro_f1``, ``accuracy``,
+    example right); tagging ``span_f1`` where its tags mark spans (F1 of all spans together, in
+    which a span counts whose type, beginning and end are right), and ``accuracy`` and ``macro_f1``
+    of words. Ordinal has, for outputs rounded to classes, ``macro_f1``, ``accuracy``,
     ``kappa`` (Cohen's, with quadratic weights) and ``mae`` (in ranks), and ``spearman`` for the
     outputs as they are. All but ``mae`` are fractions, higher is better.
 
     Args:
         task: Says which problem it is and what the outputs mean.
-        labels: (n,) int64 classes, (n,) float64 values, or (n, c) zeros and ones.
-        outputs: (n, c) raw outputs of a model, see :func:`predicted_labels`.
+        labels: (n,) int64 classes, (n,) float64 values, (n, c) zeros and ones, or (n, w) tags.
+        outputs: (n, c) raw outputs of a model, (n, w, c) of a tagging one, see
+            :func:`predicted_labels`.
 
     Raises:
         ShapeError: There are no rows, shapes do not fit, or an output is not a finite number.
@@ -44,6 +49,8 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
         >>> performance(task, rows.labels, np.array([[2.0, 1.0], [3.0, 1.0]]))["accuracy"]
         0.5
     """
+    if task.problem is Problem.TAGGING:
+        labels = _without_padding(labels, outputs)
     _check(task, labels, outputs)
     match task.problem:
         case Problem.CLASSIFICATION:
@@ -54,6 +61,8 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
             metrics = _regression(labels, outputs[:, 0])
         case Problem.MULTILABEL:
             metrics = _multilabel(labels, predicted_labels(task, outputs))
+        case Problem.TAGGING:
+            metrics = _tagging(task, labels, predicted_labels(task, outputs))
     if task.metric not in metrics:
         raise TaskError(
             f"task {task.id} is a {task.problem} task with the metric {task.metric}",
@@ -70,14 +79,14 @@ def predicted_labels(task: Task, outputs: Array) -> Array:
         task: Says which problem it is.
         outputs: (n, c) logits, of which the highest wins, or in a multi-label task those above 0;
             (n, 1) ranks of an ordinal task, which are rounded to the nearest class, halves up;
-            (n, 1) values of a regression.
+            (n, 1) values of a regression; (n, w, c) logits of words.
 
     Returns:
-        (n,) int64 classes, (n, c) int64 zeros and ones, or (n,) values.
+        (n,) int64 classes, (n, c) int64 zeros and ones, (n,) values, or (n, w) int64 tags.
     """
     match task.problem:
-        case Problem.CLASSIFICATION:
-            predicted: Array = outputs.argmax(axis=1)
+        case Problem.CLASSIFICATION | Problem.TAGGING:
+            predicted: Array = outputs.argmax(axis=-1)
         case Problem.ORDINAL:
             nearest = np.floor(outputs[:, 0] + 0.5)
             predicted = np.clip(nearest, 0, len(task.label_names) - 1).astype(np.int64)
@@ -89,11 +98,14 @@ def predicted_labels(task: Task, outputs: Array) -> Array:
 
 
 def _check(task: Task, labels: Array, outputs: Array) -> None:
-    multilabel = task.problem is Problem.MULTILABEL
-    wanted = (len(labels), task.num_outputs)
+    wanted: tuple[int, ...] = (len(labels), task.num_outputs)
+    of_labels = wanted if task.problem is Problem.MULTILABEL else wanted[:1]
+    if task.problem is Problem.TAGGING:
+        of_labels = (len(labels), *outputs.shape[1:2])
+        wanted = (*of_labels, task.num_outputs)
     if len(labels) == 0:
         raise ShapeError(f"task {task.id} has no rows to evaluate", expected="at least one")
-    if outputs.shape != wanted or labels.shape != (wanted if multilabel else wanted[:1]):
+    if outputs.shape != wanted or labels.shape != of_labels:
         raise ShapeError(
             f"labels {labels.shape} and outputs {outputs.shape} of task {task.id}",
             expected=f"one row per example and outputs {wanted}",
@@ -181,3 +193,42 @@ def _multilabel(labels: Array, predicted: Array) -> dict[str, float]:
         "macro_f1": float(f1),
         "accuracy": float((truth == predicted).all(axis=1).mean()),
     }
+
+
+# ---------------------------------------------------------------------------------- tags of words
+
+
+def _without_padding(labels: Array, outputs: Array) -> Array:
+    """Return labels as wide as the outputs: of rows taken from others, the longest may be gone."""
+    width = outputs.shape[1] if outputs.ndim == 3 else labels.shape[1]
+    fits = labels.ndim == 2 and (labels[:, width:] == NO_WORD).all()
+    return labels[:, :width] if fits else labels
+
+
+def _tagging(task: Task, labels: Array, predicted: Array) -> dict[str, float]:
+    words = labels != NO_WORD
+    metrics = _hits(labels[words], predicted[words])
+    if is_iob2(task.label_names):
+        right, found, true = span_counts(task.label_names, labels, predicted).sum(axis=0)
+        metrics["span_f1"] = float(2 * right / max(found + true, 1))
+    return metrics
+
+
+def span_counts(names: Sequence[str], labels: Array, predicted: Array) -> npt.NDArray[np.int64]:
+    """Return how many spans of each text are found rightly, are predicted, and are there.
+
+    Args:
+        names: Names of the c tags.
+        labels: (n, w) tags.
+        predicted: (n, w) predicted tags; behind the last word they do not count.
+
+    Returns:
+        (n, 3) counts.
+    """
+    counts = np.zeros((len(labels), 3), dtype=np.int64)
+    for row, (of_row, guessed) in enumerate(zip(labels, predicted, strict=True)):
+        words = of_row != NO_WORD
+        true = spans([names[code] for code in of_row[words]])
+        found = spans([names[code] for code in guessed[words]])
+        counts[row] = len(true & found), len(found), len(true)
+    return counts

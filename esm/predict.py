@@ -31,9 +31,12 @@ from esm.runtime import note
 from esm.tasks.columns import choose_texts
 from esm.tasks.files import read_table
 from esm.tasks.raw import RawData, Table, is_missing, to_id
+from esm.tasks.sentences import as_sentences, as_text
 from esm.tasks.spec import TaskSpec
+from esm.tasks.tagging import words_of
 from esm.tasks.task import Problem, SplitName
 from esm.trained import Trained, TrainedRecord
+from esm.transfer.ensemble import average
 from esm.winners import StartEncoders, Winner, winners
 
 Array = npt.NDArray[Any]
@@ -79,7 +82,8 @@ def predict_file(
     spec = file if isinstance(file, TaskSpec) else TaskSpec(location=str(file))
     table = read_table(spec.path.expanduser(), spec)
     columns = _text_columns(table, chosen[0].record, spec)
-    filled, texts, pairs = _texts(table, columns)
+    words = any(winner.record.problem is Problem.TAGGING for winner in chosen)
+    filled, texts, pairs = _texts(table, columns, as_words=words)
     encoders = StartEncoders(run, result, device)
     rows = len(next(iter(table.values())))
     return Predictions(
@@ -104,6 +108,7 @@ def _text_columns(table: Table, record: TrainedRecord, spec: TaskSpec) -> list[s
         "text_pair": spec.text_pair or (second if second in table else None),
     }
     raw = RawData(id=to_id(spec.path.stem), splits={SplitName.TRAIN: table}, file=spec.path)
+    raw = as_sentences(raw, spec.model_copy(update=known))
     found, pair = choose_texts(raw, spec.model_copy(update=known))
     if spec.text is None and first not in (None, found):
         note(f"{raw.id} has no column {first!r}: the texts are taken from {found!r}")
@@ -118,9 +123,19 @@ def _text_columns(table: Table, record: TrainedRecord, spec: TaskSpec) -> list[s
     return [found, pair]
 
 
-def _texts(table: Table, columns: Sequence[str]) -> tuple[list[int], list[str], list[str] | None]:
-    """Return the rows that have a text, their texts and second texts."""
+def _texts(
+    table: Table, columns: Sequence[str], *, as_words: bool
+) -> tuple[list[int], list[str], list[str] | None]:
+    """Return the rows that have a text, their texts and second texts.
+
+    Args:
+        table: The file.
+        columns: The columns of the texts.
+        as_words: Whether words are tagged, so that there has to be one space between them.
+    """
     cells = list(zip(*(table[name] for name in columns), strict=True))
+    if as_words:
+        cells = [tuple(map(as_text, row)) for row in cells]
     filled = [row for row, texts in enumerate(cells) if not any(map(is_missing, texts))]
     firsts = [str(cells[row][0]) for row in filled]
     pairs = [str(cells[row][1]) for row in filled] if len(columns) > 1 else None
@@ -156,6 +171,8 @@ def _predict(
                 label if certainty >= abstain else None
                 for label, certainty in zip(decided, sure, strict=True)
             ]
+    elif record.problem is Problem.TAGGING:
+        decided = _tags(record, outputs, texts)
     else:
         decided = [_value(record, value) for value in np.mean(outputs, axis=0)[:, 0]]
     labels: list[Any] = [None] * rows
@@ -179,7 +196,8 @@ def _outputs(
 ) -> Array:
     model = trained.restore(encoders.encoder(trained.record))
     if not texts:
-        return np.empty((0, trained.record.num_outputs))
+        width = (0,) if trained.record.problem is Problem.TAGGING else ()
+        return np.empty((0, *width, trained.record.num_outputs))
     return np.asarray(model.predict(texts, pairs), dtype=np.float64)
 
 
@@ -194,6 +212,17 @@ def _name(record: TrainedRecord, chances: Array) -> Any:
     if record.problem is Problem.MULTILABEL:
         return tuple(record.label_names[column] for column in np.flatnonzero(chances > 0.5))
     return record.label_names[int(chances.argmax())]
+
+
+def _tags(
+    record: TrainedRecord, outputs: Sequence[Array], texts: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """Return the tags of each text's words, by the models' mean probabilities."""
+    codes = average(Problem.TAGGING, outputs).argmax(axis=-1)
+    return [
+        tuple(record.label_names[code] for code in row[: len(words_of(text))])
+        for row, text in zip(codes, texts, strict=True)
+    ]
 
 
 def _value(record: TrainedRecord, value: float) -> Any:

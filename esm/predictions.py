@@ -32,8 +32,8 @@ class AttributePredictions:
         models: How many models voted.
         problem: Kind of output.
         classes: Names of the classes or labels; empty for regression.
-        labels: n predictions: a class, a tuple of labels or a number; None for an empty text and
-            where the models abstain.
+        labels: n predictions: a class, a tuple of labels, a number, or a tuple of the tags of the
+            text's words; None for an empty text and where the models abstain.
         confidence: (n,) calibrated probability of the class, or of the least sure label, NaN for
             an empty text; None for values.
         probabilities: (n, c), NaN for an empty text; None for values.
@@ -108,7 +108,7 @@ class Predictions:
     def write(self, path: Path, *, with_probabilities: bool = False) -> None:
         """Write :meth:`table` to a .csv, .jsonl or .parquet file, readable by its owner only.
 
-        Labels of a multi-label attribute are a JSON list in a .csv file.
+        Labels of a multi-label attribute, and tags, are a JSON list in a .csv file.
 
         Raises:
             StorageError: Another suffix, or the file cannot be written.

@@ -46,7 +46,7 @@ from esm.suitability import allowed_sources, language_warnings
 from esm.target_texts import TargetTexts
 from esm.tasks.read import load_targets
 from esm.tasks.spec import TaskSpec
-from esm.tasks.task import joint_hash
+from esm.tasks.task import Metric, joint_hash
 
 if TYPE_CHECKING:
     from esm.embeddings import EmbeddingCache
@@ -139,8 +139,9 @@ def rank_sources(
                     name, config.balance if scorer.weighs_classes else Balance.OFF
                 )
                 offered, kept_back = offered_sources(name, folds, sources, overlaps)
+                metric = target.attributes[name].metric
                 attributes[name] = _rank_attribute(
-                    name, folds, offered, [*left_out, *kept_back], overlaps, scorer, config
+                    name, metric, folds, offered, [*left_out, *kept_back], overlaps, scorer, config
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -228,6 +229,7 @@ def _no_source(target: str, skipped: Sequence[Skipped], scorer: Scorer) -> Ranki
 
 def _rank_attribute(
     name: str,
+    metric: Metric,
     folds: Sequence[TargetAttribute],
     sources: Sequence[Source],
     skipped: Sequence[Skipped],
@@ -249,7 +251,7 @@ def _rank_attribute(
         for rank, (source, scores) in enumerate(scored, start=1)
     ]
     ranked = AttributeRanking(
-        metric=task.metric,
+        metric=metric,
         examples=round(np.mean([len(fold) for fold in folds])),
         balanced=folds[0].weights is not None,
         base_score=base_score,
@@ -258,7 +260,7 @@ def _rank_attribute(
         by_fold=_orders(scored) if len(folds) > 1 else (),
     )
     base_model = scored[0][0].entry.manifest.base.model
-    forecast = forecast_for(scorer, task.metric, base_model)
+    forecast = forecast_for(scorer, metric, base_model)
     return with_expectations(ranked, folds, [source for source, _ in scored], scorer, forecast)
 
 

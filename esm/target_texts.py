@@ -17,6 +17,7 @@ from esm.ranking import Balance, RankConfig
 from esm.runtime import note
 from esm.scorers.base import TargetAttribute
 from esm.tasks.split import sample_together
+from esm.tasks.tagging import text_level, text_level_rows
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ class TargetTexts:
     def attribute(self, name: str, balance: Balance) -> list[TargetAttribute]:
         """Return one attribute, in every fold.
 
+        Maps move the embeddings of whole texts: of a tagging attribute, sources are judged by the
+        types of spans that each text holds (:func:`~esm.tasks.tagging.text_level`).
+
         Args:
             name: The attribute.
             balance: Class balance of the scores.
@@ -166,7 +170,8 @@ def _attribute(
 ) -> TargetAttribute:
     balanced = is_balanced(task, balance)
     weights = balance_weights(examples.labels) if balanced else None
-    return TargetAttribute(task, examples, rows, texts, weights)
+    seen = text_level_rows(task, examples)
+    return TargetAttribute(text_level(task), seen, rows, texts, weights)
 
 
 def is_balanced(task: Task, balance: Balance) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,6 +53,27 @@ class TextReader:
         return [
             split[row].of(encoding) if row in split else Tokens((encoding,))
             for row, encoding in enumerate(encodings)
+        ]
+
+    def read_places(self, texts: Sequence[str]) -> list[tuple[Tokens, list[tuple[int, int]]]]:
+        """Return the beginning of each text, as one chunk, and where in it its tokens stand.
+
+        Of each token, where what it stands for begins and ends in the text; equal numbers for
+        special tokens. Only fast tokenizers tell.
+        """
+        [column] = self._columns(texts, None)
+        batch = self.tokenizer(
+            column,
+            verbose=False,
+            truncation=True,
+            max_length=self.max_length,
+            return_offsets_mapping=True,
+        )
+        return [
+            (Tokens((encoding,)), list(places))
+            for encoding, places in zip(
+                self._rows(batch, len(texts)), batch["offset_mapping"], strict=True
+            )
         ]
 
     def count_cut(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> int:
@@ -122,9 +144,12 @@ class TextReader:
     def _encode(self, columns: Sequence[list[str]], **cut: bool | int) -> list[Encoding]:
         """Return the tokens of each row, whole unless it is to be cut."""
         batch = self.tokenizer(*columns, verbose=False, **({"truncation": False} | cut))
+        return self._rows(batch, len(columns[0]))
+
+    def _rows(self, batch: Mapping[str, Any], rows: int) -> list[Encoding]:
+        """Return what a tokenizer made of each row."""
         encodings = [
-            {name: batch[name][row] for name in self.inputs if name in batch}
-            for row in range(len(columns[0]))
+            {name: batch[name][row] for name in self.inputs if name in batch} for row in range(rows)
         ]
         return [encoding if encoding["input_ids"] else self._no_tokens() for encoding in encodings]
 

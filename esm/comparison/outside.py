@@ -80,6 +80,12 @@ def read_outside(
 
 
 def _outputs(table: Table, task: Task, attribute: str, path: Path) -> Array:
+    if task.problem is Problem.TAGGING:
+        raise TaskError(
+            f"{attribute!r} has a tag per word, and {path} is read as labels of texts",
+            expected="an attribute of texts",
+            hint="leave it out with --attribute",
+        )
     if attribute not in table:
         raise TaskError(f"{path} has no column {attribute!r}", expected=f"one of {list(table)}")
     found = _labels_by_row(table, task, attribute, path)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.metrics import predicted_labels
+from esm.metrics import predicted_labels, span_counts
+from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Metric, Problem, Task
 
 Array = npt.NDArray[Any]
@@ -35,14 +36,16 @@ def resampled_metric(task: Task, labels: Array, outputs: Array) -> Resampled:
 
     Args:
         task: Says which problem and metric it is.
-        labels: (n,) or (n, c), as :func:`~esm.metrics.performance` takes them.
-        outputs: (n, c), the same.
+        labels: (n,), (n, c) or (n, w), as :func:`~esm.metrics.performance` takes them.
+        outputs: (n, c) or (n, w, c), the same.
     """
     if task.metric is Metric.SPEARMAN:
         return _spearman(labels.astype(np.float64), outputs[:, 0].astype(np.float64))
     predicted = predicted_labels(task, outputs)
     if task.problem is Problem.MULTILABEL:
         return _multilabel(task.metric, labels > 0.5, predicted > 0)
+    if task.problem is Problem.TAGGING:
+        return _tags(task, labels[:, : predicted.shape[1]], predicted)
     return _classes(task.metric, len(task.label_names), labels, predicted)
 
 
@@ -52,6 +55,11 @@ def resampled_metric(task: Task, labels: Array, outputs: Array) -> Resampled:
 def _classes(metric: Metric, classes: int, labels: Array, predicted: Array) -> Resampled:
     pairs = np.zeros((len(labels), classes * classes))
     pairs[np.arange(len(labels)), labels * classes + predicted] = 1.0
+    return _counted(metric, classes, pairs)
+
+
+def _counted(metric: Metric, classes: int, pairs: Float64) -> Resampled:
+    """Return a metric of the (n, c * c) counts of (true, predicted) pairs of each row."""
     measure = {
         Metric.MACRO_F1: _macro_f1,
         Metric.ACCURACY: _accuracy,
@@ -105,6 +113,27 @@ def _kappa(confusion: Float64) -> Float64:
 
 def _ratio(above: Float64, below: Float64) -> Float64:
     return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+# --------------------------------------------------------------------------------- tags of words
+
+
+def _tags(task: Task, labels: Array, predicted: Array) -> Resampled:
+    """Texts are drawn, each with all of its words."""
+    if task.metric is Metric.SPAN_F1:
+        spans = span_counts(task.label_names, labels, predicted).astype(np.float64)
+
+        def of(resamples: Float64) -> Float64:
+            right, found, true = (resamples @ spans).T
+            f1: Float64 = 2 * right / np.maximum(found + true, 1.0)
+            return f1
+
+        return of
+    classes = len(task.label_names)
+    pairs = np.zeros((len(labels), classes * classes))
+    rows, words = np.nonzero(labels != NO_WORD)
+    np.add.at(pairs, (rows, labels[rows, words] * classes + predicted[rows, words]), 1.0)
+    return _counted(task.metric, classes, pairs)
 
 
 # ----------------------------------------------------------------------------------- label sets

@@ -19,6 +19,7 @@ from esm.outcome import Validation
 from esm.settings import OFFLINE, Pooling
 from esm.storage import atomic_folder, make_private, save_tensors, write_atomic, write_json
 from esm.tasks.raw import to_id
+from esm.tasks.task import Problem
 from esm.winners import StartEncoders, Winner, winners
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ def export_run(
         device: Device to load the encoder on.
 
     Raises:
-        ValidationError: The folder has no trained models, an attribute has no winner, it is of
-            pairs that are read in chunks, for which there is no plain code, or its strategy makes
-            models that Transformers cannot hold.
+        ValidationError: The folder has no trained models, an attribute has no winner, it tags
+            words or is of pairs that are read in chunks, for which there is no plain code, or its
+            strategy makes models that Transformers cannot hold.
         EncoderError: The base model is gone or has changed.
         MapError: A model's weights are truncated.
         StorageError: A folder is there already, or cannot be written.
@@ -104,6 +105,13 @@ def export_run(
             raise ValidationError(
                 f"{winner.attribute} is predicted from pairs of texts that are read in chunks",
                 expected="single texts, or pairs that are cut",
+                hint="esm predict, or --attribute with another one",
+            )
+        if winner.record.problem is Problem.TAGGING:
+            raise ValidationError(
+                f"{winner.attribute} has a tag for each word: there is no plain code that reads"
+                " words off their tokens",
+                expected="an attribute of whole texts",
                 hint="esm predict, or --attribute with another one",
             )
     encoders = StartEncoders(run, result, device)

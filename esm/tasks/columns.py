@@ -7,10 +7,10 @@ from statistics import median
 from esm.errors import TaskError
 from esm.tasks.labels import distinct
 from esm.tasks.raw import RawData, Table, Values, is_missing, is_number, missing_column, num_rows
+from esm.tasks.sentences import TEXT, WORDS
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import SplitName
 
-TEXT = "text"
 TEXT_PAIR = "text_pair"
 LABEL = "label"
 
@@ -22,8 +22,9 @@ _WORDS_OF_A_TEXT = 3
 def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
     """Return the text column and, for a pair task, the second one.
 
-    Unless named, the text column is the one called ``text``, else the only column of varied
-    strings of several words; the second is the one called ``text_pair``.
+    Unless named, the text column is the one called ``text``, else ``tokens`` or ``words`` where it
+    holds varied strings of several words, else the only such column; the second is the one called
+    ``text_pair``.
 
     Raises:
         TaskError: A named column is absent, none or several fit, or the column holds numbers.
@@ -82,6 +83,9 @@ def _guess_text(raw: RawData) -> str:
     table = raw.train
     if TEXT in table:
         return TEXT
+    for column in WORDS:
+        if column in table and _looks_like_texts(table[column]):
+            return column
     candidates = [column for column, values in table.items() if _looks_like_texts(values)]
     if len(candidates) != 1:
         found = f"{len(candidates)} columns that may be it" if candidates else "none like it"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from esm.languages import Language, detect
+from esm.tasks.tagging import present
 from esm.tasks.task import Examples, Problem, SplitName, Target, Task
 
 
@@ -24,7 +25,7 @@ def describe(target: Target) -> dict[str, Any]:
         ``shared_train_test`` (distinct texts on both sides, null without test rows) and
         ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
         ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
-        class, or minimum, median and maximum of the amounts.
+        class (of a tag, the texts that have it), or minimum, median and maximum of the amounts.
     """
     language = target_language(target)
     return {
@@ -73,10 +74,12 @@ def _split(examples: Examples, task: Task) -> dict[str, Any]:
 def _labels(examples: Examples, task: Task) -> dict[str, Any]:
     if task.problem is Problem.REGRESSION:
         return _spread(examples.labels)
-    if task.problem is not Problem.MULTILABEL:
-        counts = np.bincount(examples.labels, minlength=len(task.label_names))
-    else:
+    if task.problem is Problem.TAGGING:
+        counts = present(examples.labels, len(task.label_names)).sum(axis=0)
+    elif task.problem is Problem.MULTILABEL:
         counts = examples.labels.sum(axis=0)
+    else:
+        counts = np.bincount(examples.labels, minlength=len(task.label_names))
     return {
         name: {"rows": int(count), "share": float(count) / len(examples)}
         for name, count in zip(task.label_names, counts, strict=True)

@@ -1,4 +1,4 @@
-"""Files of labelled rows to columns of raw values: text tables, XLSX, JSONL and Parquet."""
+"""Files of labelled rows to columns of raw values: text tables, XLSX, JSONL, Parquet, CoNLL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from esm.errors import TaskError
+from esm.tasks.conll import read_conll
 from esm.tasks.delimited import find_delimiter, read_delimited
 from esm.tasks.raw import RawData, Table, Values, to_id
 from esm.tasks.spec import TaskSpec
@@ -36,7 +37,7 @@ def read_table(path: Path, spec: TaskSpec | None = None) -> Table:
     of the rows of a long file, and lists of cells that hold several labels.
 
     Args:
-        path: A .csv, .tsv, .txt, .xlsx, .jsonl or .parquet file.
+        path: A .csv, .tsv, .txt, .xlsx, .jsonl, .parquet or .conll file.
         spec: What is known of its encoding, delimiter and sheet, and which columns hold texts
             where they look like numbers; None finds everything out.
 
@@ -110,6 +111,10 @@ def _read_jsonl(path: Path, spec: TaskSpec) -> Table:
     return table
 
 
+def _read_conll(path: Path, spec: TaskSpec) -> Table:
+    return read_conll(path, _text_of(path, spec))
+
+
 def _broken(path: Path, line: int, fault: str) -> TaskError:
     # Only the place: the file's texts stay out of messages.
     return TaskError(
@@ -139,10 +144,12 @@ _READERS: dict[str, Callable[[Path, TaskSpec], Table]] = {
     ".xlsx": _read_workbook,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
+    ".conll": _read_conll,
 }
 _OTHER_KINDS = {
     ".xls": "save it as .xlsx",
     ".ods": "save it as .xlsx",
+    ".conllu": "write each word, a tab and its tag in a line, as .conll",
     ".json": "write one object a line, as .jsonl",
     ".toml": "read it with esm.tasks.specfile.read_spec",
 }

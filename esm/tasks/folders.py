@@ -18,6 +18,7 @@ from esm.tasks.task import Metric, Problem, SplitName, TaskMetadata
 TASK_FILE = "task.json"
 TARGET_FILE = "target.json"
 LABEL = "label"
+TAGS = "tags"
 
 _PROBLEMS = {
     "classification": Problem.CLASSIFICATION,
@@ -27,11 +28,16 @@ _PROBLEMS = {
     "regression": Problem.REGRESSION,
     "pair-regression": Problem.REGRESSION,
     "multi-label": Problem.MULTILABEL,
+    "tagging": Problem.TAGGING,
 }
 
 # A rank correlation is asked of amounts only, ratings from 1 to 5 among them; a weighted kappa of
-# ordered classes.
-_PROBLEM_OF_METRIC = {Metric.SPEARMAN: Problem.REGRESSION, Metric.KAPPA: Problem.ORDINAL}
+# ordered classes, a measure of spans of tags.
+_PROBLEM_OF_METRIC = {
+    Metric.SPEARMAN: Problem.REGRESSION,
+    Metric.KAPPA: Problem.ORDINAL,
+    Metric.SPAN_F1: Problem.TAGGING,
+}
 
 
 class _Description(BaseModel):
@@ -91,8 +97,7 @@ def read_folder(folder: Path) -> RawData:
     """Read a task folder or a multi-attribute target folder.
 
     Raises:
-        TaskError: There is no description, it is malformed, the task labels tokens instead of
-            texts, or the training rows are absent.
+        TaskError: There is no description, it is malformed, or the training rows are absent.
     """
     if (folder / TARGET_FILE).is_file():
         return _read_target(folder)
@@ -108,28 +113,23 @@ def read_folder(folder: Path) -> RawData:
 def _read_task(folder: Path) -> RawData:
     description = _describe(folder / TASK_FILE, _TaskDescription)
     identifier = description.id or to_id(folder.name)
-    if description.task_type == "tagging":
-        raise TaskError(
-            f"{identifier} is a tagging task: it has a label for each token",
-            expected="a text-level task: classification or regression of texts or text pairs",
-            hint="leave it out",
-        )
     names = description.label_names
     column = LabelColumn(
         names=names,
         problem=_choice("task_type", description.task_type, _PROBLEMS, identifier),
         metric=_metric(description.metric, identifier),
     )
+    label = TAGS if column.problem is Problem.TAGGING else LABEL
     splits = {
-        split: {**table, LABEL: _named(table[LABEL], names, identifier)}
-        if names and LABEL in table
+        split: {**table, label: _named(table[label], names, identifier)}
+        if names and label in table
         else table
         for split, table in _read_splits(folder).items()
     }
     return RawData(
         id=identifier,
         splits=splits,
-        known={LABEL: column},
+        known={label: column},
         described=True,
         metadata=description.metadata(),
         file=folder / "train.parquet",
@@ -190,6 +190,8 @@ def _named(values: Values, names: tuple[str, ...], task: str) -> Values:
 
 
 def _name(value: Any, names: tuple[str, ...], task: str) -> Any:
+    if isinstance(value, list):
+        return _named(value, names, task)
     if not isinstance(value, int):
         return value
     if not 0 <= value < len(names):

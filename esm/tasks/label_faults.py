@@ -9,6 +9,7 @@ import numpy as np
 
 from esm.tasks.findings import Finding, FindingKind, listed
 from esm.tasks.minimum import FEWEST_PER_CLASS
+from esm.tasks.tagging import present, tags_of
 from esm.tasks.task import Examples, Problem, SplitName, Task
 from esm.tasks.text_faults import row_forms
 
@@ -28,7 +29,9 @@ def label_findings(name: str, task: Task) -> list[Finding]:
 
 
 def _class_counts(examples: Examples, task: Task) -> Mapping[str, int]:
-    if task.problem is Problem.MULTILABEL:
+    if task.problem is Problem.TAGGING:
+        counts = present(examples.labels, len(task.label_names)).sum(axis=0).astype(int)
+    elif task.problem is Problem.MULTILABEL:
         counts = examples.labels.sum(axis=0).astype(int)
     else:
         counts = np.bincount(examples.labels, minlength=len(task.label_names))
@@ -42,14 +45,19 @@ def _rare(name: str, task: Task) -> Finding | None:
         return None
     if len(task.label_names) > len(task.train) / 2:
         return _id_as_class(name, task)
+    advice = "label more rows of them"
+    if task.problem is not Problem.TAGGING:
+        advice += (
+            f", or set min_per_class = {FEWEST_PER_CLASS} and rare ="
+            ' "leave-out" (or "merge") for the column'
+        )
     return Finding(
         FindingKind.RARE_CLASSES,
         name,
         len(rare),
         f"classes with fewer than {FEWEST_PER_CLASS} training rows: {len(rare)} of {len(counts)},"
         f" namely {listed(rare)}",
-        f"label more rows of them, or set min_per_class = {FEWEST_PER_CLASS} and rare ="
-        ' "leave-out" (or "merge") for the column',
+        advice,
     )
 
 
@@ -96,7 +104,7 @@ def _not_in_test(name: str, task: Task) -> Finding | None:
 
 
 def _one_class(name: str, task: Task) -> Finding | None:
-    if task.problem is Problem.MULTILABEL:
+    if task.problem in (Problem.MULTILABEL, Problem.TAGGING):
         return None
     counts = _class_counts(task.train, task)
     label, largest = max(counts.items(), key=lambda item: item[1])
@@ -131,9 +139,10 @@ def _conflicts(name: str, task: Task) -> Finding | None:
     rows: Counter[str] = Counter()
     for examples in task.splits.values():
         for form, label in zip(row_forms(examples), examples.labels, strict=True):
-            labels.setdefault(form, set()).add(tuple(np.atleast_1d(label).tolist()))
+            found = tags_of(label) if task.problem is Problem.TAGGING else np.atleast_1d(label)
+            labels.setdefault(form, set()).add(tuple(map(float, found)))
             rows[form] += 1
-    torn = [form for form, found in labels.items() if len(found) > 1]
+    torn = [form for form, several in labels.items() if len(several) > 1]
     if not torn:
         return None
     return Finding(

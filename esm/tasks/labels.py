@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ import numpy.typing as npt
 from esm.errors import TaskError
 from esm.tasks.classes import Classes, choose_classes
 from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
-from esm.tasks.spec import ColumnSpec
+from esm.tasks.sentences import UNEQUAL, fitting_tags, in_iob2
+from esm.tasks.spec import ColumnSpec, RareClasses
+from esm.tasks.tagging import padded, tag_names
 from esm.tasks.task import Problem, RareClass, SplitName
 
 AS_IS = "as-is"
@@ -61,11 +63,13 @@ def read_labels(
     kind: str = AUTO,
     reading: str = AS_IS,
     how: ColumnSpec | None = None,
+    texts: Mapping[SplitName, Sequence[str]] | None = None,
 ) -> Labels:
     """Read one column as labels.
 
     Strings and truth values are classes; whole numbers are classes where there are at most 20
-    distinct ones; other numbers are amounts; lists are sets of labels. Problem and classes come
+    distinct ones; other numbers are amounts; lists are sets of labels, or tags of words where the
+    description or the kind says so. Problem and classes come
     from the training rows alone, so that nothing is learnt of the test rows.
 
     Args:
@@ -76,6 +80,7 @@ def read_labels(
         reading: "as-is", or the name of a reading in ``known``.
         how: What was said of this column: its kind, which comes before ``kind``, the order of its
             classes, and what becomes of rare ones.
+        texts: The rows' texts by split, whose words tags belong to; needed for tagging alone.
 
     Raises:
         TaskError: No labels, one class only, an unknown reading or kind, values that are neither
@@ -101,6 +106,10 @@ def read_labels(
             expected="labels",
         )
     problem = _problem(column, train, known, kind if how.kind == AUTO else how.kind)
+    if problem is Problem.TAGGING:
+        values, dropped[UNEQUAL] = fitting_tags(column, values, texts or {})
+        values = in_iob2(column, values)
+        train = [value for value in values[SplitName.TRAIN] if value is not None]
     classes = _classes(column, train, problem, known.names if reading == AS_IS else (), how)
     encode = _encoder(column, train, problem, classes)
     too_few = _too_few(problem, classes)
@@ -199,11 +208,11 @@ def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Probl
     problem = _asked_for(column, kind) or known.problem or _guess(column, train)
     if problem is Problem.CLASSIFICATION and not (known.names or all(map(is_number, train))):
         _refuse_texts(column, train)
-    if (problem is Problem.MULTILABEL) != bool(lists):
+    if (problem in (Problem.MULTILABEL, Problem.TAGGING)) != bool(lists):
         raise TaskError(
             f"column {column!r} holds {'lists' if lists else 'single values'}, but {problem} was"
             " asked for",
-            expected="lists of labels for multi-label, single values for the others",
+            expected="lists of labels for multi-label and tagging, single values for the others",
             hint="cells such as 'a; b' become lists where the specification in TOML names their"
             f" separator under [columns.{column}]"
             if problem is Problem.MULTILABEL
@@ -256,6 +265,15 @@ def _classes(
     """Return the classes of the training rows; an amount has none."""
     if problem is Problem.REGRESSION:
         return Classes((), {})
+    if problem is Problem.TAGGING:
+        if how.rare is not RareClasses.KEEP:
+            raise TaskError(
+                f"a rule for rare classes, {how.rare.value!r}, for the tags of column {column!r}",
+                expected=f"{RareClasses.KEEP.value!r}: a word without its tag has none",
+                hint=f"take min_per_class and rare out of [columns.{column}]",
+            )
+        names = tag_names(column, distinct(train), tuple(map(label_name, how.order or described)))
+        return Classes(names, {name: code for code, name in enumerate(names)})
     counts = Counter(name for value in train for name in distinct([value]))
     return choose_classes(column, counts, problem, tuple(map(label_name, described)), how)
 
@@ -280,6 +298,8 @@ def _encoder(
         return lambda value: _amount(column, value)
     if problem is not Problem.MULTILABEL:
         _refuse_constant(column, set(classes.names), len(train))
+        if problem is Problem.TAGGING:
+            return lambda tags: _all_of([classes.codes.get(label_name(tag)) for tag in tags])
         return lambda value: classes.codes.get(label_name(value))
 
     def codes(value: list[Any]) -> list[int] | None:
@@ -290,6 +310,12 @@ def _encoder(
 
     _refuse_constant(column, {tuple(codes(value) or ()) for value in train}, len(train))
     return codes
+
+
+def _all_of(codes: list[int | None]) -> list[int] | None:
+    """Return the codes of all tags of a row; None where one of them is not known."""
+    known = [code for code in codes if code is not None]
+    return known if len(known) == len(codes) else None
 
 
 def _refuse_constant(column: str, values: set[Any], count: int) -> None:
@@ -314,6 +340,8 @@ def _amount(column: str, value: Any) -> float:
 def _array(codes: list[Any], problem: Problem, num_classes: int) -> npt.NDArray[Any]:
     if problem is Problem.REGRESSION:
         return np.asarray(codes, dtype=np.float64)
+    if problem is Problem.TAGGING:
+        return padded(codes)
     if problem is not Problem.MULTILABEL:
         return np.asarray(codes, dtype=np.int64)
     indicators = np.zeros((len(codes), num_classes), dtype=np.float64)

@@ -8,8 +8,9 @@ from typing import Any
 
 from esm.errors import TaskError
 from esm.tasks.cells import settle, split_labels, written
-from esm.tasks.columns import TEXT, check_texts
+from esm.tasks.columns import check_texts
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing, missing_column
+from esm.tasks.sentences import TEXT
 from esm.tasks.spec import ColumnSpec, TaskSpec
 from esm.tasks.task import Problem, SplitName
 

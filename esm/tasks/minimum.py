@@ -28,7 +28,7 @@ def with_minimum(
         method: How rows will be split: a hold-out takes its share of every class away.
         training: Which rows are training rows; None where the split is not drawn yet.
     """
-    if guess.how is None or guess.how.kind == Problem.REGRESSION:
+    if guess.how is None or guess.how.kind in (Problem.REGRESSION, Problem.TAGGING):
         return guess
     cells = values[guess.name].values
     if training is not None:

@@ -15,7 +15,7 @@ from esm.tasks.facts import Facts
 from esm.tasks.files import read_table
 from esm.tasks.long import LongLayout, find_long
 from esm.tasks.minimum import with_minimum
-from esm.tasks.raw import Table, is_missing, missing_column, num_rows
+from esm.tasks.raw import RawData, Table, is_missing, missing_column, num_rows
 from esm.tasks.roles import (
     Guess,
     Role,
@@ -28,6 +28,7 @@ from esm.tasks.roles import (
     guess_column,
     text_candidates,
 )
+from esm.tasks.sentences import as_sentences
 from esm.tasks.spec import ColumnSpec, SplitMethod, SplitSpec, TaskSpec
 from esm.tasks.task import Problem, SplitName
 from esm.tasks.textfile import decode
@@ -67,7 +68,7 @@ def propose(
     """Propose a specification for a file of labelled rows.
 
     Args:
-        path: A .csv, .tsv, .txt, .xlsx, .jsonl or .parquet file.
+        path: A .csv, .tsv, .txt, .xlsx, .jsonl, .parquet or .conll file.
         text: Text column; None finds it.
         encoding: Encoding of a text file; None finds it out.
         delimiter: What separates the cells of a text table; None finds it out.
@@ -77,10 +78,12 @@ def propose(
         TaskError: The file cannot be read, or has no column of texts.
     """
     source, reasons = _source(path, encoding, delimiter, sheet)
-    table = read_table(path, source)
+    read = {SplitName.TRAIN: read_table(path, source)}
+    raw = as_sentences(RawData(id=path.stem, splits=read), source.model_copy(update={"text": text}))
+    table = raw.train
     columns = [Facts(name, values) for name, values in table.items()]
     texts = _choose_texts(path, columns, text)
-    others = [facts for facts in columns if facts not in texts]
+    others = [facts for facts in columns if facts not in texts and facts.name not in raw.known]
     long = find_long(texts[0], others) if len(texts) == 1 else None
     layout = [] if long is None else [long.names, long.values]
     others = [facts for facts in others if facts not in layout]
@@ -90,7 +93,7 @@ def propose(
         group = find_group(texts[:1])
     if long is not None:
         split, group = (facts if long.is_constant(facts) else None for facts in (split, group))
-    roles = _named_roles(texts, long, split, group)
+    roles = _named_roles(texts, long, split, group) | {name: _tags(name) for name in raw.known}
     guesses = [
         roles[facts.name] if facts.name in roles else _guess_other(facts, texts, long)
         for facts in columns
@@ -194,6 +197,12 @@ def _guess_other(facts: Facts, texts: Sequence[Facts], long: LongLayout | None) 
         why = f"texts as well; {texts[0].name!r} looks more like what the labels are about"
         return dataclasses.replace(guess, why=why)
     return guess
+
+
+def _tags(name: str) -> Guess:
+    """Return that a column has a tag for each word."""
+    why = "as many tags as words in most rows"
+    return Guess(name, Role.ATTRIBUTE, why, ColumnSpec(kind=Problem.TAGGING))
 
 
 def _guess_in_long(facts: Facts, long: LongLayout) -> Guess:

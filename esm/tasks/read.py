@@ -17,11 +17,13 @@ from esm.tasks import files, folders, hub
 from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
 from esm.tasks.divide import Divider, method_of, put_together
 from esm.tasks.folds import fold_targets
-from esm.tasks.labels import read_labels
+from esm.tasks.labels import Labels, read_labels
 from esm.tasks.layout import arrange
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
 from esm.tasks.rows import TextRows, take
+from esm.tasks.sentences import as_sentences
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
+from esm.tasks.tagging import is_iob2
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
 
 EMPTY_TEXT = "empty text"
@@ -32,6 +34,7 @@ _METRICS = {
     Problem.ORDINAL: (Metric.MACRO_F1, Metric.ACCURACY, Metric.SPEARMAN, Metric.KAPPA),
     Problem.REGRESSION: (Metric.SPEARMAN,),
     Problem.MULTILABEL: (Metric.MACRO_F1, Metric.ACCURACY),
+    Problem.TAGGING: (Metric.SPAN_F1, Metric.ACCURACY, Metric.MACRO_F1),
 }
 
 
@@ -175,7 +178,7 @@ def _read(spec: TaskSpec) -> RawData:
         license=spec.licence or raw.metadata.license,
     )
     raw = dataclasses.replace(raw, id=check_id(spec.id or raw.id), metadata=metadata)
-    return arrange(raw, spec)
+    return as_sentences(arrange(raw, spec), spec)
 
 
 def _looks_local(path: Path) -> bool:
@@ -253,7 +256,10 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
     known = raw.known.get(name, LabelColumn())
     columns = {split: rows.columns[name] for split, rows in splits.items()}
     how = spec.columns.get(name, ColumnSpec())
-    labels = read_labels(name, columns, known, kind=spec.kind, reading=spec.reading, how=how)
+    texts = {split: rows.texts for split, rows in splits.items()}
+    labels = read_labels(
+        name, columns, known, kind=spec.kind, reading=spec.reading, how=how, texts=texts
+    )
     examples = {}
     for split, rows in splits.items():
         kept = labels.rows[split]
@@ -263,7 +269,7 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
     return Task(
         id=attribute_id(raw.id, name),
         problem=labels.problem,
-        metric=_metric(name, labels.problem, known.metric, how.metric),
+        metric=_metric(name, labels, known.metric, how.metric),
         label_names=labels.names,
         splits=examples,
         metadata=raw.metadata,
@@ -280,9 +286,12 @@ def _unlabelled(rows: TextRows, labelled: npt.NDArray[np.int64]) -> Texts:
     return Texts(part.texts, part.pairs)
 
 
-def _metric(column: str, problem: Problem, described: Metric | None, asked: str | None) -> Metric:
+def _metric(column: str, labels: Labels, described: Metric | None, asked: str | None) -> Metric:
     """Return the metric asked for, else the described one where it fits, else the default."""
+    problem = labels.problem
     metrics = _METRICS[problem]
+    if problem is Problem.TAGGING and not is_iob2(labels.names):
+        metrics = tuple(metric for metric in metrics if metric is not Metric.SPAN_F1)
     if asked is None:
         return described if described in metrics else metrics[0]
     if asked not in metrics:

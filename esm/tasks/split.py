@@ -12,6 +12,7 @@ from esm.errors import TaskError
 from esm.storage import hash_texts
 from esm.tasks.labels import distinct
 from esm.tasks.raw import Values, is_missing, is_number
+from esm.tasks.tagging import tags_of
 from esm.tasks.task import Examples, Problem, SplitName, Target, Task
 
 Rows = npt.NDArray[np.int64]
@@ -226,6 +227,8 @@ def _labels_of(examples: Examples, problem: Problem) -> Values:
     """Return labels in the form of raw values, for :func:`strata`."""
     if problem is Problem.MULTILABEL:
         return [[f"label {code}" for code in np.flatnonzero(row)] for row in examples.labels]
+    if problem is Problem.TAGGING:
+        return [[f"tag {code}" for code in set(tags_of(row))] for row in examples.labels]
     if problem is not Problem.REGRESSION:
         return [f"class {code}" for code in examples.labels]
     return [float(value) for value in examples.labels]
@@ -243,8 +246,8 @@ def sample(examples: Examples, problem: Problem, size: int, seed: int) -> Exampl
 def sample_rows(examples: Examples, problem: Problem, size: int, seed: int) -> Rows:
     """Return the positions, ascending, of a sample in proportion to classes.
 
-    Every class (every label of a multi-label task) that occurs keeps at least one row where
-    ``size`` allows it. Amounts are drawn in proportion to their fifths.
+    Every class (every label of a multi-label task, every tag) that occurs keeps at least one row
+    where ``size`` allows it. Amounts are drawn in proportion to their fifths.
 
     Args:
         examples: n rows.
@@ -261,7 +264,7 @@ def sample_rows(examples: Examples, problem: Problem, size: int, seed: int) -> R
         return np.arange(len(examples))
     rng = np.random.default_rng(seed)
     membership = strata(_labels_of(examples, problem))
-    if problem is Problem.MULTILABEL:
+    if problem in (Problem.MULTILABEL, Problem.TAGGING):
         chosen = _cover_and_fill(membership, size, rng)
     else:
         chosen = _draw_quotas(membership.argmax(axis=1), size, rng)

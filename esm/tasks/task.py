@@ -19,13 +19,14 @@ class Problem(StrEnum):
 
     CLASSIFICATION: one of c classes. ORDINAL: one of c classes on an ordered scale, learnt as a
     regression on their ranks and rounded to the nearest one. REGRESSION: an amount. MULTILABEL:
-    which of c labels hold.
+    which of c labels hold. TAGGING: one of c tags for each word of the text.
     """
 
     CLASSIFICATION = "classification"
     ORDINAL = "ordinal"
     REGRESSION = "regression"
     MULTILABEL = "multi-label"
+    TAGGING = "tagging"
 
 
 class Metric(StrEnum):
@@ -36,6 +37,7 @@ class Metric(StrEnum):
     MATTHEWS = "matthews"
     SPEARMAN = "spearman"
     KAPPA = "kappa"
+    SPAN_F1 = "span_f1"
 
 
 class SplitName(StrEnum):
@@ -54,7 +56,8 @@ class Examples:
         texts: n texts, in the file's order.
         pairs: The n second texts of a pair task, else None.
         labels: (n,) int64 in [0, c) for classification and ordinal, (n,) float64 for regression,
-            (n, c) float64 of 0 and 1 for multi-label.
+            (n, c) float64 of 0 and 1 for multi-label, (n, w) int64 in [0, c) for tagging, -1
+            behind the last of a text's words (see :mod:`esm.tasks.tagging`).
     """
 
     texts: tuple[str, ...]
@@ -158,7 +161,7 @@ class Task:
         problem: Kind of output.
         metric: Primary metric.
         label_names: Names of the c classes, of an ordinal task from lowest to highest (or of the
-            c labels of a multi-label task); empty for regression.
+            c labels of a multi-label task, the c tags of a tagging task); empty for regression.
         splits: Train is always there; validation and test where the data have them.
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.
@@ -210,7 +213,7 @@ class Task:
 
     @property
     def num_outputs(self) -> int:
-        """Width of a model's output: c classes or labels, 1 for regression and ordinal."""
+        """Width of a model's output: c classes, labels or tags, 1 for regression and ordinal."""
         return 1 if self.problem is Problem.ORDINAL else max(len(self.label_names), 1)
 
     def content_hash(self) -> str:

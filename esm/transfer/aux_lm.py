@@ -15,7 +15,7 @@ from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples
 from esm.training import Training
 from esm.transfer import full
-from esm.transfer.strategy import Effort
+from esm.transfer.strategy import TEXT_PROBLEMS, Effort
 from esm.transfer.tuning import Tuned, Tuning
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class AuxLm(Tuning):
     name = "aux-lm"
     seed_varies = "order of the rows, dropout, head, language-model head, masked tokens"
     default = full.DEFAULT
+    problems = TEXT_PROBLEMS
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.strategy.Strategy.check`."""

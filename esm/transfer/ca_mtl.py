@@ -19,7 +19,7 @@ from esm.transfer.annotations import learn_rows
 from esm.transfer.conditional import ConditionalParts, check_bert_like, freeze_lower_half
 from esm.transfer.full import DEFAULT
 from esm.transfer.heads import SharedEncoder
-from esm.transfer.joint import Jointly, Lesson, SourceTask, metered
+from esm.transfer.joint import Jointly, Lesson, SourceTask, check_texts, metered
 from esm.transfer.mixing import Sampling
 from esm.transfer.strategy import State, no_plain_model, training_passes, training_settings
 from esm.transfer.uncertainty import check_entropy
@@ -96,7 +96,9 @@ class CaMtl:
         check_bert_like(architecture)
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`."""
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; labels of texts only."""
+        tasks = tuple(tasks)
+        check_texts(self.name, tasks)
         if self._sampling is Sampling.UNCERTAINTY:
             check_entropy(self.name, tasks)
 

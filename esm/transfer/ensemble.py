@@ -30,10 +30,14 @@ _WEIGHTS = "weights."
 
 
 def average(problem: Problem, outputs: Sequence[Array]) -> Array:
-    """Return outputs (n, c) that say what models (n, c) say on average.
+    """Return outputs that say what models say on average, in the same form.
 
-    Of classes and labels the mean of the probabilities, as logits again; of values the mean.
+    Of classes, labels and tags the mean of the probabilities, as logits again; of values the mean.
     """
+    if problem is Problem.TAGGING:
+        words = [one.reshape(-1, one.shape[-1]) for one in outputs]
+        of_words: Array = average(Problem.CLASSIFICATION, words).reshape(outputs[0].shape)
+        return of_words
     if not has_probabilities(problem):
         values: Array = np.mean(np.stack(list(outputs)), axis=0)
         return values

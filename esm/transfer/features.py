@@ -20,7 +20,7 @@ from esm.memory import peak_memory
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.transfer.linear import STANDARDISED, LinearModel, fit_linear
-from esm.transfer.strategy import EVERY_PROBLEM, Effort, State, Transferred
+from esm.transfer.strategy import TEXT_PROBLEMS, Effort, State, Transferred
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -39,7 +39,7 @@ class Features:
 
     name = "features"
     seed_varies = "folds on which the penalty is chosen, nothing for regression and ordinal"
-    problems = EVERY_PROBLEM
+    problems = TEXT_PROBLEMS
     uses_source = True
 
     def __init__(self, cache: EmbeddingCache | None = None) -> None:

@@ -12,7 +12,14 @@ from esm.encoder import Encoder
 from esm.runtime import seeded
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Outputs
-from esm.transfer.joint import Jointly, Lesson, SourceTask, metered
+from esm.transfer.joint import (
+    Jointly,
+    Lesson,
+    SourceTask,
+    check_texts,
+    metered,
+    source_lessons,
+)
 from esm.transfer.mixing import learn
 from esm.transfer.pfeiffer import DEFAULT
 from esm.transfer.routing import RoutedEncoder, stored_sizes
@@ -55,7 +62,8 @@ class AdapterFusion:
         check_architecture(architecture)
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; it learns every kind."""
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; labels of texts only."""
+        check_texts(self.name, tasks)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""
@@ -88,7 +96,7 @@ class AdapterFusion:
         """See :meth:`esm.transfer.joint.JointStrategy.fit`."""
         taught = {}
         if self.wants_sources:
-            taught = {f"source {source.id}": source.lesson() for source in sources}
+            taught = dict(source_lessons(self.name, sources))
         taught |= lessons
         settings = config.settings(DEFAULT, seed)
         fusing = settings.model_copy(

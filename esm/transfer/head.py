@@ -23,7 +23,7 @@ from esm.memory import peak_memory
 from esm.runtime import progress, seeded
 from esm.schedules import linear
 from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Outputs, Task
+from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.transfer.linear import check_state
 from esm.transfer.strategy import (
     EVERY_PROBLEM,
@@ -33,6 +33,7 @@ from esm.transfer.strategy import (
     check_problem,
     training_settings,
 )
+from esm.units import EachWord, States
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -51,24 +52,26 @@ class HeadModel:
     """An encoder and a head of two layers: ``outer tanh(inner x + b) + c``.
 
     Attributes:
+        problem: Kind of output.
         encoder: The encoder, shared with whoever gave it.
         state: The head's arrays by their names in :data:`~esm.transfer.strategy.State`; those of
             the inner layer begin with ``head.hidden.``.
         cache: Where embeddings are looked for before they are computed.
     """
 
+    problem: Problem
     encoder: Encoder
     state: State
     cache: EmbeddingCache
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
-        """Return outputs (n, c): logits, or values in the label's unit."""
+        """Return outputs (n, c), or (n, w, c) of tags: logits, or values in the label's unit."""
         state = self.state
-        embedded = self.cache.embed(self.encoder, texts, pairs).last.astype(np.float64)
+        frozen = _frozen(self.problem, self.encoder, texts, pairs, self.cache)
+        embedded = frozen.states.astype(np.float64)
         hidden = np.tanh(embedded @ state["head.hidden.weight"].T + state["head.hidden.bias"])
         outputs = hidden @ state["head.weight"].T + state["head.bias"]
-        scaled: Array = outputs * state["head.label_scale"] + state["head.label_mean"]
-        return scaled
+        return frozen.spread(outputs * state["head.label_scale"] + state["head.label_mean"])
 
     def trained_state(self) -> State:
         """See :meth:`esm.transfer.strategy.TransferModel.trained_state`."""
@@ -79,7 +82,8 @@ class Head:
     """Train a head of two layers, as wide as the encoder, on standardised embeddings.
 
     Without dropout in a frozen encoder a text has the same embedding in every epoch. So each text
-    is embedded once, and what comes out is what training through the encoder would give.
+    is embedded once, and what comes out is what training through the encoder would give. To tag
+    words the head sits on the state of each word's first token.
 
     Args:
         cache: Cache of embeddings; None for the default one.
@@ -118,18 +122,25 @@ class Head:
         settings = config.settings(DEFAULT, seed)
         weighs = weighs_classes(config.class_weights, task)
         with peak_memory(encoder.device) as peak, seeded(seed):
-            embedded = self._cache.embed(encoder, rows.texts, rows.pairs).last.astype(np.float64)
+            frozen = _frozen(task.problem, encoder, rows.texts, rows.pairs, self._cache)
+            labels = frozen.labels(rows.labels)
+            embedded = frozen.states.astype(np.float64)
             mean, scale = embedded.mean(axis=0), embedded.std(axis=0)
             scale[scale == 0] = 1.0
             features = torch.from_numpy((embedded - mean) / scale).float().to(encoder.device)
             layers = new_layers(encoder.width, task).to(encoder.device)
             train_layers(
-                layers, task, rows.labels, lambda batch: features[batch], settings, weighs=weighs
+                layers,
+                task,
+                labels,
+                lambda batch: frozen.batch(features, batch),
+                settings,
+                weighs=weighs,
             )
-        state = _state(layers, task, rows.labels, mean, scale)
+        state = _state(layers, task, labels, mean, scale)
         trained = sum(p.numel() for p in layers.parameters())
         return Transferred(
-            model=HeadModel(encoder, state, self._cache),
+            model=HeadModel(task.problem, encoder, state, self._cache),
             trained_parameters=trained,
             total_parameters=trained + sum(p.numel() for p in encoder.model.parameters()),
             stored_parameters=sum(array.size for array in state.values()),
@@ -149,11 +160,24 @@ class Head:
             "head.label_scale": (1,),
         }
         check_state(task, state, wanted)
-        return HeadModel(encoder, state, self._cache)
+        return HeadModel(task.problem, encoder, state, self._cache)
 
     def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See :meth:`esm.transfer.strategy.Strategy.exported`: it is plain already."""
         return state
+
+
+def _frozen(
+    problem: Problem,
+    encoder: Encoder,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    cache: EmbeddingCache,
+) -> States:
+    """Return what a head sits on: of whole texts from the cache, of words computed."""
+    if problem is Problem.TAGGING:
+        return EachWord().embed(encoder, texts, pairs)
+    return States(cache.embed(encoder, texts, pairs).last)
 
 
 def new_layers(width: int, task: Outputs) -> nn.Sequential:
@@ -178,7 +202,8 @@ def train_layers(
         layers: The head.
         task: Says which loss to minimise; none of its rows is looked at.
         labels: Labels of the n rows.
-        embed: Gives the (b, d) standardised embeddings of b rows, by their numbers.
+        embed: Gives the (b, d) standardised embeddings of b rows, by their numbers; (b, w, d) of
+            their words.
         config: The settings; the caller has seeded torch's generator.
         weighs: Whether rare classes weigh more.
 

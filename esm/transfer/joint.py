@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from esm.errors import ValidationError
 from esm.memory import peak_memory
+from esm.runtime import note
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
-from esm.transfer.strategy import State
+from esm.transfer.strategy import TEXT_PROBLEMS, State, check_kind
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +71,7 @@ class JointModel(Protocol):
     def predict(
         self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> Array:
-        """Return raw outputs (n, c), as :func:`~esm.metrics.performance` takes them."""
+        """Return raw outputs (n, c), of tags (n, w, c), see :func:`~esm.metrics.performance`."""
         ...
 
     def trained_state(self) -> State:
@@ -276,6 +277,16 @@ def most(peaks: Sequence[int | None]) -> int | None:
     return max(known) if known and len(known) == len(peaks) else None
 
 
+def check_texts(name: str, tasks: Iterable[Outputs]) -> None:
+    """Refuse tasks that label something else than whole texts.
+
+    Raises:
+        ValidationError: One does.
+    """
+    for task in tasks:
+        check_kind(name, task, TEXT_PROBLEMS)
+
+
 def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
     """Refuse to go without sources.
 
@@ -287,6 +298,29 @@ def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
             f"{name} makes use of source tasks and has none",
             expected="at least one",
             hint="--source auto or --source NAME[,NAME], with --pool DIR or --ranking FILE",
+        )
+
+
+def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[str, Lesson]]:
+    """Return what is to be learnt of sources, under ``source ID``; those that tag words are named.
+
+    Raises:
+        ValidationError: There is no source, or none whose texts have labels.
+    """
+    needs_sources(name, sources)
+    usable = 0
+    for source in sources:
+        lesson = source.lesson()
+        if lesson.task.problem in TEXT_PROBLEMS:
+            usable += 1
+            yield f"source {source.id}", lesson
+        else:
+            note(f"source {source.id} is not used by {name}: it labels words, not texts")
+    if not usable:
+        raise ValidationError(
+            f"none of the {len(sources)} sources of {name} labels texts",
+            expected="at least one that does",
+            hint="--source NAME[,NAME]",
         )
 
 

@@ -21,7 +21,7 @@ from esm.records import Record
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.transfer.strategy import (
-    EVERY_PROBLEM,
+    TEXT_PROBLEMS,
     Effort,
     State,
     Transferred,
@@ -102,7 +102,7 @@ class Knn:
 
     name = "knn"
     seed_varies = "nothing"
-    problems = EVERY_PROBLEM
+    problems = TEXT_PROBLEMS
     uses_source = True
 
     def __init__(self, cache: EmbeddingCache | None = None) -> None:

@@ -12,7 +12,14 @@ from esm.tasks.task import Outputs
 from esm.transfer.annotations import learn_rows
 from esm.transfer.full import DEFAULT
 from esm.transfer.heads import SharedEncoder, SharedHeads
-from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
+from esm.transfer.joint import (
+    Jointly,
+    Lesson,
+    SourceTask,
+    check_texts,
+    metered,
+    source_lessons,
+)
 from esm.transfer.mixing import Sampling, learn
 from esm.transfer.strategy import training_passes, training_settings
 from esm.transfer.uncertainty import check_entropy
@@ -51,7 +58,9 @@ class Multitask(SharedHeads):
         self._then_alone = then_alone
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`."""
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; labels of texts only."""
+        tasks = tuple(tasks)
+        check_texts(self.name, tasks)
         if self._sampling is Sampling.UNCERTAINTY:
             check_entropy(self.name, tasks)
 
@@ -90,8 +99,7 @@ class Multitask(SharedHeads):
         """See :meth:`esm.transfer.joint.JointStrategy.fit`."""
         taught = dict(lessons)
         if self.wants_sources:
-            needs_sources(self.name, sources)
-            taught |= {f"source {source.id}": source.lesson() for source in sources}
+            taught |= source_lessons(self.name, sources)
         self.check_tasks(lesson.task for lesson in taught.values())
         settings = config.settings(DEFAULT, seed)
         report: dict[str, Any] = {

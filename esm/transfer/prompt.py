@@ -15,7 +15,13 @@ from esm.prompts import WEIGHT, check_prompt, insert_prompt, room
 from esm.records import Record
 from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.task import Examples, Outputs
-from esm.transfer.strategy import Effort, State, no_plain_model, training_passes
+from esm.transfer.strategy import (
+    TEXT_PROBLEMS,
+    Effort,
+    State,
+    no_plain_model,
+    training_passes,
+)
 from esm.transfer.tuning import Tuned, Tuning
 
 if TYPE_CHECKING:
@@ -73,6 +79,7 @@ class Prompt(Tuning):
     name = "prompt"
     seed_varies = "order of the rows, dropout, head, the prompt's first tokens"
     default = DEFAULT
+    problems = TEXT_PROBLEMS
 
     def check(self, architecture: PreTrainedConfig) -> None:
         """See :meth:`esm.transfer.strategy.Strategy.check`."""

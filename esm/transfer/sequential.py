@@ -17,7 +17,14 @@ from esm.tasks.split import held_out
 from esm.tasks.task import Outputs, SplitName
 from esm.transfer.full import DEFAULT
 from esm.transfer.heads import SharedEncoder, SharedHeads
-from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
+from esm.transfer.joint import (
+    Jointly,
+    Lesson,
+    SourceTask,
+    check_texts,
+    metered,
+    source_lessons,
+)
 from esm.transfer.mixing import learn
 from esm.transfer.strategy import State, training_passes, training_settings
 
@@ -59,7 +66,8 @@ class Sequential(SharedHeads):
         self._trains_encoder = trains_encoder
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; it learns every kind."""
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; labels of texts only."""
+        check_texts(self.name, tasks)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""
@@ -96,8 +104,7 @@ class Sequential(SharedHeads):
         """
         chain = {}
         if self.wants_sources:
-            needs_sources(self.name, sources)
-            chain = {f"source {source.id}": source.lesson() for source in reversed(sources)}
+            chain = dict(source_lessons(self.name, sources[::-1]))
         settings = config.settings(DEFAULT, seed)
         report: dict[str, Any] = {}
         with metered(encoder.device) as meter, seeded(seed):

@@ -11,7 +11,14 @@ from esm.language_model import check_language_model, pretrain
 from esm.runtime import seeded
 from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.tasks.task import Outputs, Texts
-from esm.transfer.joint import Jointly, Lesson, SourceTask, metered, needs_sources
+from esm.transfer.joint import (
+    Jointly,
+    Lesson,
+    SourceTask,
+    check_texts,
+    metered,
+    source_lessons,
+)
 from esm.transfer.mixing import Mixture, learn
 from esm.transfer.pfeiffer import DEFAULT
 from esm.transfer.routing import RoutedEncoder, stored_sizes
@@ -61,7 +68,8 @@ class Stack:
             check_language_model(architecture)
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; it learns every kind."""
+        """See :meth:`esm.transfer.joint.JointStrategy.check_tasks`; labels of texts only."""
+        check_texts(self.name, tasks)
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.transfer.joint.JointStrategy.settings`."""
@@ -95,9 +103,8 @@ class Stack:
         taught = dict(lessons)
         lower = DOMAIN
         if self.wants_sources:
-            needs_sources(self.name, sources)
-            lower = f"source {sources[0].id}"
-            taught[lower] = sources[0].lesson()
+            lower, lesson = next(iter(source_lessons(self.name, sources)))
+            taught[lower] = lesson
         reduction = _TASK_REDUCTION if self.wants_sources else _DOMAIN_REDUCTION
         sizes = {lower: config.adapter_size or max(1, encoder.width // reduction)}
         upper = config.adapter_size or max(1, encoder.width // _TASK_REDUCTION)

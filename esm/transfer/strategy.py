@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,11 +30,15 @@ more to restore a model name it after themselves.
 
 EVERY_PROBLEM = frozenset(Problem)
 
+TEXT_PROBLEMS = EVERY_PROBLEM - {Problem.TAGGING}
+"""The kinds of output of which a text has one, from its embedding."""
+
 _LABELS = {
     Problem.CLASSIFICATION: "classes",
     Problem.ORDINAL: "ranks",
     Problem.REGRESSION: "amounts",
     Problem.MULTILABEL: "sets",
+    Problem.TAGGING: "tags of words",
 }
 
 PASSES_PER_STEP = 3
@@ -52,7 +56,7 @@ class TransferModel(Protocol):
     def predict(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> npt.NDArray[np.floating[Any]]:
-        """Return raw outputs (n, c), as :func:`~esm.metrics.performance` takes them."""
+        """Return raw outputs (n, c), of tags (n, w, c), see :func:`~esm.metrics.performance`."""
         ...
 
     def trained_state(self) -> State:
@@ -144,12 +148,20 @@ def check_problem(strategy: Strategy, task: Outputs) -> None:
     Raises:
         ValidationError: It cannot.
     """
-    labels = _LABELS[task.problem]
-    if task.problem not in strategy.problems:
+    check_kind(strategy.name, task, strategy.problems)
+
+
+def check_kind(name: str, task: Outputs, problems: Collection[Problem]) -> None:
+    """Refuse a task of which the kind is not among those that a strategy can learn.
+
+    Raises:
+        ValidationError: It is not.
+    """
+    if task.problem not in problems:
         raise ValidationError(
-            f"the strategy {strategy.name} cannot learn {task.id}, whose labels are {labels}",
-            expected=" or ".join(_LABELS[kind] for kind in Problem if kind in strategy.problems),
-            hint="another --strategy, for instance features, houlsby or full",
+            f"the strategy {name} cannot learn {task.id}, whose labels are {_LABELS[task.problem]}",
+            expected=" or ".join(_LABELS[kind] for kind in Problem if kind in problems),
+            hint="another --strategy, for instance head, houlsby or full",
         )
 
 

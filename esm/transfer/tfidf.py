@@ -21,7 +21,7 @@ from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.transfer.linear import Penalties, check_state, fit_linear
 from esm.transfer.strategy import (
-    EVERY_PROBLEM,
+    TEXT_PROBLEMS,
     Effort,
     State,
     Transferred,
@@ -90,7 +90,7 @@ class Tfidf:
 
     name = "tfidf"
     seed_varies = "folds on which the penalty is chosen, nothing for regression and ordinal"
-    problems = EVERY_PROBLEM
+    problems = TEXT_PROBLEMS
     uses_source = False
 
     def check(self, architecture: PreTrainedConfig) -> None:
