@@ -137,8 +137,8 @@ class ReadingOptions:
     kind: Annotated[
         str | None,
         typer.Option(
-            help="What labels are: auto (default), classification, ordinal, regression or"
-            " multi-label."
+            help="What labels are: auto (default), classification, ordinal, regression,"
+            " multi-label or tagging."
         ),
     ] = None
     test: Annotated[str | None, typer.Option(help="File with the test rows.", metavar="FILE")] = (

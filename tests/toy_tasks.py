@@ -9,6 +9,14 @@ from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 MOODS = (("good", "great", "love"), ("bad", "awful", "hate"), ("slow", "cold", "old"))
 TOPICS = ("film", "food", "service", "team", "home", "vaccine")
 
+TEXT_KINDS = [problem for problem in Problem if problem is not Problem.TAGGING]
+
+_METRICS = {Problem.REGRESSION: Metric.SPEARMAN, Problem.TAGGING: Metric.SPAN_F1}
+_NAMES = {
+    Problem.REGRESSION: (),
+    Problem.TAGGING: ("O", "B-topic", "I-topic", "B-mood", "I-mood"),
+}
+
 
 def toy_task(
     problem: Problem = Problem.CLASSIFICATION,
@@ -19,10 +27,13 @@ def toy_task(
     num_classes: int = 3,
     seed: int = 0,
 ) -> Task:
-    """Return a task of short texts in which mood words decide the label."""
+    """Return a task of short texts in which mood words decide the label.
+
+    Of a tagging task, mood words and the topic are spans of a word each.
+    """
     rng = np.random.default_rng(seed)
-    metric = Metric.SPEARMAN if problem is Problem.REGRESSION else Metric.MACRO_F1
-    names = () if problem is Problem.REGRESSION else tuple("abc"[:num_classes])
+    metric = _METRICS.get(problem, Metric.MACRO_F1)
+    names = _NAMES.get(problem, tuple("abc"[:num_classes]))
     return Task(
         id=f"toy-{problem}",
         problem=problem,
@@ -46,8 +57,20 @@ def _examples(rng, problem, n, num_classes, pairs) -> Examples:
     return Examples(
         texts=tuple(firsts),
         pairs=tuple(seconds) if pairs else None,
-        labels=_labels(problem, moods, num_classes),
+        labels=_tags(firsts)
+        if problem is Problem.TAGGING
+        else _labels(problem, moods, num_classes),
     )
+
+
+def _tags(texts):
+    """The topic is the second word, the mood the last one."""
+    rows = [text.split() for text in texts]
+    tags = np.full((len(rows), max(map(len, rows))), -1)
+    for row, words in enumerate(rows):
+        tags[row, : len(words)] = 0
+        tags[row, 1], tags[row, len(words) - 1] = 1, 3
+    return tags
 
 
 def _labels(problem, moods, num_classes):

@@ -20,7 +20,7 @@ from esm.memory import peak_memory
 from esm.settings import BaseIdentity, TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.transfer.linear import STANDARDISED, LinearModel, fit_linear
-from esm.transfer.strategy import TEXT_PROBLEMS, Effort, State, Transferred
+from esm.transfer.strategy import TEXT_PROBLEMS, Effort, State, Transferred, check_problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -60,6 +60,7 @@ class Features:
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
     ) -> Transferred:
         """See :meth:`esm.transfer.strategy.Strategy.fit`; only class weights are used."""
+        check_problem(self, task)
         start = time.monotonic()
         balanced = weighs_classes(config.class_weights, task)
         with peak_memory(encoder.device) as peak:

@@ -18,7 +18,7 @@ from esm.runtime import seeded
 from esm.settings import ClassWeights, FineTuneConfig
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 from esm.training import LengthGroupedBatches, _arguments
-from tests.toy_tasks import toy_task
+from tests.toy_tasks import TEXT_KINDS, toy_task
 
 pytestmark = pytest.mark.slow
 
@@ -43,8 +43,10 @@ def trained(encoder, task, config, rows=None):
     return model
 
 
-@pytest.mark.parametrize("problem", Problem)
-@pytest.mark.parametrize("pairs", [False, True], ids=["single", "pair"])
+@pytest.mark.parametrize(
+    ("problem", "pairs"),
+    [(problem, False) for problem in Problem] + [(problem, True) for problem in TEXT_KINDS],
+)
 def test_it_learns(tiny_encoder, problem, pairs):
     task = toy_task(problem, pairs=pairs, num_train=96)
     tuned = fine_tune(tiny_encoder, task, LEARNS)

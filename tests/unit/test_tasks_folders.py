@@ -53,7 +53,6 @@ def test_a_target_has_its_attributes_and_readings(tmp_path):
 @pytest.mark.parametrize(
     ("description", "message"),
     [
-        ({"task_type": "tagging"}, "tagging task: .* expected a text-level task"),
         ({"task_type": "parsing"}, "task_type 'parsing'; expected one of classification"),
         ({"metric": "bleu"}, "metric 'bleu'; expected one of macro_f1, accuracy"),
         ({**TASK, "label_names": ["only"]}, "toy has label 1; expected an index into its 1 label"),

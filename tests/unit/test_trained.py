@@ -23,6 +23,7 @@ TASKS = {
     "topic": toy_task(),
     "rating": toy_task(Problem.REGRESSION),
     "labels": toy_task(Problem.MULTILABEL),
+    "spans": toy_task(Problem.TAGGING),
 }
 
 

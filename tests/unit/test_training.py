@@ -62,14 +62,16 @@ def long_task(num_train=48, num_test=24, length=30):
 
 def training_of(model, task, config):
     model.standardise(task.train.labels)
+    reading = model.read(task.train)
     return Training(
         name=task.id,
         model=model,
         encoder=model.encoder,
         loss=model.loss,
-        texts=model.encoder.tokenize(task.train.texts, task.train.pairs),
-        targets=model.targets(task.train.labels),
+        texts=reading.tokens,
+        targets=model.targets(reading.labels(task.train.labels)),
         config=config,
+        extra=reading.extra,
     )
 
 
@@ -123,6 +125,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole_batch(tiny_encoder, tmp_path
     rows = [3, 1, 8, 12, 15, 0, 9, 2]
     loss, whole = gradients(training, 8, rows, tmp_path)
     batch = training.encoder.collate([training.texts[row] for row in rows])
+    batch |= {name: extra[rows] for name, extra in training.extra.items()}
     by_hand = training.loss(training.model(batch), training.targets[rows])
     torch.testing.assert_close(loss, by_hand.detach())
     for capacity in (3, 1):

@@ -13,13 +13,13 @@ from esm.runtime import seeded
 from esm.settings import FineTuneConfig, TransferConfig
 from esm.tasks.task import Problem
 from esm.transfer.head import DEFAULT, Head, new_layers, train_layers
-from tests.toy_tasks import toy_task
+from tests.toy_tasks import TEXT_KINDS, toy_task
 
 CONFIG = TransferConfig(num_epochs=3, batch_size=16, learning_rate=1e-2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("problem", Problem)
+@pytest.mark.parametrize("problem", TEXT_KINDS)
 def test_cached_embeddings_give_what_training_through_the_encoder_gives(tiny_encoder, problem):
     task = toy_task(problem)
     rows = task.train

@@ -16,7 +16,7 @@ from esm.transfer.full import Full
 from esm.transfer.joint import Lesson, SourceTask
 from esm.transfer.mixing import Sampling
 from esm.transfer.multitask import Multitask
-from tests.toy_tasks import toy_task
+from tests.toy_tasks import TEXT_KINDS, toy_task
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def source(task, name="reviews"):
     return SourceTask(name, lambda: Lesson(task, task.train), no_encoder)
 
 
-@pytest.mark.parametrize("problem", Problem)
+@pytest.mark.parametrize("problem", TEXT_KINDS)
 def test_with_one_attribute_it_is_full_fine_tuning(tiny_encoder, problem):
     task = toy_task(problem)
     alone = Full().fit(tiny_encoder, task, task.train, QUICK, seed=3)
@@ -49,7 +49,7 @@ def test_with_one_attribute_it_is_full_fine_tuning(tiny_encoder, problem):
 
 
 def test_it_learns_all_attributes_at_once(tiny_encoder):
-    taught = lessons(*Problem, num_train=96)
+    taught = lessons(*TEXT_KINDS, num_train=96)
     fitted = Multitask().fit(tiny_encoder, taught, LEARNS, seed=0)
     for name, lesson in taught.items():
         test = lesson.task.test

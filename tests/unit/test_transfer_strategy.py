@@ -25,6 +25,7 @@ KINDS = [
     (Problem.ORDINAL, False),
     (Problem.REGRESSION, True),
     (Problem.MULTILABEL, False),
+    (Problem.TAGGING, False),
 ]
 
 
@@ -40,7 +41,8 @@ def test_it_learns(tiny_encoder, name, problem, pairs):
     task = toy_task(problem, pairs=pairs, num_train=96, num_test=48)
     model = fit(name, tiny_encoder, task, LEARNS).model
     outputs = model.predict(task.test.texts, task.test.pairs)
-    assert outputs.shape == (48, task.num_outputs)
+    words = (7,) if problem is Problem.TAGGING else ()
+    assert outputs.shape == (48, *words, task.num_outputs)
     # By chance: 0.33 for three equal classes, 0 for a rank correlation.
     metric = "spearman" if problem is Problem.ORDINAL else task.metric
     # Nothing is trained for neighbours, and the tiny encoder was not either; others begin slowly.
