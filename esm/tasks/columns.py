@@ -7,7 +7,7 @@ from statistics import median
 from esm.errors import TaskError
 from esm.tasks.labels import distinct
 from esm.tasks.raw import RawData, Table, Values, is_missing, is_number, missing_column, num_rows
-from esm.tasks.sentences import TEXT, WORDS
+from esm.tasks.sentences import TEXT
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import SplitName
 
@@ -22,8 +22,8 @@ _WORDS_OF_A_TEXT = 3
 def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
     """Return the text column and, for a pair task, the second one.
 
-    Unless named, the text column is the one called ``text``, else ``tokens`` or ``words`` where it
-    holds varied strings of several words, else the only such column; the second is the one called
+    Unless named, the text column is the one called ``text``, else the one of the words that have
+    tags, else the only column of varied strings of several words; the second is the one called
     ``text_pair``.
 
     Raises:
@@ -83,9 +83,8 @@ def _guess_text(raw: RawData) -> str:
     table = raw.train
     if TEXT in table:
         return TEXT
-    for column in WORDS:
-        if column in table and _looks_like_texts(table[column]):
-            return column
+    if raw.words is not None:
+        return raw.words
     candidates = [column for column, values in table.items() if _looks_like_texts(values)]
     if len(candidates) != 1:
         found = f"{len(candidates)} columns that may be it" if candidates else "none like it"

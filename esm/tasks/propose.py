@@ -82,7 +82,7 @@ def propose(
     raw = as_sentences(RawData(id=path.stem, splits=read), source.model_copy(update={"text": text}))
     table = raw.train
     columns = [Facts(name, values) for name, values in table.items()]
-    texts = _choose_texts(path, columns, text)
+    texts = _choose_texts(path, columns, text or raw.words)
     others = [facts for facts in columns if facts not in texts and facts.name not in raw.known]
     long = find_long(texts[0], others) if len(texts) == 1 else None
     layout = [] if long is None else [long.names, long.values]

@@ -48,6 +48,8 @@ class RawData:
         described: Whether ``known`` lists all the attributes there are, so that no others are
             offered.
         metadata: Language, licence and so on.
+        words: Column of the texts that were lists of words, or whose words have tags; None where
+            there is none.
         file: The file beside which a split made for these rows is stored; None for Hub data.
     """
 
@@ -56,6 +58,7 @@ class RawData:
     known: Mapping[str, LabelColumn] = field(default_factory=dict)
     described: bool = False
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
+    words: str | None = None
     file: Path | None = None
 
     @property

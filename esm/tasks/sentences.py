@@ -45,7 +45,7 @@ def as_sentences(raw: RawData, spec: TaskSpec) -> RawData:
         name: dataclasses.replace(raw.known.get(name, LabelColumn()), problem=Problem.TAGGING)
         for name in tagged
     }
-    return dataclasses.replace(raw, splits=splits, known={**raw.known, **known})
+    return dataclasses.replace(raw, splits=splits, known={**raw.known, **known}, words=text)
 
 
 def as_text(cell: object) -> str | None:
