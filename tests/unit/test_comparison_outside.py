@@ -52,6 +52,13 @@ def test_right_labels_in_any_order_of_the_rows_are_a_perfect_system(tmp_path, pr
     assert not found.skipped
 
 
+def test_tags_of_words_are_not_read_as_labels_of_texts(tmp_path):
+    task = toy_task(Problem.TAGGING)
+    path = written(tmp_path / "p.csv", pd.DataFrame({"body": task.test.texts, "mood": "O"}))
+    with pytest.raises(TaskError, match="'mood' has a tag per word"):
+        read_outside("gpt", path, [target_of(task)], ["mood"])
+
+
 def test_pairs_are_found_by_both_texts(tmp_path):
     task = toy_task(pairs=True)
     known = dataclasses.replace(task, text_columns=("body", "reply"))
