@@ -297,7 +297,8 @@ def _encoder(
         _refuse_constant(column, {_amount(column, value) for value in train}, len(train))
         return lambda value: _amount(column, value)
     if problem is not Problem.MULTILABEL:
-        _refuse_constant(column, set(classes.names), len(train))
+        found = distinct(train) if problem is Problem.TAGGING else set(classes.names)
+        _refuse_constant(column, found, len(train))
         if problem is Problem.TAGGING:
             return lambda tags: _all_of([classes.codes.get(label_name(tag)) for tag in tags])
         return lambda value: classes.codes.get(label_name(value))

@@ -109,7 +109,8 @@ def tag_names(column: str, found: Collection[str], described: Sequence[str]) -> 
     """Return the tags of a column in order.
 
     In IOB2 ``O`` comes first, so that it is what a word gets of which a model sees nothing, and
-    every type has both of its tags: a span of two words may occur in the test rows alone.
+    every type has both of its tags: a span of two words may occur in the test rows alone. For the
+    same reason tags that are described stay, whether or not they occur.
 
     Args:
         column: The column's name, for messages.
@@ -119,8 +120,7 @@ def tag_names(column: str, found: Collection[str], described: Sequence[str]) -> 
     Raises:
         TaskError: Some tags mark spans in IOB2 and others are no tags of it.
     """
-    order = [*(name for name in described if name in found), *sorted(found)]
-    names = tuple(dict.fromkeys(order))
+    names = tuple(dict.fromkeys([*described, *sorted(found)]))
     marked = [name for name in names if _type(name) is not None]
     if not marked:
         return names
