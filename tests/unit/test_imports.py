@@ -71,6 +71,7 @@ ORDER = [
     "siblings",
     "overlap",
     "sources",
+    "diverse",
     "ranking",
     "expectations",
     "aggregate",
