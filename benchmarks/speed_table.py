@@ -224,8 +224,10 @@ def job_table(job: Mapping[str, Any], rank: int) -> str:
     )
     return (
         f"{table}\n\nSeconds of the whole job are those of a process from start to end, imports"
-        f" included. The peer ranked {counts} maps in {few}; time and memory for {job['maps']:,}"
-        " lie on the line through the two. Embedding with the wide features that anchored maps"
+        f" included. The peer ranked {counts} maps in {few}; the time for {job['maps']:,} lies on"
+        " the line through the two. Its memory is what the larger of them took"
+        f" ({peer['measured_memory'][-1] / _MEGABYTE:,.0f} MB) and what every further map adds, its"
+        " matrix and all embeddings under it. Embedding with the wide features that anchored maps"
         f" read takes us {own['embed_wide']['wall']:.1f} s. Largest difference of a score, each"
         f" side with its own embeddings and iterations: {_tiny(job['difference_to_peer'])}. Maps:"
         f" rank {rank}, float16 in a bundle with their records for us, float32 matrices with"
