@@ -173,7 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = (
         "Regret of a set, %: by how much its best member falls short of the best source."
         " `exchanged` are picks outside the plain top k; `doubled` is the measured pool"
-        f" with every source in it twice. The default reliability is {RELIABILITY}. Made by `python -m benchmarks.diverse`."
+        f" with every source in it twice. The default reliability is {RELIABILITY}."
+        " Made by `python -m benchmarks.diverse`."
         f"\n\n{summary(judged).to_markdown(index=False)}\n"
     )
     print(text)

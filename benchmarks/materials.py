@@ -17,6 +17,7 @@ from esm.bundle import BundleWriter
 from esm.demo_tasks import write_demo_tasks
 from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
 from esm.pool import POOL_FORMAT, MapRecord, PoolManifest, SourceRecord
+from esm.runtime import Precision
 from esm.settings import OFFLINE, BaseIdentity, FineTuneConfig, Pooling
 from esm.storage import write_json
 from esm.tasks.task import TaskMetadata
@@ -35,7 +36,7 @@ def identity_of_width(width: int) -> BaseIdentity:
         weights=None,
         pooling=Pooling.MEAN,
         max_length=128,
-        precision="float32",
+        precision=Precision.FLOAT32,
         width=width,
         num_layers=1,
     )
@@ -48,6 +49,7 @@ def write_target(folder: Path, examples: int, width: int, classes: int) -> dict[
     arrays = {"base": target.base, "lifted": target.lifted, "labels": target.labels}
     files = {name: str(folder / f"{name}.npy") for name in arrays}
     for name, array in arrays.items():
+        assert array is not None  # drawn targets have lifted features
         np.save(files[name], array)
     return {**files, "classes": classes}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 COMPRESSED, DENSE, WIDE = "low-rank", "dense", "anchored"
 
 # Ratios are those of a ranking of this many maps: as many as are published.
@@ -159,7 +157,7 @@ def targets_table(found: Mapping[str, Any]) -> str:
         weights <= 60e3,
     )
     table = [(what, wanted, value, "yes" if met else "**no**") for what, wanted, value, met in rows]
-    return tabulate(table, ["what", "target", "measured", "met"], tablefmt="github")
+    return _markdown(["what", "target", "measured", "met"], table)
 
 
 def cases_table(cases: Sequence[Mapping[str, Any]]) -> str:
@@ -184,8 +182,12 @@ def cases_table(cases: Sequence[Mapping[str, Any]]) -> str:
         )
     heads = ["maps", "d", "n", "K", "peer, s (maps)", "us, ms (maps)", "us, first map, ms"]
     heads += ["peer / us", "to peer", "50 updates both", "to reference"]
-    align = ("left", *("right",) * (len(heads) - 1))
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
+    return _markdown(heads, rows)
+
+
+def _markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [heads, ["---", *("---:" for _ in heads[1:])], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def _tiny(value: float | None) -> str:
@@ -215,13 +217,7 @@ def job_table(job: Mapping[str, Any], rank: int) -> str:
         ),
         row("on disk per source, kB", job["bytes"]["peer"] / 1e3, job["bytes"]["ours"] / 1e3, 1),
     ]
-    table = tabulate(
-        rows,
-        ["", "peer", "us", "peer / us"],
-        tablefmt="github",
-        disable_numparse=True,
-        colalign=("left", "right", "right", "right"),
-    )
+    table = _markdown(["", "peer", "us", "peer / us"], rows)
     return (
         f"{table}\n\nSeconds of the whole job are those of a process from start to end, imports"
         f" included. The peer ranked {counts} maps in {few}; the time for {job['maps']:,} lies on"

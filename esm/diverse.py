@@ -116,7 +116,9 @@ def choose(
         )
     outcomes = draw_outcomes(scores, alignment, reliability)
     reached = np.full(len(outcomes), -np.inf)
-    expected, numbers, adds = 0.0, [], []
+    expected = 0.0
+    numbers: list[int] = []
+    adds: list[float] = []
     left = list(range(len(scores)))
     for _ in range(min(count, len(scores))):
         found = np.maximum(reached[:, None], outcomes[:, left]).mean(axis=0) - expected
