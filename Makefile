@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo tutorial test test-fast bench-quality lint format clean
+.PHONY: help setup demo tutorial test test-fast bench bench-quality lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,9 @@ test: setup  ## the whole test suite
 test-fast: setup  ## the suite without the slow tests
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
+bench: setup  ## speed, memory and exactness against hf-dataset-selector (BENCH=--quick: rough)
+	$(BIN)/python -m benchmarks.speed $(BENCH)
+
 bench-quality: setup  ## the verdict on selectors, from the committed results
 	$(BIN)/python -m benchmarks.fit_forecast
 	$(BIN)/python -m benchmarks.quality
@@ -44,4 +47,4 @@ format: setup  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peer .mypy_cache .ruff_cache .pytest_cache

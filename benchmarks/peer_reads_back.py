@@ -6,7 +6,7 @@ to the same embeddings. Its outputs have to be ours, and its description valid::
 
     .venv/bin/python -m benchmarks.peer_reads_back
 
-The installation takes minutes; ``--environment DIR`` keeps it for the next time.
+The first installation takes minutes; it is the one that ``make bench`` uses.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ import json
 import subprocess
 import sys
 import tempfile
-import venv
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peer.environment import DEFAULT, install
 from esm.demo_tasks import write_demo_tasks
 from esm.maps import MapForm
 from esm.pool import Pool
 from esm.published.push import push_maps
 from esm.settings import OFFLINE
 
-_PEER = "hf-dataset-selector==0.2.1"
-_CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 _SOURCES = 2
 _TEXTS = 50
 _TOLERANCE = 1e-4
@@ -58,17 +56,6 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
     }
 print(json.dumps(found))
 """
-
-
-def install(environment: Path) -> Path:
-    """Return the Python of an environment with hf-dataset-selector, made where it is missing."""
-    python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if not python.is_file():
-        venv.create(environment, with_pip=True)
-    subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", "-c", str(_CONSTRAINTS), _PEER], check=True
-    )
-    return python
 
 
 def trained_pool(folder: Path) -> Pool:
@@ -116,11 +103,11 @@ def compare(python: Path, folder: Path) -> bool:
 def main() -> None:
     """Read the options and run; the exit code says whether all maps were read."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--environment", type=Path, help="Where to install the peer.")
+    parser.add_argument("--environment", type=Path, default=DEFAULT, help="The peer's.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        python = install(options.environment or folder / "environment")
+        python = install(options.environment)
         fits = compare(python, folder)
     print("hf-dataset-selector reads all maps" if fits else "hf-dataset-selector misreads maps")
     sys.exit(0 if fits else 1)

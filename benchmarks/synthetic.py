@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.bundle import Bundle, BundleWriter
-from esm.maps import DenseMap, LowRankMap, MapForm
+from esm.maps import CompressedMap, DenseMap, EmbeddingSpaceMap, LowRankMap
 
 Array = npt.NDArray[Any]
 
@@ -71,6 +71,12 @@ def draw_low_rank(
         )
 
 
+def draw_compressed(count: int, width: int, rank: int, seed: int) -> Iterator[CompressedMap]:
+    """Draw published maps of low rank, ``a h + U V^T h + b``, in float16."""
+    for one in draw_low_rank(count, width, width, rank, seed):
+        yield CompressedMap(one.scale, one.left, one.right, one.bias)
+
+
 def draw_dense(count: int, width: int, seed: int) -> Iterator[DenseMap]:
     """Draw dense maps: a scaled identity, ten strong directions and noise; float32."""
     rng = np.random.default_rng(seed)
@@ -84,11 +90,22 @@ def draw_dense(count: int, width: int, seed: int) -> Iterator[DenseMap]:
         yield DenseMap(weight, rng.standard_normal(width).astype(np.float32) / 8)
 
 
-def write_bundle(maps: Iterator[LowRankMap], folder: Path) -> Bundle:
+def dense(one: EmbeddingSpaceMap) -> DenseMap:
+    """Return the same map as one float32 matrix; it must not read lifted features."""
+    matrix = one.affine().astype(np.float32)
+    return DenseMap(np.ascontiguousarray(matrix[:, :-1]), matrix[:, -1].copy())
+
+
+def name_of(number: int) -> str:
+    """Return the id of a drawn map; ids sort by number."""
+    return f"map-{number:07}"
+
+
+def write_bundle(maps: Iterable[EmbeddingSpaceMap], folder: Path) -> Bundle:
     """Write maps as a bundle without records."""
     folder.mkdir(parents=True)
     writer = BundleWriter(folder)
     for number, one in enumerate(maps):
-        writer.add(f"map-{number:07}", {}, {MapForm.ANCHORED: one}, {})
+        writer.add(name_of(number), {}, {one.form: one}, {})
     writer.close()
     return Bundle.open(folder)

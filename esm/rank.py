@@ -21,6 +21,7 @@ import numpy.typing as npt
 from esm.aggregate import aggregate_rankings
 from esm.base import load_base
 from esm.bootstrap import check_bootstrap, with_intervals
+from esm.diverse import check_diverse, diverse_set
 from esm.errors import (
     EncoderError,
     FitError,
@@ -112,6 +113,7 @@ def rank_sources(
             f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
         )
     check_bootstrap(config, scorer)
+    check_diverse(config.diverse, scorer.reads, scorer.name)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     cache = EmbeddingCache.default() if cache is None else cache
     lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
@@ -246,6 +248,11 @@ def _rank_attribute(
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
+    found = None
+    if config.diverse and scorer.reads is not None:
+        ordered = np.array([scores.mean() for _, scores in scored])
+        best_first = [source for source, _ in scored]
+        found = diverse_set(best_first, ordered, folds, scorer.reads, config.diverse)
     lines = [
         _line(rank, source, name, float(scores.mean()), base_score, overlaps)
         for rank, (source, scores) in enumerate(scored, start=1)
@@ -257,6 +264,7 @@ def _rank_attribute(
         base_score=base_score,
         ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
         skipped=tuple(left_out),
+        diverse=found,
         by_fold=_orders(scored) if len(folds) > 1 else (),
     )
     base_model = scored[0][0].entry.manifest.base.model

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from esm.diverse import DiverseSet
 from esm.errors import RankingError
 from esm.forecast import Expected
 from esm.licences import Terms
@@ -56,6 +57,7 @@ class RankConfig(Record):
             leaving it out.
         aggregate: Also rank the sources for all attributes together.
         bootstrap: Draws of the bootstrap that gives predicted gains an interval; 0 for none.
+        diverse: Sources of a set that together promise most (:mod:`esm.diverse`); 0 for none.
         top_k: Best sources that the bootstrap's probability of being among them counts.
         exclude_overlap: Largest share of the target's texts, or of its test texts, that a source
             may hold, exactly or nearly (see :mod:`esm.overlap`); None leaves none out for it.
@@ -75,6 +77,7 @@ class RankConfig(Record):
     strict: bool = False
     aggregate: bool = False
     bootstrap: int = Field(default=0, ge=0)
+    diverse: int = Field(default=0, ge=0)
     top_k: int = Field(default=3, ge=1)
     exclude_overlap: float | None = Field(default=None, ge=0, le=1)
     near_tests: bool = False
@@ -140,6 +143,7 @@ class AttributeRanking(Record):
         base_score: Score of the untouched base embeddings; None where the scorer has none for them.
         ranking: Sources, best first; equal scores are ordered by id.
         skipped: Sources left out, with the reason.
+        diverse: A set of sources that together promise most, where it was asked for.
         by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
             a fixed split.
     """
@@ -150,6 +154,7 @@ class AttributeRanking(Record):
     base_score: float | None
     ranking: tuple[RankedSource, ...]
     skipped: tuple[Skipped, ...]
+    diverse: DiverseSet | None = None
     by_fold: tuple[tuple[str, ...], ...] = ()
 
     @property

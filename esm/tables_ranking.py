@@ -15,6 +15,9 @@ from esm.tasks.raw import attribute_id
 if TYPE_CHECKING:
     from esm.ranking import AttributeRanking, RankedSource, Ranking
 
+# Sources that a set passed over are named up to this many.
+_PASSED_OVER = 5
+
 _Cell = Callable[["RankedSource"], str]
 
 
@@ -28,9 +31,9 @@ def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
         ranking: The ranking; with the regret by measured results, where it was judged by them.
         top: Sources to show per attribute; 0 for all.
     """
-    tables = [
-        _attribute_table(ranking, name, ranked, top) for name, ranked in ranking.attributes.items()
-    ]
+    tables = []
+    for name, ranked in ranking.attributes.items():
+        tables += [_attribute_table(ranking, name, ranked, top), *diverse_table(ranked)]
     return [
         *aggregate_tables(ranking, top),
         *tables,
@@ -125,6 +128,39 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
         notes=[*notes, *_expectation_notes(ranked), *skipped_notes(ranked.skipped)],
         left=frozenset({"source", "licence"}),
     )
+
+
+def diverse_table(ranked: AttributeRanking) -> list[Table]:
+    """Return the set of sources that together promise most; none where it was not asked for."""
+    found = ranked.diverse
+    if found is None:
+        return []
+    places = {line.source: line.rank for line in ranked.ranking}
+    rows = [
+        (
+            str(place),
+            pick.source,
+            str(places[pick.source]),
+            number(pick.adds, 2, sign=True),
+            pick.likest or MISSING,
+            number(pick.likeness, 2),
+        )
+        for place, pick in enumerate(found.picks, start=1)
+    ]
+    notes = [
+        "adds: to the expected best of the set, in standard deviations of what sources really"
+        " give; alike: alignment of the target's embeddings, 1 for a copy"
+    ]
+    notes += [
+        f"passed over: {one.source}, {one.likeness:.2f} like {one.likest}"
+        for one in found.passed_over[:_PASSED_OVER]
+    ]
+    more = len(found.passed_over) - _PASSED_OVER
+    if more > 0:
+        notes.append(f"passed over: {more} more")
+    columns = ("pick", "source", "rank", "adds", "most alike", "alike")
+    left = frozenset({"source", "most alike"})
+    return [Table("a set that together promises most", columns, rows, notes=notes, left=left)]
 
 
 def _basis(ranking: Ranking, ranked: AttributeRanking) -> str:

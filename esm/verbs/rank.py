@@ -89,6 +89,14 @@ def rank(
             metavar="DRAWS",
         ),
     ] = 0,
+    diverse: Annotated[
+        int,
+        typer.Option(
+            help="Also choose this many sources that together promise most: two that do nearly"
+            " the same to the target's texts count once. 0 for none.",
+            metavar="K",
+        ),
+    ] = 0,
     top_k: Annotated[
         int, typer.Option(help="k of the bootstrap's probability of being among the k best.")
     ] = 3,
@@ -159,6 +167,7 @@ def rank(
             "strict": strict,
             "aggregate": aggregate,
             "bootstrap": bootstrap,
+            "diverse": diverse,
             "top_k": top_k,
             "exclude_overlap": exclude_overlap,
             "near_tests": near_tests,

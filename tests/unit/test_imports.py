@@ -74,6 +74,7 @@ ORDER = [
     "siblings",
     "overlap",
     "sources",
+    "diverse",
     "ranking",
     "expectations",
     "aggregate",

@@ -1,0 +1,1 @@
+"""hf-dataset-selector as we measure it: its environment, what it is given, what it is asked."""
