@@ -53,6 +53,7 @@ ORDER = [
     "fingerprints",
     "vectors",
     "bundle",
+    "shortlist",
     "pool_records",
     "pool",
     "packing",
