@@ -8,7 +8,7 @@ rounds long (``search``).
 
 from __future__ import annotations
 
-from esm.shortlist.index import ShortlistIndex, build_index
+from esm.shortlist.index import ShortlistIndex, build_index, index_bundle
 from esm.shortlist.search import MOST, Shortlist, find_shortlist
 
-__all__ = ["MOST", "Shortlist", "ShortlistIndex", "build_index", "find_shortlist"]
+__all__ = ["MOST", "Shortlist", "ShortlistIndex", "build_index", "find_shortlist", "index_bundle"]

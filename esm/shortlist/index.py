@@ -128,6 +128,24 @@ def build_index(bundle: Bundle, form: MapForm) -> ShortlistIndex:
     return ShortlistIndex(np.concatenate(places), signatures, NearIndex.cells(signatures))
 
 
+def index_bundle(bundle: Bundle) -> dict[MapForm, int]:
+    """Index every form that has low-rank maps only; return the number of maps of each.
+
+    Raises:
+        PoolError: There is none.
+    """
+    ranks: dict[MapForm, list[int | None]] = {}
+    for one in bundle.manifest.maps:
+        ranks.setdefault(one.form, []).append(one.rank)
+    forms = [form for form in MapForm if form in ranks and None not in ranks[form]]
+    found: dict[MapForm, int] = {}
+    for form in forms or list(ranks)[:1]:
+        built = build_index(bundle, form)
+        built.save(bundle, form)
+        found[form] = len(built)
+    return found
+
+
 def _stacks(bundle: Bundle, form: MapForm, step: int) -> Iterator[tuple[Places, LowRankStack]]:
     """Read every step-th low-rank map of a form in stacks, with the places."""
     for number, record in enumerate(bundle.manifest.maps):

@@ -19,7 +19,7 @@ _LINEAR = (0.0, 0.05, 0.3)
 _NOISES = (1e-3, 3e-3, 1e-2, 3e-2)
 
 # Most maps by which the kernel is chosen, and rows that are predicted at once.
-_CHOICE = 600
+_CHOICE = 400
 _ROWS = 4096
 
 

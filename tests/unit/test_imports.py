@@ -72,6 +72,7 @@ ORDER = [
     "siblings",
     "overlap",
     "sources",
+    "narrowing",
     "ranking",
     "expectations",
     "aggregate",
