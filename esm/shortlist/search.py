@@ -22,9 +22,6 @@ MOST = 2000
 _FIRST = 0.3
 _ROUNDS = 4
 
-# Best maps scored so far to which later predictions are fitted.
-_LOCAL = 700
-
 # Maps that stay in the running after the first round; the neighbours of the best join them.
 _RUNNING = 20000
 _BEST, _NEIGHBOURS = 32, 256
@@ -83,8 +80,6 @@ def find_shortlist(
             fresh = running[: min(batch, limit - len(numbers))]
         else:
             best = good[np.argsort(-scores[good], kind="stable")]
-            if turn:
-                best = best[:_LOCAL]
             points = index.signatures[numbers[best]]
             if kernel is None or turn < 2:
                 kernel = choose_kernel(points, scores[best])
