@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from esm.bundle import BundleWriter
+from esm.bundle import Bundle, BundleWriter
 from esm.errors import EsmError, PoolError
 from esm.fingerprints import FINGERPRINT_NAME, KEY_NAME
 from esm.maps import DenseMap, EmbeddingSpaceMap, MapForm, compress
 from esm.pool import Pool, PoolEntry, Skipped
 from esm.runtime import progress
+from esm.shortlist import index_bundle
 from esm.storage import atomic_folder
 from esm.vectors import VECTORS_NAME
 
@@ -80,6 +81,7 @@ def pack_pool(
     dtype: str | None = None,
     rank: int | None = None,
     share: bool = False,
+    index: bool = False,
     strict: bool = False,
 ) -> PackReport:
     """Write a pool as one bundle; the pool stays as it is.
@@ -93,6 +95,7 @@ def pack_pool(
         rank: Compress dense maps to this rank (:func:`esm.maps.compress`); None keeps them.
         share: Leave out what is known of the sources' texts, so that the bundle can be given
             away; leaks can then not be told.
+        index: Also write an index of every form of low-rank maps, for shortlists.
         strict: Raise for a damaged source instead of leaving it out.
 
     Raises:
@@ -127,6 +130,8 @@ def pack_pool(
                 )
             _copy_files(pool.folder, folder, share, tally)
             writer.close(tuple(sorted(tally.left_out)))
+            if index:
+                index_bundle(Bundle.open(folder))
         finally:
             writer.abandon()
         after = sum(path.stat().st_size for path in folder.iterdir())

@@ -35,9 +35,17 @@ from esm.errors import (
 from esm.expectations import forecast_for, with_expectations
 from esm.licences import terms
 from esm.maps import MapForm
+from esm.narrowing import Narrowing
 from esm.overlap import Overlaps, overlap_warnings
 from esm.pool import Pool, Skipped
-from esm.ranking import AttributeRanking, Balance, RankConfig, RankedSource, Ranking
+from esm.ranking import (
+    AttributeRanking,
+    Balance,
+    RankConfig,
+    RankedSource,
+    Ranking,
+    shortlist_warnings,
+)
 from esm.runtime import progress
 from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
 from esm.scorers.registry import Results, make_scorer
@@ -131,6 +139,7 @@ def rank_sources(
         partial(texts.sketches, key) if key is not None and looks_near else None,
         config.exclude_overlap,
     )
+    narrowing = Narrowing(pool, form, config.shortlist, scorer) if config.shortlist else None
     left_out = [*skipped, *refused, *unusable_sources]
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
@@ -143,7 +152,15 @@ def rank_sources(
                 offered, kept_back = offered_sources(name, folds, sources, overlaps)
                 metric = target.attributes[name].metric
                 attributes[name] = _rank_attribute(
-                    name, metric, folds, offered, [*left_out, *kept_back], overlaps, scorer, config
+                    name,
+                    metric,
+                    folds,
+                    offered,
+                    [*left_out, *kept_back],
+                    overlaps,
+                    scorer,
+                    config,
+                    narrowing,
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -171,6 +188,7 @@ def rank_sources(
         unusable=unusable,
         warnings=(
             *language_warnings(target, entries, encoder),
+            *shortlist_warnings(attributes),
             *overlap_warnings(
                 {
                     name: {line.source: line.overlap for line in ranked.ranking}
@@ -192,11 +210,23 @@ def _elsewhere(base: str | None, pool: Pool) -> str | None:
 
 
 def _score_folds(
-    scorer: Scorer, folds: Sequence[TargetAttribute], sources: Sequence[Source], *, strict: bool
+    scorer: Scorer,
+    folds: Sequence[TargetAttribute],
+    sources: Sequence[Source],
+    at_once: Sequence[Mapping[str, float]] = (),
+    *,
+    strict: bool,
 ) -> tuple[list[tuple[Source, Scores]], list[Skipped]]:
-    """Return the sources with their scores, one per fold, and those that could not be scored."""
-    at_once: list[Mapping[str, float]] = []
-    if isinstance(scorer, PoolScorer):
+    """Return the sources with their scores, one per fold, and those that could not be scored.
+
+    Args:
+        scorer: How to score.
+        folds: The folds of an attribute.
+        sources: The sources.
+        at_once: Scores by id that are known already, per fold.
+        strict: Raise for a source that cannot be scored.
+    """
+    if not at_once and isinstance(scorer, PoolScorer):
         at_once = [scorer.score_pool(fold, sources) for fold in folds]
     scored: list[tuple[Source, Scores]] = []
     skipped: list[Skipped] = []
@@ -238,9 +268,14 @@ def _rank_attribute(
     overlaps: Overlaps,
     scorer: Scorer,
     config: RankConfig,
+    narrowing: Narrowing | None,
 ) -> AttributeRanking:
     task = folds[0].task
-    scored, failed = _score_folds(scorer, folds, sources, strict=config.strict)
+    at_once: Sequence[Mapping[str, float]] = ()
+    num_offered = len(sources)
+    if narrowing is not None and num_offered > config.shortlist:
+        sources, at_once = narrowing.scores(folds, sources)
+    scored, failed = _score_folds(scorer, folds, sources, at_once, strict=config.strict)
     left_out = [*skipped, *failed]
     if not scored:
         raise _no_source(task.id, left_out, scorer)
@@ -265,6 +300,7 @@ def _rank_attribute(
         ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
         skipped=tuple(left_out),
         diverse=found,
+        not_scored=num_offered - len(sources),
         by_fold=_orders(scored) if len(folds) > 1 else (),
     )
     base_model = scored[0][0].entry.manifest.base.model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class RankConfig(Record):
         top_k: Best sources that the bootstrap's probability of being among them counts.
         exclude_overlap: Largest share of the target's texts, or of its test texts, that a source
             may hold, exactly or nearly (see :mod:`esm.overlap`); None leaves none out for it.
+        shortlist: Most sources of a packed pool to score, chosen by the signatures of their maps
+            (:mod:`esm.shortlist`); 0 scores all.
         near_tests: Also embed the test texts and look for near copies of them; exact ones are
             looked for anyway.
     """
@@ -81,6 +84,7 @@ class RankConfig(Record):
     top_k: int = Field(default=3, ge=1)
     exclude_overlap: float | None = Field(default=None, ge=0, le=1)
     near_tests: bool = False
+    shortlist: int = Field(default=0, ge=0, le=2000)
 
 
 class RankedSource(Record):
@@ -144,6 +148,7 @@ class AttributeRanking(Record):
         ranking: Sources, best first; equal scores are ordered by id.
         skipped: Sources left out, with the reason.
         diverse: A set of sources that together promise most, where it was asked for.
+        not_scored: Sources left out by the shortlist.
         by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
             a fixed split.
     """
@@ -155,6 +160,7 @@ class AttributeRanking(Record):
     ranking: tuple[RankedSource, ...]
     skipped: tuple[Skipped, ...]
     diverse: DiverseSet | None = None
+    not_scored: int = 0
     by_fold: tuple[tuple[str, ...], ...] = ()
 
     @property
@@ -291,6 +297,16 @@ class Ranking(Record):
             refusal=RankingError,
             expected="a ranking, written by esm rank --out FILE.json",
         )
+
+
+def shortlist_warnings(attributes: Mapping[str, AttributeRanking]) -> list[str]:
+    """Say how many sources a shortlist left out."""
+    return [
+        f"{name}: {ranked.not_scored} sources were not scored, only a shortlist of"
+        f" {len(ranked.ranking)}"
+        for name, ranked in attributes.items()
+        if ranked.not_scored
+    ]
 
 
 def _overlap_columns(overlap: Overlap | None) -> dict[str, Any]:

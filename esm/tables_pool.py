@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from esm.licences import marked
@@ -10,6 +10,7 @@ from esm.report import LICENCE_LETTERS, MISSING, Table, duration, number, size, 
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
+    from esm.maps import MapForm
     from esm.packing import PackReport
     from esm.pool import Pool, PoolEntry, Skipped, SourceRecord
     from esm.published.hub import Listing
@@ -127,6 +128,12 @@ def pack_report(report: PackReport) -> list[Table]:
             left=frozenset({"what"}),
         )
     ]
+
+
+def index_report(pool: str, found: Mapping[MapForm, int]) -> list[Table]:
+    """Return how many maps of each form were indexed."""
+    rows = [(str(form), str(count)) for form, count in found.items()]
+    return [Table(f"{pool}: indexed", ("form", "maps"), rows, left=frozenset({"form"}))]
 
 
 def verify_report(report: VerifyReport) -> list[Table]:

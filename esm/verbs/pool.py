@@ -138,6 +138,9 @@ def pack(
             "--share", help="Leave out what is known of the sources' texts, to give it away."
         ),
     ] = False,
+    index: Annotated[
+        bool, typer.Option("--index", help="Also index the maps, for esm rank --shortlist.")
+    ] = False,
     strict: Strict = False,
 ) -> None:
     """Pack a pool into a few memory-mapped files, which every verb reads as a pool."""
@@ -149,8 +152,29 @@ def pack(
         raise SettingError(f"--dtype {dtype}", expected="float16 or float32")
     source = Pool.open(pool)
     target = pool.resolve().with_name(f"{pool.resolve().name}.packed") if out is None else out
-    report = pack_pool(source, target, dtype=dtype, rank=rank, share=share, strict=strict)
+    report = pack_pool(
+        source, target, dtype=dtype, rank=rank, share=share, index=index, strict=strict
+    )
     output.show(report.as_dict(), pack_report(report))
+
+
+@app.command("index")
+@grouped
+def index_maps(
+    pool: Annotated[Path, typer.Argument(help="Packed pool; the index is written beside it.")],
+    output: OutputOptions,
+) -> None:
+    """Index the maps of a packed pool, so that esm rank --shortlist need not score them all."""
+    from esm.pool import Pool
+    from esm.shortlist import index_bundle
+    from esm.tables_pool import index_report
+
+    opened = Pool.open(pool)
+    if opened.bundle is None:
+        raise SettingError(f"{pool} is not packed", expected="a pool packed by esm pool pack")
+    found = index_bundle(opened.bundle)
+    content = {"pool": str(pool), "maps": {str(form): count for form, count in found.items()}}
+    output.show(content, index_report(str(pool), found))
 
 
 @app.command()

@@ -124,6 +124,14 @@ def rank(
             " target's texts or of its test texts, exactly or nearly."
         ),
     ] = None,
+    shortlist: Annotated[
+        int,
+        typer.Option(
+            help="Of a large packed pool with an index (esm pool index), score only so many sources"
+            " exactly, at most 2000, chosen by the signatures of their maps; 0 for all.",
+            metavar="N",
+        ),
+    ] = 0,
     near_tests: Annotated[
         bool,
         typer.Option(
@@ -171,6 +179,7 @@ def rank(
             "top_k": top_k,
             "exclude_overlap": exclude_overlap,
             "near_tests": near_tests,
+            "shortlist": shortlist,
         },
     )
     ranking = rank_sources(

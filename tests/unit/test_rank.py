@@ -9,7 +9,7 @@ import pytest
 from esm.build import train_pool
 from esm.encoder import Encoder
 from esm.entry import TrainConfig
-from esm.errors import EsmError, MapError, PoolError, RankingError
+from esm.errors import EsmError, MapError, PoolError, RankingError, SettingError
 from esm.maps import MapForm
 from esm.moments import balance_weights
 from esm.packing import pack_pool
@@ -383,3 +383,35 @@ def test_a_packed_pool_ranks_as_the_pool_it_was_packed_from(world, tmp_path, for
     config = RankConfig(form=form)
     found = rank_sources(spec(world[1]), packed, config)
     assert found.attributes == rank_sources(spec(world[1]), original, config).attributes
+
+
+def test_a_shortlist_scores_some_and_says_how_many_it_left_out(world, tmp_path):
+    pack_pool(Pool.open(world[0]), tmp_path / "packed", index=True)
+    packed = Pool.open(tmp_path / "packed")
+    target = spec(world[1])
+    whole = rank_sources(target, packed, device="cpu")
+    large = rank_sources(target, packed, RankConfig(shortlist=3), device="cpu")
+    for name, ranked in whole.attributes.items():
+        assert large.attributes[name].ranking == ranked.ranking
+        assert large.attributes[name].not_scored == 0
+    small = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu")
+    for name, ranked in small.attributes.items():
+        assert ranked.not_scored == 1
+        assert len(ranked.ranking) == 2
+        exact = {line.source: line.score for line in whole.attributes[name].ranking}
+        assert {line.source: line.score for line in ranked.ranking} == {
+            line.source: exact[line.source] for line in ranked.ranking
+        }
+        assert f"{name}: 1 sources were not scored, only a shortlist of 2" in small.warnings
+
+
+def test_a_shortlist_needs_an_index_and_a_scorer_of_maps(world, tmp_path):
+    with pytest.raises(PoolError, match="is not packed"):
+        rank_sources(spec(world[1]), Pool.open(world[0]), RankConfig(shortlist=2), device="cpu")
+    pack_pool(Pool.open(world[0]), tmp_path / "packed")
+    packed = Pool.open(tmp_path / "packed")
+    with pytest.raises(PoolError, match="has no index of anchored maps"):
+        rank_sources(spec(world[1]), packed, RankConfig(shortlist=2), device="cpu")
+    with pytest.raises(SettingError, match="--shortlist with scorer size"):
+        config = RankConfig(shortlist=2, scorer="size")
+        rank_sources(spec(world[1]), packed, config, device="cpu")
