@@ -15,6 +15,7 @@ from esm.errors import MapError, PoolError
 from esm.maps import MapForm
 from esm.maps.stack import LowRankStack
 from esm.neighbours import NearIndex
+from esm.runtime import note, progress
 from esm.shortlist.signature import SignatureBasis, Signatures
 from esm.storage import content_hash, load_tensors, save_tensors
 
@@ -101,7 +102,7 @@ class ShortlistIndex:
 
 
 def build_index(bundle: Bundle, form: MapForm) -> ShortlistIndex:
-    """Compute the signatures of all low-rank maps of a form; numbers that are not finite are out.
+    """Compute the signatures of all low-rank maps of a form that are finite.
 
     Raises:
         PoolError: The bundle has no such maps, or some that are dense or read another lift.
@@ -119,12 +120,16 @@ def build_index(bundle: Bundle, form: MapForm) -> ShortlistIndex:
     step = -(-total // _SAMPLE)
     basis = SignatureBasis.of(lambda: (stack for _, stack in _stacks(bundle, form, step)))
     places, rows = [], []
-    for place, stack in _stacks(bundle, form, 1):
-        signed = basis.sign(stack)
-        whole = np.isfinite(signed).all(axis=1)
-        places.append(place[whole])
-        rows.append(signed[whole])
+    with progress(f"indexing {form} maps", total) as advance:
+        for place, stack in _stacks(bundle, form, 1):
+            signed = basis.sign(stack)
+            whole = np.isfinite(signed).all(axis=1)
+            places.append(place[whole])
+            rows.append(signed[whole])
+            advance(len(place))
     signatures = np.concatenate(rows)
+    if len(signatures) < total:
+        note(f"{total - len(signatures)} of {total} {form} maps are not finite, so not indexed")
     return ShortlistIndex(np.concatenate(places), signatures, NearIndex.cells(signatures))
 
 

@@ -148,11 +148,6 @@ def tags_of(row: Tags) -> list[int]:
     return [int(code) for code in row if code != NO_WORD]
 
 
-def named_tags(row: Tags, names: Sequence[str]) -> list[str]:
-    """Return the tags of one sentence by their names."""
-    return [names[code] for code in tags_of(row)]
-
-
 def present(labels: Tags, num_tags: int) -> npt.NDArray[np.float64]:
     """Return which tags occur in which sentence, (n, c) zeros and ones."""
     rows, columns = np.nonzero(labels != NO_WORD)

@@ -17,14 +17,13 @@ from esm.losses import label_scale, loss_targets, loss_weights, row_losses
 from esm.runtime import seeded
 from esm.tasks.task import Outputs
 from esm.transfer.strategy import State
+from esm.units import WholeText
 from esm.weights import load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 Array = npt.NDArray[Any]
-
-_EVALUATION_BATCH = 64
 
 
 class TaskHead(nn.Module):
@@ -116,15 +115,13 @@ class SharedEncoder(nn.Module):
     ) -> npt.NDArray[np.float32]:
         """Return outputs (n, c) in the order given: logits, or values in the label's unit."""
         head = self.head(attribute)
-        embeddings = self.encoder.embed(
-            texts, pairs, batch_size=_EVALUATION_BATCH, doing=f"predicting {attribute}"
-        )
-        with torch.inference_mode():
-            outputs = head(torch.from_numpy(embeddings.last).to(self.encoder.device))
-            predicted: npt.NDArray[np.float32] = (
-                (outputs * head.label_scale + head.label_mean).cpu().numpy()
-            )
-        return predicted
+
+        def in_units(embeddings: Tensor) -> Tensor:
+            outputs: Tensor = head(embeddings) * head.label_scale + head.label_mean
+            return outputs
+
+        doing = f"predicting {attribute}"
+        return WholeText().outputs(self.encoder, texts, pairs, in_units, doing)
 
     def trained_parameters(self) -> int:
         """Return how many numbers are trained."""

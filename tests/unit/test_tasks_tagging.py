@@ -21,10 +21,10 @@ from esm.tasks.tagging import (
     is_iob2,
     join_words,
     mended,
-    named_tags,
     present,
     spans,
     tag_names,
+    tags_of,
     text_level,
     words_of,
 )
@@ -62,7 +62,7 @@ def written(tmp_path, frame, kind):
 
 
 def tags_read(task):
-    return [named_tags(row, task.label_names) for row in task.train.labels]
+    return [[task.label_names[code] for code in tags_of(row)] for row in task.train.labels]
 
 
 # ------------------------------------------------------------------------------------------- files
