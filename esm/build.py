@@ -9,7 +9,7 @@ older pool lacks is added (see :mod:`esm.completion`).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,7 @@ def train_pool(
     device: str = "auto",
     strict: bool = False,
     replace: bool = False,
+    own: Mapping[str, TrainConfig] | None = None,
 ) -> BuildReport:
     """Train every task that the pool does not hold yet.
 
@@ -102,6 +103,8 @@ def train_pool(
         device: Device to compute on.
         strict: Raise for the first task that fails instead of leaving it out.
         replace: Train an entry anew when it is there damaged or with other settings.
+        own: Settings of single sources, by id, where they are not those of all: of fine-tuning and
+            of maps.
 
     Raises:
         PoolError: The pool was built with another base model.
@@ -119,7 +122,7 @@ def train_pool(
             trainer = _reopen(Pool.open(folder), cache, config, tasks, device)
         else:
             trainer = _create(folder, cache, config, tasks, device)
-        done = _train_all(trainer, tasks, skipped, strict=strict, replace=replace)
+        done = _train_all(trainer, tasks, skipped, strict=strict, replace=replace, own=own or {})
     return BuildReport(
         folder=str(folder),
         trained=tuple(done[State.TRAIN]),
@@ -264,12 +267,15 @@ def _train_all(
     *,
     strict: bool,
     replace: bool,
+    own: Mapping[str, TrainConfig],
 ) -> dict[State, list[str]]:
     """Train or complete every task; return the sources by what was done."""
     done: dict[State, list[str]] = {state: [] for state in State}
+    config = trainer.config
     with progress("source tasks", total=len(tasks)) as advance:
         for spec, task in tasks:
             try:
+                trainer.config = own.get(task.id, config)
                 state = entry_state(trainer, task, replace=replace)
                 if state is State.TRAIN:
                     trainer.train(spec, task)

@@ -19,7 +19,7 @@ from esm.pool import PoolEntry, Skipped
 from esm.settings import BaseIdentity
 from esm.storage import content_hash, hash_texts
 from esm.tasks.raw import attribute_id
-from esm.tasks.task import SplitName, Target, joint_hash
+from esm.tasks.task import Problem, SplitName, Target, joint_hash
 from esm.transfer.joint import JointStrategy
 from esm.transfer.joint_registry import joint_strategy
 from esm.transfer.registry import reads_unlabelled
@@ -195,6 +195,7 @@ def plan_comparison(
     planner = _Planner(targets, config, base, choice, tuple(attributes), architecture)
     columns: list[JointStrategy] = []
     left_out = [*skipped, *choice.skipped, *planner.without_source()]
+    left_out += planner.corpora([joint_strategy(name) for name in config.strategies])
     for name in config.strategies:
         strategy = joint_strategy(name)
         reason = planner.refusal(strategy)
@@ -263,7 +264,30 @@ class _Planner:
             return "it makes use of source tasks, and none were asked for (--source)"
         if all(not self.choice.of(names) for names in wanted):
             return "no source can be used for its attributes"
+        if all(not self.sources(strategy, names) for names in wanted):
+            return "it learns the labels of sources, and each of these is a corpus without any"
         return None
+
+    def sources(self, strategy: JointStrategy, names: Sequence[str]) -> tuple[PoolEntry, ...]:
+        """Return the sources of a strategy: no corpora for one that learns what sources learn."""
+        found = self.choice.of(names)
+        if not (strategy.wants_sources and strategy.learns_sources):
+            return found
+        return tuple(entry for entry in found if entry.record.problem is not Problem.CORPUS)
+
+    def corpora(self, strategies: Sequence[JointStrategy]) -> list[Skipped]:
+        """Name the corpora that strategies that learn the labels of sources go without."""
+        chosen = {
+            entry.id: entry.record.problem
+            for names in (self.attributes, *((name,) for name in self.attributes))
+            for entry in self.choice.of(names)
+        }
+        return [
+            Skipped(f"{source} for {strategy.name}", "it is a corpus without labels to learn")
+            for strategy in strategies
+            for source, problem in chosen.items()
+            if strategy.wants_sources and strategy.learns_sources and problem is Problem.CORPUS
+        ]
 
     def unlearnable(self, strategy: JointStrategy) -> list[Skipped]:
         """Name the attributes that a strategy that trains them one by one cannot learn."""
@@ -295,7 +319,7 @@ class _Planner:
 
     def learnable(self, strategy: JointStrategy, name: str) -> str | None:
         """Return why a strategy that trains alone cannot learn an attribute; None if it can."""
-        if strategy.wants_sources and not self.choice.of((name,)):
+        if strategy.wants_sources and not self.sources(strategy, (name,)):
             return "no source can be used for it"
         try:
             strategy.check_tasks([self.targets[0].attributes[name]])
@@ -311,7 +335,7 @@ class _Planner:
         seed: int,
         fold: Target,
     ) -> Cell:
-        sources = self.choice.of(names)
+        sources = self.sources(strategy, names)
         settings = strategy.settings(self.config.transfer)
         if strategy.together:
             settings["together"] = {

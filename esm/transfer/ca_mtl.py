@@ -83,6 +83,7 @@ class CaMtl:
     together = True
     retrains = True
     wants_sources = False
+    learns_sources = False
     separate = "full"
     uses_source = True
     seed_varies = "order and choice of the rows, dropout, heads, conditional modules"

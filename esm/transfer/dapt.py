@@ -40,6 +40,11 @@ Array = npt.NDArray[Any]
 
 _PREFIX = "dapt."
 
+_CHANGED = (
+    "the encoder is changed before it is trained on labels: maps of a pool, and scores by them, are"
+    " of the base model as it was"
+)
+
 # Runs of all seeds start from one adapted encoder, so that only what comes after it varies.
 _SEED = 0
 
@@ -196,7 +201,7 @@ class Dapt:
             stored_parameters=sum(array.size for array in state.values()),
             seconds=made.seconds + then.seconds,
             peak_memory=max(peaks, default=None),
-            remarks=(made.remark, *then.remarks),
+            remarks=(made.remark, _CHANGED, *then.remarks),
         )
 
     def restore(self, encoder: Encoder, task: Outputs, state: State) -> DaptModel:

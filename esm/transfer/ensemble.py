@@ -106,6 +106,7 @@ class Ensemble:
     together = False
     retrains = False
     wants_sources = True
+    learns_sources = False
     uses_source = True
 
     def __init__(self, name: str = "ensemble", member: str = "houlsby") -> None:

@@ -39,6 +39,7 @@ class EpisodicPrototypes(SharedHeads):
     together = True
     retrains = False
     wants_sources = True
+    learns_sources = True
     uses_source = True
     separate = _BASE
     seed_varies = "episodes, dropout"

@@ -50,6 +50,7 @@ class AdapterFusion:
     together = True
     retrains = False
     separate = "pfeiffer"
+    learns_sources = True
     uses_source = True
     seed_varies = "order of the rows, dropout, heads, adapters, fusions"
 

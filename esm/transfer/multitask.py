@@ -41,6 +41,7 @@ class Multitask(SharedHeads):
     together = True
     retrains = True
     separate = "full"
+    learns_sources = True
     uses_source = True
     seed_varies = "order of the rows, dropout, heads"
 

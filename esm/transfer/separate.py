@@ -60,6 +60,7 @@ class Separate:
     together = False
     retrains = False
     wants_sources = False
+    learns_sources = False
 
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy

@@ -49,6 +49,7 @@ class Sequential(SharedHeads):
     together = True
     retrains = False
     separate = "full"
+    learns_sources = True
     uses_source = True
     seed_varies = "order of the rows, dropout, heads"
 

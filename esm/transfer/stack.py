@@ -53,6 +53,7 @@ class Stack:
 
     together = True
     retrains = False
+    learns_sources = True
     uses_source = True
     separate = "pfeiffer"
     seed_varies = "order of the rows, masked tokens, dropout, heads, adapters"

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 from esm.errors import SettingError
-from esm.options import OutFile, OutputOptions, PoolFolder, Strict, commas, grouped, write_out
+from esm.options import (
+    MachineOptions,
+    OutFile,
+    OutputOptions,
+    PoolFolder,
+    Strict,
+    commas,
+    grouped,
+    write_out,
+)
+from esm.verbs.train import EncoderOptions
 
 _FILTER_HELP = (
     "Maps to fetch, several by commas: rows=N (trained on at least N rows), task (dataset and"
@@ -193,6 +203,55 @@ def verify(
     write_out(out, report.as_dict(), report.records())
     output.show(report.as_dict(), verify_report(report))
     if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command()
+@grouped
+def rebase(
+    source: Annotated[
+        Path, typer.Argument(help="Pool whose sources to train again.", metavar="FROM")
+    ],
+    pool: PoolFolder,
+    encoder: EncoderOptions,
+    machine: MachineOptions,
+    output: OutputOptions,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the new pool.")
+    ] = False,
+    dtype: Annotated[
+        str, typer.Option(help="Of maps on disk: float16 or float32.")
+    ] = "float16",
+    strict: Strict = False,
+    out: OutFile = None,
+) -> None:
+    """Refit a pool's maps for a changed base model, in a new pool.
+
+    Every source is trained again from --base with its own settings; a stopped run goes on where it
+    was. The base may be an encoder that was tuned on a corpus (FROM/sources/NAME/model).
+    """
+    from esm.pool import Pool
+    from esm.rebase import rebase_pool
+    from esm.tables_pool import build_report
+
+    settings = encoder.config()
+    if settings is None or encoder.base is None:
+        raise SettingError("no --base", expected="the changed base model: a folder or a Hub id")
+    if dtype not in ("float16", "float32"):
+        raise SettingError(f"--dtype {dtype}", expected="float16 or float32")
+    report = rebase_pool(
+        Pool.open(source),
+        pool,
+        settings,
+        cache=machine.open_cache(),
+        device=machine.device,
+        strict=strict,
+        keep_models=keep_models,
+        dtype=dtype,
+    )
+    write_out(out, report.as_dict(), report.records())
+    output.show(report.as_dict(), build_report(report))
+    if not (report.trained or report.completed or report.present):
         raise typer.Exit(1)
 
 

@@ -72,6 +72,7 @@ ORDER = [
     "entry",
     "completion",
     "build",
+    "rebase",
     "text_numbers",
     "siblings",
     "overlap",
