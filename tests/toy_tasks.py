@@ -9,9 +9,7 @@ from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 MOODS = (("good", "great", "love"), ("bad", "awful", "hate"), ("slow", "cold", "old"))
 TOPICS = ("film", "food", "service", "team", "home", "vaccine")
 
-TEXT_KINDS = [
-    problem for problem in Problem if problem not in (Problem.TAGGING, Problem.CORPUS)
-]
+TEXT_KINDS = [problem for problem in Problem if problem not in (Problem.TAGGING, Problem.CORPUS)]
 
 LABELLED_KINDS = [*TEXT_KINDS, Problem.TAGGING]
 

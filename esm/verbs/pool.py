@@ -219,9 +219,7 @@ def rebase(
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep the tuned encoders in the new pool.")
     ] = False,
-    dtype: Annotated[
-        str, typer.Option(help="Of maps on disk: float16 or float32.")
-    ] = "float16",
+    dtype: Annotated[str, typer.Option(help="Of maps on disk: float16 or float32.")] = "float16",
     strict: Strict = False,
     out: OutFile = None,
 ) -> None:
