@@ -89,6 +89,7 @@ ORDER = [
     "arms",
     "plan",
     "intermediate",
+    "trained_record",
     "trained",
     "spread",
     "outcome",
