@@ -119,5 +119,6 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",
             expected=f"{theirs.model!r} as the pool's manifest describes it",
-            hint=f"leave out {options}, or train another pool",
+            hint=f"leave out {options}, or train another pool: a changed base is a new base, for"
+            " which maps are fitted anew",
         )

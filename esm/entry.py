@@ -141,15 +141,16 @@ class EntryTrainer:
 
     def train(self, spec: TaskSpec, task: Task) -> None:
         """Fine-tune, fit, store: the entry appears when all of it is there."""
-        from esm.finetune import fine_tune
+        from esm.source_tuning import tune_on_source
 
-        tuned = fine_tune(self.encoder, task, self.config.fine_tune)
+        tuned = tune_on_source(self.encoder, task, self.config.fine_tune)
         fitted = self.fit(task, tuned.encoder, self.config.forms)
         with atomic_folder(self.pool.source_folder(task.id)) as folder:
             records = {
                 form: self.store_map(folder / form, form, task, fitted) for form in fitted.maps
             }
-            save_tensors(folder / "head.safetensors", tuned.head)
+            if tuned.head:
+                save_tensors(folder / "head.safetensors", tuned.head)
             self.store_sidecars(folder, task)
             if self.config.keep_models:
                 tuned.encoder.save(folder / "model")

@@ -32,7 +32,7 @@ from esm.units import Reading, unit_of
 from esm.weights import load_weights
 
 # Rows by which a tuned source is judged: enough for an accuracy within about two points.
-_MOST_JUDGED = 500
+MOST_JUDGED = 500
 
 # Where architectures keep the dropout for a head, most specific first.
 _DROPOUTS = (
@@ -53,7 +53,7 @@ class FineTuned:
         encoder: The tuned encoder; the base encoder is untouched.
         head: The head's ``weight`` (c, d) and ``bias`` (c,), and ``label_mean`` and
             ``label_scale`` (1,), by which outputs of a regression or an ordinal task return to
-            the label's unit.
+            the label's unit. Empty for a corpus, which has no labels.
         quality: Metrics on at most 500 held-out rows that were not trained on.
         examples: How many examples were trained on.
         seconds: Wall-clock time of training and evaluation.
@@ -83,7 +83,7 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
     start = time.monotonic()
     rows, unseen = held_out(task, config.seed)
     rows = sample(rows, task.problem, config.max_examples, config.seed)
-    unseen = sample(unseen, task.problem, _MOST_JUDGED, config.seed)
+    unseen = sample(unseen, task.problem, MOST_JUDGED, config.seed)
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
         train(model, rows, config, weighs=weighs_classes(config.class_weights, task))

@@ -112,12 +112,12 @@ class TunedModels:
         return tuned
 
     def _fine_tune(self, entry: PoolEntry, key: RunKey) -> Encoder:
-        from esm.finetune import fine_tune
+        from esm.source_tuning import tune_on_source
 
         task = source_task(entry)
         note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
         settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
-        return fine_tune(self.base, task, settings).encoder
+        return tune_on_source(self.base, task, settings).encoder
 
 
 def source_task(entry: PoolEntry) -> Task:

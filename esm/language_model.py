@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedC
 from esm.backbone import locate
 from esm.backbone.refusals import loading
 from esm.encoder import Encoder
-from esm.errors import EncoderError
+from esm.errors import EncoderError, FitError
+from esm.runtime import seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.task import Texts
 from esm.training import Training
@@ -38,6 +40,9 @@ _CAUSAL = frozenset({"gpt2"})
 
 # Of the tokens that are to be guessed: shares shown as a mask, and as some other token.
 _MASKED, _REPLACED = 0.8, 0.1
+
+# Texts per forward pass where losses are only looked at.
+_JUDGED_AT_ONCE = 16
 
 
 def check_language_model(config: PreTrainedConfig) -> None:
@@ -66,6 +71,7 @@ class LanguageModel(nn.Module):
         masked: Share of the tokens that are to be guessed, for architectures that see both sides.
 
     Attributes:
+        encoder: The encoder.
         has_own_head: Whether the head comes from the checkpoint.
 
     Raises:
@@ -76,7 +82,7 @@ class LanguageModel(nn.Module):
     def __init__(self, encoder: Encoder, masked: float = 0.15) -> None:
         super().__init__()
         check_language_model(encoder.model.config)
-        self._encoder = encoder
+        self.encoder = encoder
         self._masked = masked
         self._kind = encoder.model.config.model_type
         if self._kind not in _CAUSAL and encoder.tokenizer.mask_token_id is None:
@@ -114,25 +120,40 @@ class LanguageModel(nn.Module):
             Masking: Devlin et al. 2019, section 3.1: of the chosen tokens 80 % are shown as a mask,
             10 % as another token, 10 % as they are.
         """
+        hidden, targets = self._to_guess(batch)
+        if not len(targets):
+            return hidden.sum() * 0.0
+        return self._losses(hidden, targets).mean()
+
+    def token_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return (m,) the losses of the m tokens of a batch that are to be guessed, in nats."""
+        return self._losses(*self._to_guess(batch))
+
+    def _to_guess(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the states (m, d) of the tokens that are to be guessed, and which (m,) they are.
+
+        Where there are none, the empty states still hang on the weights.
+        """
         ids, mask = batch["input_ids"], batch["attention_mask"]
         if self._kind in _CAUSAL:
-            hidden = self._encoder.hidden(batch)[:, :-1]
+            hidden = self.encoder.hidden(batch)[:, :-1]
             chosen, targets = mask[:, 1:] == 1, ids[:, 1:]
         else:
             chosen = choose_tokens(self._ordinary(ids) & (mask == 1), self._masked)
             shown = self._corrupted(ids, chosen)
-            hidden, targets = self._encoder.hidden({**batch, "input_ids": shown}), ids
-        if not chosen.any():
-            return hidden.sum() * 0.0
-        logits = _HEADS[self._kind](self.whole, hidden[chosen])
-        return cross_entropy(logits.float(), targets[chosen])
+            hidden, targets = self.encoder.hidden({**batch, "input_ids": shown}), ids
+        return hidden[chosen], targets[chosen]
+
+    def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        logits = _HEADS[self._kind](self.whole, hidden)
+        return cross_entropy(logits.float(), targets, reduction="none")
 
     def _ordinary(self, ids: Tensor) -> Tensor:
-        special = torch.tensor(self._encoder.tokenizer.all_special_ids, device=ids.device)
+        special = torch.tensor(self.encoder.tokenizer.all_special_ids, device=ids.device)
         return ~torch.isin(ids, special)
 
     def _corrupted(self, ids: Tensor, chosen: Tensor) -> Tensor:
-        tokenizer = self._encoder.tokenizer
+        tokenizer = self.encoder.tokenizer
         fate = torch.rand(ids.shape).to(ids.device)
         other = torch.randint(len(tokenizer), ids.shape).to(ids.device)
         shown = ids.masked_fill(chosen & (fate < _MASKED), int(tokenizer.mask_token_id))
@@ -228,13 +249,68 @@ def pretrain(
     """
     start = time.monotonic()
     language = LanguageModel(encoder, masked)
+    train_language_model(language, texts, config, name=name)
+    return Pretrained(encoder, language.head_parameters, language.remark, time.monotonic() - start)
+
+
+def train_language_model(
+    language: LanguageModel, texts: Texts, config: FineTuneConfig, *, name: str
+) -> None:
+    """Train a language model, and the encoder in it, in place on texts.
+
+    Args:
+        language: The model.
+        texts: At least one.
+        config: The settings.
+        name: What it is trained on, for progress and errors.
+
+    Raises:
+        FitError: Training diverged, or one text does not fit into memory.
+    """
     Training(
         name=name,
         model=_LossOf(language),
-        encoder=encoder,
+        encoder=language.encoder,
         loss=lambda loss, _: loss,
-        texts=encoder.tokenize(texts.texts, texts.pairs),
+        texts=language.encoder.tokenize(texts.texts, texts.pairs),
         targets=torch.zeros(len(texts)),
         config=config,
     ).run()
-    return Pretrained(encoder, language.head_parameters, language.remark, time.monotonic() - start)
+
+
+def held_out_loss(language: LanguageModel, texts: Texts, seed: int) -> float:
+    """Return the mean loss of the hidden tokens of texts, in nats per token.
+
+    Which tokens are hidden, and what is shown in their place, hangs on the texts and the seed
+    alone: two models of one architecture are asked the same.
+
+    Args:
+        language: The model; it is put into evaluation mode.
+        texts: At least one.
+        seed: Decides what is hidden.
+
+    Raises:
+        FitError: No token can be hidden, or the loss is not finite.
+    """
+    encoder = language.encoder
+    tokens = encoder.tokenize(texts.texts, texts.pairs)
+    language.eval()
+    total, count = 0.0, 0
+    with seeded(seed), torch.no_grad():
+        for first in range(0, len(tokens), _JUDGED_AT_ONCE):
+            losses = language.token_losses(encoder.collate(tokens[first : first + _JUDGED_AT_ONCE]))
+            total += float(losses.double().sum())
+            count += len(losses)
+    if not count:
+        raise FitError(
+            f"none of {len(texts)} held-out texts has a token that could be hidden",
+            expected="texts with words that the base model's vocabulary knows",
+            hint="another base model",
+        )
+    if not math.isfinite(total):
+        raise FitError(
+            "the loss on held-out texts is not finite",
+            expected="a finite number",
+            hint="a lower learning rate, or another base model",
+        )
+    return total / count

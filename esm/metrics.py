@@ -63,6 +63,8 @@ def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:
             metrics = _multilabel(labels, predicted_labels(task, outputs))
         case Problem.TAGGING:
             metrics = _tagging(task, labels, predicted_labels(task, outputs))
+        case Problem.CORPUS:
+            raise _no_labels(task)
     if task.metric not in metrics:
         raise TaskError(
             f"task {task.id} is a {task.problem} task with the metric {task.metric}",
@@ -94,7 +96,13 @@ def predicted_labels(task: Task, outputs: Array) -> Array:
             predicted = (outputs > 0).astype(np.int64)
         case Problem.REGRESSION:
             predicted = outputs[:, 0]
+        case Problem.CORPUS:
+            raise _no_labels(task)
     return predicted
+
+
+def _no_labels(task: Task) -> TaskError:
+    return TaskError(f"{task.id} is a corpus: it has no labels", expected="a task with labels")
 
 
 def _check(task: Task, labels: Array, outputs: Array) -> None:

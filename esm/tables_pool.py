@@ -88,7 +88,11 @@ def pool_tables(
 def _quality(record: SourceRecord) -> str:
     if record.metric is None:
         return MISSING
-    return f"{record.metric} {number(record.quality.get(record.metric))}"
+    after = record.quality.get(record.metric)
+    before = record.quality.get(f"{record.metric}_before")
+    if before is not None:  # of a corpus, whose perplexity says nothing by itself
+        return f"{record.metric} {number(before, 1)} → {number(after, 1)}"
+    return f"{record.metric} {number(after)}"
 
 
 def _pool_notes(pool: Pool) -> list[str]:

@@ -52,7 +52,7 @@ class TaskVectors:
     Attributes:
         mean: (d,) float32, mean base embedding.
         fisher: (d,) float32, diagonal of the empirical Fisher information; zeros where all labels
-            are the same.
+            are the same, and for a corpus, which has none.
         vocabulary: (v,) uint32, ascending hashes of words, v at most 4,096.
     """
 
@@ -196,11 +196,13 @@ def fisher_diagonal(problem: Problem, labels: npt.NDArray[Any], base: npt.NDArra
         base: (n, d) base embeddings.
 
     Returns:
-        (d,); zeros where all labels are the same.
+        (d,); zeros where all labels are the same, and for a corpus.
 
     Source:
         Vu et al. 2020 (arXiv 2005.00770), section 4.2; Achille et al. 2019 (arXiv 1902.03545).
     """
+    if problem is Problem.CORPUS:
+        return np.zeros(base.shape[1], dtype=np.float32)
     centred = base.astype(np.float64)
     centred -= centred.mean(axis=0)
     features = centred / (np.sqrt(np.square(centred).mean()) or 1.0)

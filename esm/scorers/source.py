@@ -90,6 +90,11 @@ class Source:
             MapError: It is damaged.
         """
         problem = self.entry.record.problem
+        if problem is Problem.CORPUS:
+            raise PoolError(
+                f"source {self.id} is a corpus without labels, so that it has no head",
+                expected="a source of single-label classification",
+            )
         if problem is not None and problem is not Problem.CLASSIFICATION:
             raise PoolError(
                 f"the head of {self.id}, a {problem} task, gives no class probabilities",

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from esm.errors import PoolError
 from esm.scorers.base import COSINE, EmbeddingKind, Evidence, Need
 from esm.scorers.similarity import cosine
+from esm.tasks.task import Problem
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class TaskEmb:
     has_base: bool = False
 
     def score(self, evidence: Evidence) -> float:
-        """Return the cosine, between 0 and 1; NaN where a task has one label only."""
+        """Return the cosine, between 0 and 1; NaN where a task has one label only.
+
+        Raises:
+            PoolError: The source is a corpus, which has no labels to take the information of.
+        """
         assert evidence.source is not None
+        if evidence.source.entry.record.problem is Problem.CORPUS:
+            raise PoolError(
+                f"source {evidence.source.id} is a corpus without labels, so that it has no Fisher"
+                " information",
+                expected="a source with labels",
+                hint="--scorer textemb compares texts alone",
+            )
         return cosine(evidence.source.vectors.fisher, evidence.target.fisher)

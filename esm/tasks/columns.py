@@ -74,7 +74,7 @@ def choose_attributes(raw: RawData, spec: TaskSpec, offered: tuple[str, ...]) ->
             f"{raw.id} has no column that looks like an attribute",
             expected=f"a column with {_FEWEST_VALUES} to {_MOST_VALUES} distinct values among"
             f" {_listed(raw.train)}",
-            hint="--attribute NAME",
+            hint="--attribute NAME; or, to train a source on texts without labels, --kind corpus",
         )
     return spec.attributes or offered
 

@@ -10,8 +10,9 @@ from esm.errors import TaskError
 from esm.tasks.conll import read_conll
 from esm.tasks.delimited import find_delimiter, read_delimited
 from esm.tasks.raw import RawData, Table, Values, to_id
+from esm.tasks.sentences import TEXT
 from esm.tasks.spec import TaskSpec
-from esm.tasks.task import SplitName
+from esm.tasks.task import Problem, SplitName
 from esm.tasks.textfile import read_text
 from esm.tasks.workbook import read_workbook
 
@@ -38,8 +39,9 @@ def read_table(path: Path, spec: TaskSpec | None = None) -> Table:
 
     Args:
         path: A .csv, .tsv, .txt, .xlsx, .jsonl, .parquet or .conll file.
-        spec: What is known of its encoding, delimiter and sheet, and which columns hold texts
-            where they look like numbers; None finds everything out.
+        spec: What is known of its encoding, delimiter and sheet, which columns hold texts where
+            they look like numbers, and whether a .txt file is a corpus of one text a line, no
+            table; None finds everything out.
 
     Raises:
         TaskError: The file is empty, malformed, in another encoding or of another kind.
@@ -56,7 +58,8 @@ def read_table(path: Path, spec: TaskSpec | None = None) -> Table:
         raise TaskError(f"no file {path}", expected="an existing file")
     if path.stat().st_size == 0:
         raise _empty(path, "is empty")
-    table = reader(path, spec or TaskSpec(location=str(path)))
+    spec = spec or TaskSpec(location=str(path))
+    table = _read_lines(path, spec) if _is_lines(path, spec) else reader(path, spec)
     if not table or not any(table.values()):
         raise _empty(path, "has no rows")
     return table
@@ -77,6 +80,18 @@ def _text_of(path: Path, spec: TaskSpec) -> str:
     if not text.strip():
         raise _empty(path, "is empty")
     return text
+
+
+def _is_lines(path: Path, spec: TaskSpec) -> bool:
+    """Return whether a file holds a text a line: a corpus, of which no column was named."""
+    plain = spec.text is None and spec.delimiter is None
+    return spec.kind == Problem.CORPUS and plain and path.suffix.lower() == ".txt"
+
+
+def _read_lines(path: Path, spec: TaskSpec) -> Table:
+    # Not splitlines: texts may hold other characters that count as ends of lines.
+    lines = _text_of(path, spec).removesuffix("\n").split("\n")
+    return {TEXT: [line.removesuffix("\r") for line in lines]}
 
 
 def _read_text_table(path: Path, spec: TaskSpec) -> Table:

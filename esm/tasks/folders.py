@@ -29,6 +29,7 @@ _PROBLEMS = {
     "pair-regression": Problem.REGRESSION,
     "multi-label": Problem.MULTILABEL,
     "tagging": Problem.TAGGING,
+    "corpus": Problem.CORPUS,
 }
 
 # A rank correlation is asked of amounts only, ratings from 1 to 5 among them; a weighted kappa of
@@ -114,9 +115,19 @@ def _read_task(folder: Path) -> RawData:
     description = _describe(folder / TASK_FILE, _TaskDescription)
     identifier = description.id or to_id(folder.name)
     names = description.label_names
+    kind = _choice("task_type", description.task_type, _PROBLEMS, identifier)
+    if kind is Problem.CORPUS:
+        return RawData(
+            id=identifier,
+            splits=_read_splits(folder),
+            described=True,
+            metadata=description.metadata(),
+            is_corpus=True,
+            file=folder / "train.parquet",
+        )
     column = LabelColumn(
         names=names,
-        problem=_choice("task_type", description.task_type, _PROBLEMS, identifier),
+        problem=kind,
         metric=_metric(description.metric, identifier),
     )
     label = TAGS if column.problem is Problem.TAGGING else LABEL

@@ -224,13 +224,12 @@ def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Probl
 def _asked_for(column: str, kind: str) -> Problem | None:
     if kind == AUTO:
         return None
-    try:
-        return Problem(kind)
-    except ValueError as error:
+    labelled = [problem for problem in Problem if problem is not Problem.CORPUS]
+    if kind not in labelled:
         raise TaskError(
-            f"kind {kind!r} of column {column!r}",
-            expected=f"one of {', '.join([AUTO, *Problem])}",
-        ) from error
+            f"kind {kind!r} of column {column!r}", expected=f"one of {', '.join([AUTO, *labelled])}"
+        )
+    return Problem(kind)
 
 
 def _guess(column: str, train: Values) -> Problem:

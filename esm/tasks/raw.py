@@ -50,6 +50,7 @@ class RawData:
         metadata: Language, licence and so on.
         words: Column of the texts that were lists of words, or whose words have tags; None where
             there is none.
+        is_corpus: Whether the description says that there are texts and no labels.
         file: The file beside which a split made for these rows is stored; None for Hub data.
     """
 
@@ -59,6 +60,7 @@ class RawData:
     described: bool = False
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
     words: str | None = None
+    is_corpus: bool = False
     file: Path | None = None
 
     @property

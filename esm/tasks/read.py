@@ -15,18 +15,17 @@ from esm.runtime import note
 from esm.storage import check_id
 from esm.tasks import files, folders, hub
 from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
+from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.divide import Divider, method_of, put_together
 from esm.tasks.folds import fold_targets
 from esm.tasks.labels import Labels, read_labels
 from esm.tasks.layout import arrange
-from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, is_missing, num_rows
-from esm.tasks.rows import TextRows, take
+from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
+from esm.tasks.rows import EMPTY_TEXT, TextRows, filled_rows, take
 from esm.tasks.sentences import as_sentences
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
 from esm.tasks.tagging import is_iob2
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
-
-EMPTY_TEXT = "empty text"
 
 # The first metric of each problem is its default.
 _METRICS = {
@@ -88,18 +87,21 @@ def load_tasks(spec: TaskSpec) -> list[tuple[TaskSpec, Task]]:
 
 
 def load_task(spec: TaskSpec) -> Task:
-    """Load a source task: a task folder, or one attribute of anything else.
+    """Load a source task: a task folder, a corpus, or one attribute of anything else.
 
     Its id is the data's, with ``/attribute`` where the data offer several. Where the split is by
     folds, all rows are training rows.
 
     Raises:
         TaskError: Several attributes and none, or more than one, was named; and as
-            :func:`load_target`.
+            :func:`load_target` and :func:`~esm.tasks.corpus.corpus_task`.
         HubError: The Hub cannot be reached.
         StorageError: A new split cannot be stored.
     """
-    opened = _open(spec)
+    raw = _read(spec)
+    if is_corpus(raw, spec):
+        return corpus_task(raw, spec)
+    opened = _divided(raw, spec)
     if len(opened.chosen) > 1:
         raise TaskError(
             f"{opened.raw.id} has {len(opened.chosen)} attributes: {', '.join(opened.chosen)}",
@@ -131,6 +133,12 @@ class _Opened:
 
 def _open(spec: TaskSpec) -> _Opened:
     raw = _read(spec)
+    if is_corpus(raw, spec):
+        raise refuse_corpus(raw)
+    return _divided(raw, spec)
+
+
+def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     given = tuple(raw.splits)
     method = method_of(raw, spec.split)
     if method is not SplitMethod.AUTO:
@@ -190,20 +198,14 @@ def _texts(
     raw: RawData, split: SplitName, divider: Divider, attributes: tuple[str, ...]
 ) -> TextRows:
     """Return a split's rows whose texts are not blank."""
-    columns = [raw.column(split, name) for name in divider.columns]
-    kept = [
-        row
-        for row, cells in enumerate(zip(*columns, strict=True))
-        if not any(is_missing(cell) for cell in cells)
-    ]
-    firsts, *seconds = (tuple(str(column[row]) for row in kept) for column in columns)
+    kept, firsts, seconds = filled_rows(raw, split, divider.columns)
 
     def column(name: str | None) -> Values | None:
         return None if name is None else take(raw.column(split, name), kept)
 
     return TextRows(
         texts=firsts,
-        pairs=seconds[0] if seconds else None,
+        pairs=seconds,
         columns={name: take(raw.column(split, name), kept) for name in attributes},
         groups=column(divider.group_column),
         parts=column(divider.split_column),

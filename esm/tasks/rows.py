@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from esm.tasks.raw import Values
+from esm.tasks.raw import RawData, Values, is_missing
 from esm.tasks.split import Membership, Rows, joined_keys, row_keys, strata
+from esm.tasks.task import SplitName
+
+EMPTY_TEXT = "empty text"
+
+Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,24 @@ class TextRows:
 def take(values: Values, rows: Iterable[int]) -> Values:
     """Return the values of these positions."""
     return [values[row] for row in rows]
+
+
+def filled_rows(
+    raw: RawData, split: SplitName, columns: Sequence[str]
+) -> tuple[list[int], Texts, Texts | None]:
+    """Return the rows of a split of which no text is blank: where they stand, and their texts.
+
+    Args:
+        raw: The data.
+        split: The split.
+        columns: The text column and, for pairs, the second one.
+
+    Raises:
+        TaskError: The split has no such column.
+    """
+    cells = [raw.column(split, name) for name in columns]
+    kept = [
+        row for row, texts in enumerate(zip(*cells, strict=True)) if not any(map(is_missing, texts))
+    ]
+    firsts, *seconds = (tuple(str(column[row]) for row in kept) for column in cells)
+    return kept, firsts, seconds[0] if seconds else None

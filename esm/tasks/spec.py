@@ -100,7 +100,7 @@ class TaskSpec(Record):
         columns: How to read single label columns, by name.
         reading: ``"as-is"``, or the name of a label reading in ``target.json`` (``"binary"``).
         kind: ``"auto"``, or a :class:`~esm.tasks.task.Problem` that overrides the guess for all
-            columns of which ``columns`` says nothing.
+            columns of which ``columns`` says nothing; ``"corpus"`` takes the texts alone.
         test: File with the test rows, read with the same columns.
         encoding: Text encoding of a file; None finds it out.
         delimiter: What separates the cells of a text table; None finds it out.

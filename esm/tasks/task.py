@@ -19,7 +19,8 @@ class Problem(StrEnum):
 
     CLASSIFICATION: one of c classes. ORDINAL: one of c classes on an ordered scale, learnt as a
     regression on their ranks and rounded to the nearest one. REGRESSION: an amount. MULTILABEL:
-    which of c labels hold. TAGGING: one of c tags for each word of the text.
+    which of c labels hold. TAGGING: one of c tags for each word of the text. CORPUS: no labels, the
+    model guesses tokens that are hidden; only a source task can be one.
     """
 
     CLASSIFICATION = "classification"
@@ -27,10 +28,11 @@ class Problem(StrEnum):
     REGRESSION = "regression"
     MULTILABEL = "multi-label"
     TAGGING = "tagging"
+    CORPUS = "corpus"
 
 
 class Metric(StrEnum):
-    """The primary metric; higher is better for all of them."""
+    """The primary metric; higher is better for all of them but the perplexity of a corpus."""
 
     MACRO_F1 = "macro_f1"
     ACCURACY = "accuracy"
@@ -38,6 +40,7 @@ class Metric(StrEnum):
     SPEARMAN = "spearman"
     KAPPA = "kappa"
     SPAN_F1 = "span_f1"
+    PERPLEXITY = "perplexity"
 
 
 class SplitName(StrEnum):
@@ -57,7 +60,8 @@ class Examples:
         pairs: The n second texts of a pair task, else None.
         labels: (n,) int64 in [0, c) for classification and ordinal, (n,) float64 for regression,
             (n, c) float64 of 0 and 1 for multi-label, (n, w) int64 in [0, c) for tagging, -1
-            behind the last of a text's words (see :mod:`esm.tasks.tagging`).
+            behind the last of a text's words (see :mod:`esm.tasks.tagging`); (n,) int64 zeros for
+            a corpus, which has none.
     """
 
     texts: tuple[str, ...]
@@ -161,7 +165,8 @@ class Task:
         problem: Kind of output.
         metric: Primary metric.
         label_names: Names of the c classes, of an ordinal task from lowest to highest (or of the
-            c labels of a multi-label task, the c tags of a tagging task); empty for regression.
+            c labels of a multi-label task, the c tags of a tagging task); empty for regression and
+            for a corpus.
         splits: Train is always there; validation and test where the data have them.
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.

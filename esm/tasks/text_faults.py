@@ -10,7 +10,7 @@ import numpy as np
 
 from esm.tasks.findings import Finding, FindingKind
 from esm.tasks.near import MOST_COMPARED, near_copies, normal_form
-from esm.tasks.read import EMPTY_TEXT
+from esm.tasks.rows import EMPTY_TEXT
 from esm.tasks.task import Examples, SplitName, Target
 
 _MOST_EMPTY = 0.5

@@ -302,7 +302,9 @@ def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
 
 
 def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[str, Lesson]]:
-    """Return what is to be learnt of sources, under ``source ID``; those that tag words are named.
+    """Return what is to be learnt of sources, under ``source ID``.
+
+    Sources that tag words and corpora are left out and named.
 
     Raises:
         ValidationError: There is no source, or none whose texts have labels.
@@ -315,7 +317,7 @@ def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[s
             usable += 1
             yield f"source {source.id}", lesson
         else:
-            note(f"source {source.id} is not used by {name}: it labels words, not texts")
+            note(f"source {source.id} is not used by {name}: it has no labels of whole texts")
     if not usable:
         raise ValidationError(
             f"none of the {len(sources)} sources of {name} labels texts",

@@ -28,7 +28,8 @@ outputs are ``(embeddings @ weight.T + bias) * label_scale + label_mean``. Strat
 more to restore a model name it after themselves.
 """
 
-EVERY_PROBLEM = frozenset(Problem)
+EVERY_PROBLEM = frozenset(Problem) - {Problem.CORPUS}
+"""The kinds of output that a target can have."""
 
 TEXT_PROBLEMS = EVERY_PROBLEM - {Problem.TAGGING}
 """The kinds of output of which a text has one, from its embedding."""
@@ -39,6 +40,7 @@ _LABELS = {
     Problem.REGRESSION: "amounts",
     Problem.MULTILABEL: "sets",
     Problem.TAGGING: "tags of words",
+    Problem.CORPUS: "none, since it is a corpus",
 }
 
 PASSES_PER_STEP = 3

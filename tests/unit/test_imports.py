@@ -52,6 +52,7 @@ ORDER = [
     "weights",
     "finetune",
     "language_model",
+    "source_tuning",
     "transfer",
     "fingerprints",
     "vectors",

@@ -5,7 +5,7 @@ from esm.tasks import text_faults
 from esm.tasks.findings import FindingKind, listed
 from esm.tasks.inspect import inspect_proposal, inspect_target
 from esm.tasks.propose import propose
-from esm.tasks.read import EMPTY_TEXT
+from esm.tasks.rows import EMPTY_TEXT
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 from esm.tasks.text_faults import is_damaged
 from tests.unit.test_tasks_propose import cycle, posts, write
