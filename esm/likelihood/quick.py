@@ -27,8 +27,10 @@ from esm.maps.forms import EmbeddingSpaceMap
 from esm.maps.stack import LowRankStack
 from esm.moments import Float64
 
-# Nodes, points of the grid.
-_NODES, _GRID = 6, 65
+# Points of the grid; error of the polynomials that the number of nodes is chosen for, where a
+# single eigenvalue makes up the functions. With hundreds, two digits more are right.
+_GRID = 65
+_ACCURACY = 1e-3
 
 # Maps by which the interval of log s is chosen, where it is first looked for, and by how much it
 # is wider than what these need.
@@ -86,8 +88,15 @@ class QuickEngine:
         values = on_grid.amax(1).cpu().numpy().astype(np.float64)
         unsure = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(unsure):
-            part = (each[unsure] for each in (maps.scale, maps.left, maps.right, maps.bias))
-            values[unsure] = self._engine.score(LowRankStack(*part, reads_base=maps.reads_base))
+            values[unsure] = self._engine.score(
+                LowRankStack(
+                    maps.scale[unsure],
+                    maps.left[unsure],
+                    maps.right[unsure],
+                    maps.bias[unsure],
+                    maps.reads_base,
+                )
+            )
         return values
 
     def _choose(self, sample: Projected) -> _Nodes:
@@ -96,10 +105,10 @@ class QuickEngine:
         best = first[self._values(curves(self._target, sample, first)).argmax(1)].flatten()
         ends = torch.quantile(best, torch.tensor([_OUTLIERS, 1 - _OUTLIERS], device=best.device))
         low, high = float(ends[0]) - _MARGIN, float(ends[1]) + _MARGIN
-        panel = Panels(low, high - low, _NODES)
+        panel = Panels(low, high - low, _num_nodes(high - low))
         steps = torch.linspace(low, high, _GRID, dtype=torch.float64)
         polynomials = panel.basis(0, steps[None])[0][0]  # (J, G)
-        coefficients = panel.coefficients(torch.eye(_NODES, dtype=torch.float64)[None])[0]
+        coefficients = panel.coefficients(torch.eye(panel.order, dtype=torch.float64)[None])[0]
         grid = (polynomials.T @ coefficients).float().to(best.device)
         return _Nodes(panel.nodes(0, best.device).float(), grid)
 
@@ -109,3 +118,12 @@ class QuickEngine:
         determinant = found.log_determinant[..., None] / (2 * count)
         constant = 0.5 * (math.log(count) - 1 - math.log(2 * math.pi))
         return constant - found.log_residual / 2 - determinant
+
+
+def _num_nodes(length: float) -> int:
+    """Return how many Chebyshev nodes an interval of log s needs; see :mod:`esm.likelihood.panels`.
+
+    The functions' singularities lie at a distance of pi from the axis.
+    """
+    reach = 2 * math.pi / length
+    return math.ceil(-math.log(_ACCURACY) / math.log(reach + math.hypot(reach, 1)))

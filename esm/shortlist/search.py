@@ -130,4 +130,4 @@ def _learned_from(best: Numbers) -> Numbers:
         return best
     leading = round(_POINTS_BEST * _POINTS)
     others = np.linspace(leading, len(best) - 1, _POINTS - leading).round().astype(np.int64)
-    return np.r_[best[:leading], best[others]]
+    return np.concatenate([best[:leading], best[others]])
