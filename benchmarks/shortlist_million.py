@@ -58,9 +58,10 @@ def build(folder: Path, path: Path) -> None:
     save_tensors(path, {"signatures": signatures, "centres": NearIndex.cells(signatures)})
 
 
-def search(mixtures: Mixtures, path: Path, pool: Pool, folder: Path, attribute: str) -> None:
+def search(mixtures: Mixtures, path: Path, pool: Pool, target: str) -> None:
     """Load the index, search for one target and print the seconds."""
-    engine = Engine(moments_of(pool, folder, attribute), evidences_of_moments)
+    moments, source = moments_of(pool, target)
+    engine = Engine(moments, evidences_of_moments)
     started = time.perf_counter()
     found = load_tensors(path)
     signatures = found["signatures"]
@@ -70,7 +71,9 @@ def search(mixtures: Mixtures, path: Path, pool: Pool, folder: Path, attribute: 
     loaded = time.perf_counter()
     quick, making = QuickEngine(engine), 0.0
 
-    def score(judge: Engine | QuickEngine, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def score(
+        judge: Engine | QuickEngine, numbers: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
         nonlocal making
         parts = []
         for begin in range(0, len(numbers), _BLOCK):
@@ -80,7 +83,7 @@ def search(mixtures: Mixtures, path: Path, pool: Pool, folder: Path, attribute: 
             parts.append(judge.score(stack).mean(axis=1))
         return np.concatenate(parts)
 
-    allowed = others(pool, folder.name, len(index))
+    allowed = others(pool, source, len(index))
     begin = time.perf_counter()
     chosen = find_shortlist(
         index,
@@ -93,7 +96,7 @@ def search(mixtures: Mixtures, path: Path, pool: Pool, folder: Path, attribute: 
     print(
         json.dumps(
             {
-                "target": f"{folder.name}/{attribute}",
+                "target": target,
                 "maps": len(index),
                 "index_bytes": path.stat().st_size,
                 "load": loaded - started,
@@ -127,8 +130,7 @@ def main() -> None:
         started = time.perf_counter()
         build(options.work / "parts", path)
         print(json.dumps({"index_seconds": time.perf_counter() - started}), flush=True)
-    folder, _, attribute = options.target.rpartition("/")
-    search(mixtures, path, pool, Path(folder), attribute)
+    search(mixtures, path, pool, options.target)
 
 
 if __name__ == "__main__":

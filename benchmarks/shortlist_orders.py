@@ -1,4 +1,9 @@
-"""Cheap orders of maps that were tried before the surrogate: each alone, for one target.
+"""Cheap orders of maps, each alone: would the best few per cent by them hold the best by LogME?
+
+    python -m benchmarks.shortlist_orders --pool POOL --target FOLDER/ATTRIBUTE --maps 5000
+
+Mixed and perturbed real maps (:mod:`benchmarks.mixtures`) are scored exactly and by each order:
+printed are Spearman's correlation and how many of the exact top ten are among the best 2 %.
 
 Kernel alignment (Cristianini et al., "On Kernel-Target Alignment", NeurIPS 2001, centred): with
 ``F = X + Z U^T`` the mapped embeddings divided by the map's scale, ``||F^T Y||² / ||F^T F||``.
@@ -12,14 +17,25 @@ strength s of a column, ``F = X + Z U^T`` changes it by
 
 from __future__ import annotations
 
+import argparse
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import spearmanr
 
+from benchmarks.mixtures import Mixtures
+from benchmarks.shortlist import moments_of, others, real_maps
+from esm.likelihood.engine import Engine
 from esm.maps.stack import LowRankStack
 from esm.moments import Moments
-from esm.scorers.logme import fitted_precisions
+from esm.pool import Pool
+from esm.scorers.logme import evidences_of_moments, fitted_precisions
+
+_BLOCK = 250
+_SHARE = 0.02
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -55,7 +71,8 @@ class Orders:
         change = read.transpose(0, 2, 1) @ left
         change = change + change.transpose(0, 2, 1) + left.transpose(0, 2, 1) @ (inner @ left)
         whole = np.square(self._base + change).sum((1, 2))
-        return (labelled / np.sqrt(whole)).astype(np.float64)
+        scores: Float64 = (labelled / np.sqrt(whole)).astype(np.float64)
+        return scores
 
 
 def _parts(stack: LowRankStack) -> tuple[Float32, Float32]:
@@ -83,3 +100,53 @@ def _direction(moments: Moments, base: Float64, mixed: Float64) -> Float64:
         total = total + np.outer(residual, weights) / penalised - mixed @ inverse / count
     direction: Float64 = total / len(strengths)
     return direction
+
+
+def measure(pool: Pool, mixtures: Mixtures, target: str, count: int) -> dict[str, Any]:
+    """Compare both orders with the exact one for a target."""
+    moments, source = moments_of(pool, target)
+    numbers = others(pool, source, count)
+    engine, orders = Engine(moments, evidences_of_moments), Orders(moments)
+    parts = []
+    for begin in range(0, len(numbers), _BLOCK):
+        stack = mixtures.maps(numbers[begin : begin + _BLOCK].tolist())
+        exact = engine.score(stack).mean(axis=1)
+        parts.append([exact, orders.alignment(stack), orders.first_order(stack)])
+    exact, *found = np.concatenate(parts, axis=1)
+    top, few = np.argsort(-exact)[:10], round(_SHARE * len(exact))
+    return {
+        "target": target,
+        "maps": len(exact),
+        **{
+            name: {
+                "spearman": round(float(spearmanr(exact, one).statistic), 3),
+                "top_ten_inside": int(np.isin(top, np.argsort(-one)[:few]).sum()),
+            }
+            for name, one in zip(("alignment", "first_order"), found, strict=True)
+        },
+    }
+
+
+def main() -> None:
+    """Compare for each target, and print the means."""
+    parser = argparse.ArgumentParser(description="Cheap orders of maps, each alone.")
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--target", action="append", required=True, help="FOLDER/ATTRIBUTE")
+    parser.add_argument("--maps", type=int, default=5000)
+    options = parser.parse_args()
+    pool = Pool.open(options.pool)
+    mixtures = Mixtures(list(real_maps(pool).values()))
+    rows = []
+    for target in options.target:
+        rows.append(measure(pool, mixtures, target, options.maps))
+        print(json.dumps(rows[-1]), flush=True)
+    for name in ("alignment", "first_order"):
+        means = {
+            key: round(float(np.mean([row[name][key] for row in rows])), 3)
+            for key in ("spearman", "top_ten_inside")
+        }
+        print(json.dumps({"mean": name, "targets": len(rows), **means}))
+
+
+if __name__ == "__main__":
+    main()
