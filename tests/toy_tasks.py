@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
+from esm.tasks.task import LABELLED, Examples, Metric, Problem, SplitName, Task
 
 MOODS = (("good", "great", "love"), ("bad", "awful", "hate"), ("slow", "cold", "old"))
 TOPICS = ("film", "food", "service", "team", "home", "vaccine")
 
-TEXT_KINDS = [problem for problem in Problem if problem is not Problem.TAGGING]
+TEXT_KINDS = [problem for problem in LABELLED if problem is not Problem.TAGGING]
 
 _METRICS = {Problem.REGRESSION: Metric.SPEARMAN, Problem.TAGGING: Metric.SPAN_F1}
 _NAMES = {
