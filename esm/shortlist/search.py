@@ -30,7 +30,7 @@ _POINTS = 1500
 _POINTS_BEST = 0.8
 
 # Maps that stay in the running after the first round; the neighbours of the best join them.
-_RUNNING = 30000
+_RUNNING = 20000
 _BEST, _NEIGHBOURS = 32, 256
 
 Score = Callable[[Numbers], Float64]
