@@ -47,6 +47,10 @@ _FAR = 1e6  # below every score
 Truth = Mapping[str, Mapping[str, float]]
 
 
+# Selectors to which every other is compared, target by target.
+_OTHERS = ("static", "random", "published", "tuned-logme")
+
+
 def perfect(runs: pd.DataFrame, draws: int = _DRAWS) -> dict[str, dict[str, float]]:
     """Return the expected regret@k, by target, of a selector that knows the true means.
 
@@ -147,8 +151,8 @@ def verdict(runs: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame) -> pd
             values = part[measure].dropna().astype(float)
             estimate = clustered({str(t): v for t, v in values.items()})
             row[measure], row[f"{measure} se"] = estimate.mean, estimate.error
-        for other in ("static", "random"):
-            for k in KS:
+        for other in _OTHERS:
+            for k in KS if other in tables else ():
                 difference = (part[f"regret@{k}"] - tables[other][f"regret@{k}"]).dropna()
                 paired = clustered({str(t): float(v) for t, v in difference.items()})
                 row[f"@{k} - {other}"], row[f"@{k} - {other} se"] = paired.mean, paired.error
@@ -168,17 +172,30 @@ def verdict(runs: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame) -> pd
 def render(table: pd.DataFrame) -> str:
     """Return the verdict as a Markdown table."""
     header = (
-        "| selector | regret@1 | @3 | @5 | NDCG | Spearman | @3 - static | @3 - random"
-        " | s / target | bytes / source |\n|---|---|---|---|---|---|---|---|---|---|"
+        "| selector | targets | regret@1 | @3 | @5 | NDCG | Spearman | @3 - static | @3 - random"
+        " | @3 - tuned-logme | s / target | bytes / source |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|---|"
     )
     lines = [header]
     for _, row in table.iterrows():
-        cells = [str(row.selector)]
+        cells = [str(row.selector), str(row.targets)]
         cells += [_with_error(row, name, 2) for name in ("regret@1", "regret@3", "regret@5")]
         cells += [_with_error(row, "ndcg", 4), _with_error(row, "spearman", 2)]
         cells += [_with_error(row, "@3 - static", 2), _with_error(row, "@3 - random", 2)]
+        cells += [_with_error(row, "@3 - tuned-logme", 2)]
         cells += [_number(row, "seconds", 2), _number(row, "bytes", 0)]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def render_default(table: pd.DataFrame, name: str = "logme") -> str:
+    """Return the default's differences of regret to the others, paired over targets."""
+    (row,) = (row for _, row in table.iterrows() if row.selector == name)
+    lines = [f"| {name} less | @1 | @3 | @5 |", "|---|---|---|---|"]
+    for other in _OTHERS:
+        cells = [_with_error(row, f"@{k} - {other}", 2) for k in KS]
+        if any(cells):
+            lines.append("| " + " | ".join([other, *cells]) + " |")
     return "\n".join(lines)
 
 
@@ -270,7 +287,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tables[str(strategy)] = verdict(part, with_fused(part, scores), costs)
         summary = noise_table(part).round(1).to_markdown(index=False)
         written.append(
-            f"## {strategy}\n\n{render(tables[str(strategy)])}\n\nThe truth, points: `spread` is"
+            f"## {strategy}\n\n{render(tables[str(strategy)])}\n\n"
+            f"{render_default(tables[str(strategy)])}\n\nThe truth, points: `spread` is"
             " the standard deviation of the sources' true means, `noise` that between two seeds"
             f" of one cell.\n\n{summary}\n"
         )

@@ -2,11 +2,17 @@
 
     python -m benchmarks.shortlist make --pool POOL --bundle BUNDLE --maps 100000
     python -m benchmarks.shortlist time --pool POOL --bundle BUNDLE --target FOLDER/ATTRIBUTE
+    python -m benchmarks.shortlist recall --pool POOL --work DIR --data DIR --maps 100000
 
 ``make`` writes mixed and perturbed real maps (:mod:`benchmarks.mixtures`) as a bundle and indexes
-it. ``time`` ranks them for a target through a shortlist and, with ``--exact``, all of them, and
-says how many of the exact top ten are inside. A target that is itself a source of the pool is
-ranked without the mixtures that hold its own map.
+it. ``time`` ranks them for a target, or several, through a shortlist and, with ``--exact``, all of
+them, minutes each, and says how many of the exact top ten are inside: the recall. A target that is
+itself a source of the pool is ranked without the mixtures that hold its own map.
+
+``recall`` does both for every attribute of every dataset, or for ``--targets`` of them, evenly
+spaced, and sums up. It keeps the bundle and the exact top tens in the folder of the work and goes
+on where it was stopped: hours for 100,000 maps. The pool is that of the transfer matrix
+(``python -m benchmarks.truth pool``), or any with anchored maps.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +33,21 @@ from benchmarks.synthetic import write_bundle
 from esm.base import load_base
 from esm.bundle import Bundle
 from esm.embeddings import EmbeddingCache
+from esm.errors import EsmError
 from esm.likelihood.engine import Engine
+from esm.likelihood.quick import QuickEngine
 from esm.maps import LowRankMap, MapForm
 from esm.moments import Moments
 from esm.pool import Pool
 from esm.ranking import Balance, RankConfig
 from esm.scorers.logme import evidences_of_moments
 from esm.shortlist import ShortlistIndex, build_index, find_shortlist
+from esm.storage import read_json, write_json
 from esm.target_texts import TargetTexts
 from esm.tasks.read import load_targets
 from esm.tasks.spec import TaskSpec
+
+Numbers = npt.NDArray[np.int64]
 
 _BLOCK = 256
 
@@ -65,36 +77,111 @@ def make(pool: Pool, folder: Path, count: int) -> None:
     print(json.dumps({"maps": count, "index_seconds": time.perf_counter() - started}))
 
 
-def measure(pool: Pool, folder: Path, target: str, limit: int, exact: bool) -> dict[str, object]:
-    """Rank the mixtures for a target."""
-    moments, source = _moments(pool, target)
+def measure(
+    pool: Pool, folder: Path, target: str, limit: int, exact: bool, known: Path | None = None
+) -> dict[str, object]:
+    """Rank the mixtures for a target.
+
+    Args:
+        pool: The pool of the real maps.
+        folder: Bundle of the mixtures.
+        target: Folder and attribute.
+        limit: Most maps to score through the shortlist.
+        exact: Also score all of them.
+        known: File of the exact top ten, written where it is missing.
+    """
+    moments, source = moments_of(pool, target)
     engine = Engine(moments, evidences_of_moments)
     started = time.perf_counter()
     bundle = Bundle.open(folder)
     index = ShortlistIndex.load(bundle, MapForm.ANCHORED)
     _ = index.near
     loaded = time.perf_counter()
+    quick = QuickEngine(engine)
 
-    def score(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def evidences(judge: Engine | QuickEngine, numbers: Numbers) -> npt.NDArray[np.float64]:
         maps = (_map(bundle, *index.places[number].tolist()) for number in numbers)
-        scores: npt.NDArray[np.float64] = engine.evidences(maps).mean(axis=1)
+        scores: npt.NDArray[np.float64] = judge.evidences(maps).mean(axis=1)
         return scores
 
-    found = find_shortlist(index, score, limit, _others(pool, source, len(index)))
-    done = time.perf_counter()
+    everyone = others(pool, source, len(index))
+    begin, cpu = time.perf_counter(), time.process_time()
+    found = find_shortlist(
+        index, partial(evidences, engine), limit, everyone, partial(evidences, quick)
+    )
     result: dict[str, object] = {
-        "target": target,
+        "target": "/".join(target.split("/")[-2:]),
         "load": loaded - started,
-        "shortlist": done - loaded,
+        "shortlist": time.perf_counter() - begin,
+        "shortlist_cpu": time.process_time() - cpu,
         "left_out": found.left_out,
     }
     if exact:
-        everyone = _others(pool, source, len(index))
-        scores = score(everyone)
-        top = everyone[np.argsort(-scores, kind="stable")[:10]]
-        result["exact"] = time.perf_counter() - done
+        begin = time.perf_counter()
+        if known is None or not known.exists():
+            scores = evidences(engine, everyone)
+            top = everyone[np.argsort(-scores, kind="stable")[:10]].tolist()
+            result["exact"] = time.perf_counter() - begin
+            if known is not None:
+                write_json(known, {"top": top})
+        else:
+            top = read_json(known)["top"]
         result["inside"] = int(np.isin(top, found.numbers).sum())
     return result
+
+
+def recall(pool: Pool, work: Path, data: Path, count: int, targets: int | None, limit: int) -> None:
+    """Measure over many targets; datasets are halved, so that one half can check the other."""
+    bundle = work / f"bundle-{count}"
+    if not (bundle / "shortlist-anchored.safetensors").exists():
+        make(pool, bundle, count)
+    truth = work / f"truth-{count}"
+    truth.mkdir(exist_ok=True)
+    names = attributes(data)
+    if targets is not None:
+        names = [names[number] for number in np.linspace(0, len(names) - 1, targets).astype(int)]
+    datasets = sorted({name.rpartition("/")[0] for name in names})
+    inside: dict[int, list[int]] = {0: [], 1: []}
+    seconds = []
+    for name in names:
+        folder, _, attribute = name.rpartition("/")
+        known = truth / f"{Path(folder).name}@{attribute}.json"
+        try:
+            found = measure(pool, bundle, name, limit, exact=True, known=known)
+        except EsmError as error:
+            print(json.dumps({"target": name, "skipped": str(error)}), flush=True)
+            continue
+        print(json.dumps(found), flush=True)
+        inside[datasets.index(folder) % 2].append(int(str(found["inside"])))
+        seconds.append(float(str(found["shortlist"])))
+    print(
+        json.dumps(
+            {
+                "maps": count,
+                "targets": len(seconds),
+                "whole_top_ten_inside": {
+                    half: f"{sum(one == 10 for one in found)} of {len(found)}"
+                    for half, found in zip(("even", "odd"), inside.values(), strict=True)
+                },
+                "places": f"{sum(map(sum, inside.values()))} of {10 * len(seconds)}",
+                "seconds_mean": float(np.mean(seconds)),
+                "seconds_most": max(seconds),
+            }
+        )
+    )
+
+
+def attributes(data: Path) -> list[str]:
+    """Return FOLDER/ATTRIBUTE of all datasets that can be read."""
+    found = []
+    for folder in sorted([*(data / "tasks").iterdir(), *(data / "targets").iterdir()]):
+        try:
+            targets = load_targets(TaskSpec(location=str(folder)))
+        except EsmError as error:
+            print(json.dumps({"dataset": folder.name, "skipped": str(error)}), flush=True)
+            continue
+        found += [f"{folder}/{name}" for name in targets[0].attributes]
+    return found
 
 
 def _map(bundle: Bundle, shard: int, row: int) -> LowRankMap:
@@ -102,7 +189,7 @@ def _map(bundle: Bundle, shard: int, row: int) -> LowRankMap:
     return LowRankMap(float(rows["scale"]), rows["left"].T, rows["right"].T, rows["bias"])
 
 
-def _others(pool: Pool, source: str, count: int) -> npt.NDArray[np.int64]:
+def others(pool: Pool, source: str, count: int) -> npt.NDArray[np.int64]:
     """Return the mixtures without the target's own map."""
     maps = real_maps(pool)
     if source not in maps:
@@ -111,7 +198,8 @@ def _others(pool: Pool, source: str, count: int) -> npt.NDArray[np.int64]:
     return np.flatnonzero((parents != list(maps).index(source)).all(axis=1))
 
 
-def _moments(pool: Pool, target: str) -> tuple[Moments, str]:
+def moments_of(pool: Pool, target: str) -> tuple[Moments, str]:
+    """Return a target's moments, at most 300 rows, and its folder's name."""
     folder, _, attribute = target.rpartition("/")
     targets = load_targets(TaskSpec(location=folder))
     config = RankConfig(max_examples=300)
@@ -121,19 +209,29 @@ def _moments(pool: Pool, target: str) -> tuple[Moments, str]:
 
 
 def main() -> None:
-    """Run one of the two steps."""
+    """Run one of the steps."""
     parser = argparse.ArgumentParser(description="Recall and seconds of a shortlist.")
-    parser.add_argument("step", choices=("make", "time"))
+    parser.add_argument("step", choices=("make", "time", "recall"))
     parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--bundle", type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--maps", type=int, default=100_000)
     parser.add_argument("--target", action="append", default=[])
+    parser.add_argument("--targets", type=int)
     parser.add_argument("--limit", type=int, default=2000)
     parser.add_argument("--exact", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     pool = Pool.open(options.pool)
+    if options.step == "recall":
+        if options.work is None or options.data is None:
+            parser.error("recall needs --work and --data")
+        recall(pool, options.work, options.data, options.maps, options.targets, options.limit)
+        return
+    if options.bundle is None:
+        parser.error(f"{options.step} needs --bundle")
     if options.step == "make":
         make(pool, options.bundle, options.maps)
     for target in options.target:

@@ -92,14 +92,16 @@ class Plan:
     """What is measured.
 
     Attributes:
-        cases: Seconds per map.
+        goals: Settings that have a target, each in processes of its own.
+        grid: The other settings, all in one process of either side.
         texts: Texts of the whole job.
         job_maps: Maps of the whole job.
         job_peer_maps: Two numbers of maps for the peer, between which it is extrapolated.
         stream: Maps of the large pool.
     """
 
-    cases: tuple[Case, ...]
+    goals: tuple[Case, ...]
+    grid: tuple[Case, ...]
     texts: int
     job_maps: int
     job_peer_maps: tuple[int, int]
@@ -108,19 +110,19 @@ class Plan:
 
 def full() -> Plan:
     """Return the whole plan: some minutes on two cores."""
-    grid = [
-        Case(form, width, n, k, 256 if form == COMPRESSED else 24, 3 if n < 5000 else 2, 1)
+    grid = tuple(
+        Case(form, width, n, k, 256 if form == COMPRESSED else 16, 3 if n < 5000 else 1, 1)
         for form in (COMPRESSED, DENSE)
         for width in (384, 768)
         for n in (1000, 10_000)
         for k in (2, 5, 77)
-    ]
+    )
     goals = (
         Case(COMPRESSED, 768, 1000, 4, 1500, 8, 3),
         Case(DENSE, 768, 1000, 4, 64, 8, 3),
         Case(WIDE, 768, 1000, 4, 1500, 0, 3),
     )
-    return Plan((*goals, *grid), 1000, 1500, (10, 60), 100_000)
+    return Plan(goals, grid, 1000, 1500, (10, 60), 100_000)
 
 
 def quick() -> Plan:
@@ -129,41 +131,45 @@ def quick() -> Plan:
         Case(COMPRESSED, 768, 1000, 4, 300, 2, 1),
         Case(DENSE, 768, 1000, 4, 16, 2, 1),
         Case(WIDE, 768, 1000, 4, 300, 0, 1),
-        Case(COMPRESSED, 384, 1000, 77, 100, 2, 1),
     )
-    return Plan(goals, 1000, 1500, (2, 8), 5000)
+    grid = (Case(COMPRESSED, 384, 1000, 77, 100, 2, 1),)
+    return Plan(goals, grid, 1000, 1500, (4, 24), 5000)
 
 
 def measure_cases(cases: Sequence[Case], sides: tuple[Side, Side], work: Path) -> list[Any]:
-    """Return the figures of every case; one at a time lies on disk."""
-    found = []
-    for case in cases:
-        place = work / case.name
-        target = write_target(place, case.examples, case.width, case.classes)
-        write_bundle(case.draw(case.maps), place / "bundle")
-        form = MapForm.ANCHORED if case.form == WIDE else MapForm.PUBLISHED
-        job = {
-            "name": case.name,
-            "bundle": str(place / "bundle"),
-            "form": form,
-            "compare": max(case.peer_maps, case.direct),
-            "direct": case.direct,
-            **target,
-        }
-        if case.form != WIDE:
-            del job["lifted"]
-        mine = sides[0].do({"kind": "maps", "cases": [job]}, place)["result"][case.name]
-        theirs = None
-        if case.peer_maps:
-            base = identity_of_width(case.width)
-            folders = write_published(case.draw(case.peer_maps), place / "published", base)
-            question = {"name": case.name, "maps": folders, **target}
-            answer = sides[1].do({"kind": "maps", "cases": [question]}, place)
-            theirs = answer["result"][case.name]
-        found.append({**asdict(case), **case_figures(mine, theirs)})
-        print(f"{case.name} done", flush=True)
-        _remove(place)
-    return found
+    """Return the figures of some cases; each side does all of them in one process."""
+    place = work / "cases"
+    written = [write_case(case, place / case.name) for case in cases]
+    mine = sides[0].do({"kind": "maps", "cases": [ours for ours, _ in written]}, place)
+    asked = [theirs for _, theirs in written if theirs is not None]
+    answer = sides[1].do({"kind": "maps", "cases": asked}, place)["result"] if asked else {}
+    _remove(place)
+    print(f"{', '.join(case.name for case in cases)} done", flush=True)
+    return [
+        {**asdict(case), **case_figures(mine["result"][case.name], answer.get(case.name))}
+        for case in cases
+    ]
+
+
+def write_case(case: Case, place: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Write what a case needs; return it as either side is asked, None where the peer is not."""
+    target = write_target(place, case.examples, case.width, case.classes)
+    write_bundle(case.draw(case.maps), place / "bundle")
+    job = {
+        "name": case.name,
+        "bundle": str(place / "bundle"),
+        "form": MapForm.ANCHORED if case.form == WIDE else MapForm.PUBLISHED,
+        "compare": max(case.peer_maps, case.direct),
+        "direct": case.direct,
+        **target,
+    }
+    if case.form != WIDE:
+        del job["lifted"]
+    if not case.peer_maps:
+        return job, None
+    base = identity_of_width(case.width)
+    folders = write_published(case.draw(case.peer_maps), place / "published", base)
+    return job, {"name": case.name, "maps": folders, **target}
 
 
 def measure_job(plan: Plan, sides: tuple[Side, Side], work: Path) -> dict[str, Any]:
@@ -262,7 +268,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "threads": options.threads,
             "quick": options.quick,
             "rank": RANK,
-            "cases": measure_cases(plan.cases, sides, work),
+            "cases": [
+                figures
+                for cases in (*((case,) for case in plan.goals), plan.grid)
+                for figures in measure_cases(cases, sides, work)
+            ],
             "job": measure_job(plan, sides, work),
             "stream": measure_stream(plan, sides[0], work),
             "load_after": machine()["load"],

@@ -120,5 +120,5 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
             f" ({'; '.join(differing)})",
             expected=f"{theirs.model!r} as the pool's manifest describes it",
             hint=f"leave out {options}; a changed base is a new base, for which esm pool rebase"
-            " refits the maps in another pool",
+            " fits the maps anew, in another pool",
         )

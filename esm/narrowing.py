@@ -10,8 +10,11 @@ import numpy.typing as npt
 from esm.errors import PoolError, SettingError
 from esm.maps import MapForm
 from esm.pool import Pool
-from esm.scorers.base import PoolScorer, Scorer, Source, TargetAttribute
+from esm.scorers.base import Estimator, PoolScorer, Scorer, Source, TargetAttribute
 from esm.shortlist import ShortlistIndex, find_shortlist
+
+Numbers = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
 
 
 class Narrowing:
@@ -45,7 +48,8 @@ class Narrowing:
     ) -> tuple[list[Source], list[Mapping[str, float]]]:
         """Return the sources that were scored and, per fold, their scores by id.
 
-        Sources are chosen by the mean over the folds. A source that the index does not hold is
+        Sources are chosen by the mean over the folds, of estimates first where the scorer can
+        estimate. A source that the index does not hold is
         not among them.
         """
         indexed: dict[int, Source] = {}
@@ -57,16 +61,34 @@ class Narrowing:
             number = self._index.numbers.get((place.shard, place.row))
             if number is not None:
                 indexed[number] = source
+        scorer = self._scorer
         found: list[dict[str, float]] = [{} for _ in folds]
 
-        def score(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-            wanted = [indexed[number] for number in numbers.tolist()]
-            for fold, known in zip(folds, found, strict=True):
-                known.update(self._scorer.score_pool(fold, wanted))
-            rows = [[known.get(one.id, np.nan) for one in wanted] for known in found]
-            means: npt.NDArray[np.float64] = np.array(rows, dtype=np.float64).mean(axis=0)
-            return means
+        def wanted(numbers: Numbers) -> list[Source]:
+            return [indexed[number] for number in numbers.tolist()]
 
-        allowed = np.array(sorted(indexed), dtype=np.int64)
-        chosen = find_shortlist(self._index, score, self._limit, allowed)
-        return [indexed[number] for number in chosen.numbers.tolist()], list(found)
+        def score(numbers: Numbers) -> Float64:
+            for fold, known in zip(folds, found, strict=True):
+                known.update(scorer.score_pool(fold, wanted(numbers)))
+            return _means(found, wanted(numbers))
+
+        def estimate(numbers: Numbers) -> Float64:
+            assert isinstance(scorer, Estimator)
+            offered = wanted(numbers)
+            return _means([scorer.estimate_pool(fold, offered) for fold in folds], offered)
+
+        chosen = find_shortlist(
+            self._index,
+            score,
+            self._limit,
+            np.array(sorted(indexed), dtype=np.int64),
+            estimate if isinstance(scorer, Estimator) else None,
+        )
+        return wanted(chosen.numbers), list(found)
+
+
+def _means(found: Sequence[Mapping[str, float]], sources: Sequence[Source]) -> Float64:
+    """Return (m,) means over the folds; nan for a source that one of them lacks."""
+    rows = [[known.get(source.id, np.nan) for source in sources] for known in found]
+    means: Float64 = np.array(rows, dtype=np.float64).mean(axis=0)
+    return means

@@ -138,7 +138,7 @@ class ReadingOptions:
         str | None,
         typer.Option(
             help="What labels are: auto (default), classification, ordinal, regression,"
-            " multi-label or tagging; corpus: there are none, for esm train."
+            " multi-label or tagging; of a source also corpus: texts alone, a .txt of one a line."
         ),
     ] = None
     test: Annotated[str | None, typer.Option(help="File with the test rows.", metavar="FILE")] = (

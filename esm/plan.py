@@ -133,7 +133,8 @@ def plan_validation(
 ) -> Plan:
     """Plan the runs that show what a ranking is worth. No model is loaded.
 
-    The picks are the best of the aggregate where the ranking has one, the same for every attribute.
+    The picks are the best of the aggregate where the ranking has one, the same for every attribute;
+    else those of each attribute's diverse set, where it has one, or its best.
 
     Args:
         ranking: The ranking to prove.
@@ -178,7 +179,8 @@ def plan_validation(
         places = ranking.places(name)
         usable, refused = siblings.sift(name, {s: e for s, e in entries.items() if s in places})
         skipped += refused
-        for arm, source in _arms(name, places, usable, config):
+        picks = ranking.picks(name, config.top)
+        for arm, source in _arms(name, picks, places, usable, config):
             runs += [Run(arm, key) for key in _keys(plain, usable.get(source), config)]
     tasks = {name: [fold.attributes[name] for fold in targets] for name in names}
     return Plan(
@@ -290,11 +292,14 @@ def _unfit_picks(ranking: Ranking, names: Iterable[str], config: ValidationConfi
 
 
 def _arms(
-    name: str, places: Mapping[str, int], entries: Mapping[str, PoolEntry], config: ValidationConfig
+    name: str,
+    picks: Sequence[str],
+    ranked: Iterable[str],
+    entries: Mapping[str, PoolEntry],
+    config: ValidationConfig,
 ) -> list[tuple[Arm, str]]:
     """Return the arms of an attribute in the order of execution; no source comes twice."""
-    picks = [source for source, place in places.items() if place <= config.top]
-    rest = [source for source in places if source not in picks]
+    rest = [source for source in ranked if source not in picks]
     named = [source for source in rest if source in config.sources]
     others = [source for source in rest if source not in named]
     arms = [(Arm.NONE, NO_TRANSFER)] if Arm.NONE in config.controls else []

@@ -35,7 +35,8 @@ from esm.tasks.sentences import as_sentences, as_text
 from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of
 from esm.tasks.task import Problem, SplitName
-from esm.trained import Trained, TrainedRecord
+from esm.trained import Trained
+from esm.trained_record import TrainedRecord
 from esm.transfer.ensemble import average
 from esm.winners import StartEncoders, Winner, winners
 

@@ -168,6 +168,12 @@ class AttributeRanking(Record):
         """Source ids, best first."""
         return [line.source for line in self.ranking]
 
+    @property
+    def preference(self) -> list[str]:
+        """Source ids in the order to try them: a diverse set first where there is one."""
+        together = [pick.source for pick in self.diverse.picks] if self.diverse else []
+        return together + [source for source in self.order if source not in together]
+
 
 class AggregatedSource(Record):
     """One line of the ranking over all attributes; see :func:`esm.aggregate.aggregate_rankings`.
@@ -250,6 +256,16 @@ class Ranking(Record):
         if not self.aggregate:
             return {line.source: line.rank for line in ranked.ranking}
         return {line.source: line.rank for line in self.aggregate if name not in line.missing}
+
+    def picks(self, name: str, count: int) -> list[str]:
+        """Return the sources of an attribute to try, at most so many.
+
+        They are the best of the aggregate where there is one, without those that are missing for
+        the attribute; else the diverse set where that was asked for, filled up with the best.
+        """
+        if not self.aggregate:
+            return self.attributes[name].preference[:count]
+        return [source for source, place in self.places(name).items() if place <= count]
 
     def records(self) -> list[dict[str, Any]]:
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores.

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from esm.errors import EncoderError
 
@@ -102,12 +102,14 @@ class _Display:
     """What is shown of progress. The command line turns it on; a library stays silent."""
 
     shown = False
+    said: ClassVar[set[str]] = set()  # what is not said twice
     bars: Progress | None = None  # all of a terminal's: separate ones would overwrite each other
 
 
 def show_progress(shown: bool) -> None:
     """Turn progress on stderr on or off for this process."""
     _Display.shown = shown
+    _Display.said.clear()
 
 
 @contextlib.contextmanager
@@ -178,8 +180,17 @@ def _plain_lines(description: str, total: int) -> Iterator[Advance]:
     yield advance
 
 
-def note(message: str) -> None:
-    """Print one line on stderr where progress is shown, above bars; say nothing otherwise."""
+def note(message: str, *, once: bool = False) -> None:
+    """Print one line on stderr where progress is shown, above bars; say nothing otherwise.
+
+    Args:
+        message: The line.
+        once: Leave it out where it has been said once since progress was turned on.
+    """
+    if once:
+        if message in _Display.said:
+            return
+        _Display.said.add(message)
     if _Display.bars is not None:
         _Display.bars.console.out(message, highlight=False)
     elif _Display.shown:

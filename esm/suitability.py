@@ -126,16 +126,15 @@ def allowed_sources(
     """
     from esm.pool import Skipped
 
-    allowed = [entry for entry in entries if fits(entry.record.metadata.license, licences)]
-    refused = [
-        Skipped(
-            entry.id,
-            f"its licence, {marked(entry.record.metadata.license)}, does not meet --licence"
-            f" {','.join(licences)}",
-        )
-        for entry in entries
-        if entry not in allowed
-    ]
+    allowed: list[PoolEntry] = []
+    refused: list[Skipped] = []
+    for entry in entries:
+        licence = entry.record.metadata.license
+        if fits(licence, licences):
+            allowed.append(entry)
+            continue
+        reason = f"its licence, {marked(licence)}, does not meet --licence {','.join(licences)}"
+        refused.append(Skipped(entry.id, reason))
     return allowed, refused
 
 

@@ -249,5 +249,6 @@ def _tell_cut(aligned: Aligned, encoder: Encoder, what: str) -> None:
     if aligned.cut:
         note(
             f"{aligned.cut:,} of {aligned.words:,} words stand behind the first"
-            f" {encoder.max_length} tokens of their text, or have no token: {what}"
+            f" {encoder.max_length} tokens of their text, or have no token: {what}",
+            once=True,  # every epoch's evaluation reads the same texts
         )

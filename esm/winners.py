@@ -13,7 +13,8 @@ from esm.ledger import RunKey
 from esm.outcome import Validation
 from esm.pool import Pool
 from esm.settings import EncoderConfig
-from esm.trained import AGAIN, TRAINED_NAME, Trained, TrainedRecord, TrainedStore
+from esm.trained import AGAIN, TRAINED_NAME, Trained, TrainedStore
+from esm.trained_record import TrainedRecord
 
 if TYPE_CHECKING:
     from esm.encoder import Encoder

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
+from esm.tasks.task import LABELLED, Examples, Metric, Problem, SplitName, Task
 
 MOODS = (("good", "great", "love"), ("bad", "awful", "hate"), ("slow", "cold", "old"))
 TOPICS = ("film", "food", "service", "team", "home", "vaccine")
 
-TEXT_KINDS = [problem for problem in Problem if problem not in (Problem.TAGGING, Problem.CORPUS)]
+TEXT_KINDS = [problem for problem in LABELLED if problem is not Problem.TAGGING]
 
-LABELLED_KINDS = [*TEXT_KINDS, Problem.TAGGING]
-
-_METRICS = {
-    Problem.REGRESSION: Metric.SPEARMAN,
-    Problem.TAGGING: Metric.SPAN_F1,
-    Problem.CORPUS: Metric.PERPLEXITY,
-}
+_METRICS = {Problem.REGRESSION: Metric.SPEARMAN, Problem.TAGGING: Metric.SPAN_F1}
 _NAMES = {
-    Problem.CORPUS: (),
     Problem.REGRESSION: (),
     Problem.TAGGING: ("O", "B-topic", "I-topic", "B-mood", "I-mood"),
 }
@@ -84,8 +77,6 @@ def _labels(problem, moods, num_classes):
     match problem:
         case Problem.CLASSIFICATION | Problem.ORDINAL:
             return moods.astype(np.int64)
-        case Problem.CORPUS:
-            return np.zeros(len(moods), dtype=np.int64)
         case Problem.REGRESSION:
             return 1000.0 + 100.0 * moods
         case Problem.MULTILABEL:  # label k: the mood is another one

@@ -46,8 +46,9 @@ def choose_sources(
 ) -> Choice:
     """Choose sources as the settings say.
 
-    A source that saw test texts of the target is left out, and named. For several attributes
-    together the order is that of the mean rank over them.
+    A source that saw test texts of the target is left out, and named. An attribute's order begins
+    with its diverse set, where the ranking has one; for several attributes together the order is
+    that of the mean rank over them.
 
     Args:
         config: Settings; of the ranked sources the best ``top`` are taken.
@@ -108,7 +109,7 @@ def _ranked(ranking: Ranking | None, attributes: Sequence[str]) -> dict[str, tup
             f"attribute {', '.join(absent)} is not in the ranking",
             expected=f"some of {', '.join(ranking.attributes)}",
         )
-    return {name: tuple(ranking.attributes[name].order) for name in attributes}
+    return {name: tuple(ranking.attributes[name].preference) for name in attributes}
 
 
 def _together(ranking: Ranking | None, attributes: Sequence[str]) -> tuple[str, ...]:

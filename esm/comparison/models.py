@@ -13,22 +13,20 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
-from esm.calibration import calibrate, calibration_rows, has_probabilities
 from esm.comparison.plan import Cell
 from esm.errors import ValidationError
-from esm.intermediate import model_folder
-from esm.measures import NO_TRANSFER
 from esm.records import Record, parse
 from esm.settings import EncoderConfig
 from esm.storage import atomic_folder, load_tensors, read_json, save_tensors, write_json
 from esm.tasks.task import Problem, Task
-from esm.trained import Trained, TrainedRecord
+from esm.trained import WEIGHTS_NAME, Trained
+from esm.trained_record import RECORD_NAME, Description, read_record
 from esm.transfer.joint import AttributeModel
 from esm.transfer.joint_registry import joint_strategy
 
@@ -42,9 +40,6 @@ Array = npt.NDArray[Any]
 TRAINED_NAME = "trained"
 
 _JOINT_NAME = "joint.json"
-_WEIGHTS_NAME = "model.safetensors"
-_RECORD_NAME = "model.json"
-_CALIBRATION_NAME = "calibration.safetensors"
 
 AGAIN = "run the same esm compare command again: it trains what is missing"
 
@@ -83,7 +78,7 @@ class JointTrained(Trained):
         """See :meth:`esm.trained.Trained.restore`."""
         joint = self._joint()
         model = joint_strategy(joint.strategy).restore(
-            encoder, joint.attributes, load_tensors(self.whole / _WEIGHTS_NAME)
+            encoder, joint.attributes, load_tensors(self.whole / WEIGHTS_NAME)
         )
         return AttributeModel(model, self.record.key.attribute)
 
@@ -94,7 +89,7 @@ class JointTrained(Trained):
             encoder,
             joint.attributes,
             self.record.key.attribute,
-            load_tensors(self.whole / _WEIGHTS_NAME),
+            load_tensors(self.whole / WEIGHTS_NAME),
         )
 
     def _joint(self) -> JointRecord:
@@ -106,11 +101,6 @@ class JointTrained(Trained):
             expected="a model of esm compare",
             hint=f"remove {self.whole}, then {AGAIN}",
         )
-
-    def calibration_outputs(self) -> tuple[Array, Array]:
-        """See :meth:`esm.trained.Trained.calibration_outputs`."""
-        arrays = load_tensors(self.folder / _CALIBRATION_NAME)
-        return arrays["outputs"], arrays["labels"]
 
 
 class ModelStore:
@@ -126,7 +116,7 @@ class ModelStore:
     def has(self, cell: Cell) -> bool:
         """Whether the model of a training is there."""
         folder = self.folder / cell.id
-        return all((folder / name).is_file() for name in (_JOINT_NAME, _WEIGHTS_NAME))
+        return all((folder / name).is_file() for name in (_JOINT_NAME, WEIGHTS_NAME))
 
     def keep(
         self,
@@ -170,35 +160,21 @@ class ModelStore:
         )
         with atomic_folder(self.folder / cell.id) as folder:
             write_json(folder / _JOINT_NAME, joint.model_dump(mode="json"), private=True)
-            save_tensors(folder / _WEIGHTS_NAME, state, private=True)
+            save_tensors(folder / WEIGHTS_NAME, state, private=True)
             for number, key in enumerate(cell.keys):
                 task = tasks[key.attribute]
-                calibration, arrays = None, {}
-                if has_probabilities(task.problem):
-                    origin, rows = calibration_rows(task, sizes[key.attribute], sample_seed)
-                    outputs = np.asarray(model.predict(key.attribute, rows.texts, rows.pairs))
-                    calibration = calibrate(task.problem, rows, outputs, origin)
-                    arrays = {"outputs": outputs, "labels": rows.labels}
-                record = TrainedRecord(
-                    key=key,
-                    problem=task.problem,
-                    metric=task.metric,
-                    label_names=task.label_names,
-                    num_outputs=task.num_outputs,
-                    text_columns=task.text_columns,
-                    is_pair=task.is_pair,
-                    encoder=base,
-                    start=encoder.identity,
-                    tuned=None if key.source == NO_TRANSFER else model_folder(Path(), key).name,
-                    calibration=calibration,
-                    licence=task.metadata.license,
+                known = Description.of(
+                    key,
+                    task,
+                    partial(model.predict, key.attribute),
+                    encoder,
+                    base,
+                    size=sizes[key.attribute],
+                    seed=sample_seed,
                     source_licence=source_licence,
-                    further_licences=dict(further_licences or {}),
+                    further_licences=further_licences,
                 )
-                place = folder / str(number)
-                write_json(place / _RECORD_NAME, record.model_dump(mode="json"), private=True)
-                if arrays:
-                    save_tensors(place / _CALIBRATION_NAME, arrays, private=True)
+                known.write(folder / str(number))
 
     def remove_all_but(self, kept: Iterable[str]) -> None:
         """Remove the models of all trainings but those with these ids."""
@@ -218,15 +194,8 @@ class ModelStore:
     def _model(self, cell_id: str, attribute: str) -> JointTrained:
         whole = self.folder / cell_id
         for folder in sorted(whole.iterdir()) if whole.is_dir() else ():
-            if (folder / _RECORD_NAME).is_file():
-                record = parse(
-                    TrainedRecord,
-                    read_json(folder / _RECORD_NAME),
-                    where=folder / _RECORD_NAME,
-                    refusal=ValidationError,
-                    expected="a trained model of esm compare",
-                    hint=f"remove {whole}, then {AGAIN}",
-                )
+            if (folder / RECORD_NAME).is_file():
+                record = read_record(folder, AGAIN)
                 if record.key.attribute == attribute:
                     return JointTrained(record, folder, whole)
         raise ValidationError(

@@ -8,19 +8,23 @@ of the time of its eigenvectors; determinant and residual then cost O(k K) for e
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.linalg import blas, lapack
+from threadpoolctl import ThreadpoolController
 
 from esm.errors import FitError, ShapeError
 from esm.likelihood.curves import SMALLEST_SHARE, Curves
 from esm.likelihood.target import TargetSpectrum, placed
 from esm.maps.forms import DenseMap
 from esm.moments import Float64
+
+_LIBRARIES = ThreadpoolController()
 
 # Columns that LAPACK reduces before it updates the rest; 32, its own choice, is slower here.
 _PANEL = 16
@@ -82,12 +86,19 @@ class DenseTarget:
         turn, self._rows = torch.linalg.qr(rows)
         self._labels = turn.T @ target.projections
 
-    def reduce(self, source_map: DenseMap) -> Reduced:
-        """Bring a map to tridiagonal form: O(k d²).
+    def reduce(self, maps: Sequence[DenseMap]) -> list[Reduced]:
+        """Bring maps to tridiagonal form: O(k d²) each.
+
+        One thread does it: half of the work are products of a matrix and a vector, in which
+        threads wait for each other (width 768: 50 ms by one thread, 97 ms by two).
 
         Raises:
-            ShapeError: The map has another width.
+            ShapeError: A map has another width.
         """
+        with _one_thread():
+            return [self._reduced(one) for one in maps]
+
+    def _reduced(self, source_map: DenseMap) -> Reduced:
         target = self._target
         if source_map.width != target.width:
             raise ShapeError(
@@ -115,6 +126,17 @@ class DenseTarget:
             offset_square=float(offset @ offset),
             label_offset=_numpy(target.label_offset),
         )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _LIBRARIES.limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def dense_curves(maps: Sequence[Reduced], nodes: torch.Tensor) -> Curves:

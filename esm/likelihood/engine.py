@@ -117,7 +117,7 @@ class Engine:
         return self._maximise(evaluate, scale, self._panels)
 
     def _dense(self, maps: Sequence[DenseMap]) -> Evidences:
-        reduced = [self._dense_target.reduce(each) for each in maps]
+        reduced = self._dense_target.reduce(maps)
         unit = torch.ones(len(maps), dtype=torch.float64, device=self._device)
         return self._maximise(_evaluate_dense(reduced), unit, self._panels)
 

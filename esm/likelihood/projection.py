@@ -22,7 +22,7 @@ from esm.maps.stack import LowRankStack
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """m maps of rank r, seen from one target; float64.
+    """m maps of rank r, seen from one target; in its precision.
 
     Attributes:
         read: (m, r, k), V^T W^T L.
@@ -70,16 +70,16 @@ def project(target: TargetSpectrum, maps: LowRankStack) -> Projected:
             the target.
     """
     inputs = _inputs(target, maps)
-    device = target.eigenvalues.device
-    scale = placed(maps.scale, device)
-    right = placed(maps.right, device)
+    device, dtype = target.eigenvalues.device, target.eigenvalues.dtype
+    scale = placed(maps.scale, device, dtype)
+    right = placed(maps.right, device, dtype)
     wide = right.new_empty(len(maps), maps.rank + 1, maps.width)
     wide[:, :-1] = torch.from_numpy(np.ascontiguousarray(maps.left)).to(device)
     wide[:, :-1] /= scale[:, None, None]
 
     apart = right @ inputs.outside
     through = (right @ inputs.mean)[:, None, :] @ wide[:, :-1]  # U V^T times the mean of w
-    bias = placed(maps.bias, device) / scale[:, None]
+    bias = placed(maps.bias, device, dtype) / scale[:, None]
     wide[:, -1] = math.sqrt(target.count) * (target.mean + through[:, 0] + bias)
     written = wide @ target.basis
     return Projected(

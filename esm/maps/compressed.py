@@ -6,48 +6,30 @@ numbers become 2 d r + d + 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from esm.errors import MapError
-from esm.maps.forms import (
-    Array,
-    DenseMap,
-    EmbeddingSpaceMap,
-    LowRankMap,
-    MapForm,
-)
+from esm.maps.forms import Array, DenseMap, FactoredMap, MapForm
 
 # Steps of finding the scalar and the directions in turn.
 _STEPS = 4
 
 
 @dataclass(frozen=True, eq=False)
-class CompressedMap(EmbeddingSpaceMap):
+class CompressedMap(FactoredMap):
     """``a h + U V^T h + b``: a published map of low rank; it reads the last layer only.
 
-    Attributes:
-        scale: a.
-        left: (d, r), U.
-        right: (d, r), V.
-        bias: (d,), b.
-
     Raises:
-        MapError: Shapes, formats or numbers are not those of a map.
+        MapError: As for any map of two factors, or they have different widths.
     """
 
     form: ClassVar[MapForm] = MapForm.PUBLISHED
 
-    scale: float
-    left: Array
-    right: Array
-    bias: Array
-
     def __post_init__(self) -> None:
-        LowRankMap(self.scale, self.left, self.right, self.bias)  # the same checks
+        super().__post_init__()
         if self.left.shape != self.right.shape:
             raise MapError(
                 f"left {self.left.shape}, right {self.right.shape}", expected="shape (d, r) twice"
@@ -58,28 +40,10 @@ class CompressedMap(EmbeddingSpaceMap):
         """Zero: the map reads the last layer only."""
         return 0
 
-    @property
-    def rank(self) -> int:
-        """Number r of learned directions."""
-        return int(self.left.shape[1])
-
     def linear(self, base: Array, lifted: Array | None) -> Array:
         """Return ``a h + U V^T h`` for columns: O(d r k)."""
         del lifted
-        return self._over_base().linear(base, base)
-
-    def tensors(self) -> dict[str, Array]:
-        """Return scale (1,), left, right and bias."""
-        return self._over_base().tensors()
-
-    @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Array]) -> Self:
-        """Build the map from scale (1,), left, right and bias."""
-        one = LowRankMap.from_tensors(tensors)
-        return cls(one.scale, one.left, one.right, one.bias)
-
-    def _over_base(self) -> LowRankMap:
-        return LowRankMap(self.scale, self.left, self.right, self.bias)
+        return self._over(base, base)
 
 
 @dataclass(frozen=True)

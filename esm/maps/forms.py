@@ -145,8 +145,8 @@ class EmbeddingSpaceMap(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class LowRankMap(EmbeddingSpaceMap):
-    """``a h + U V^T w + b``: scaled identity, low rank over lifted features, bias.
+class FactoredMap(EmbeddingSpaceMap):
+    """A scaled identity, a product of two narrow matrices, and a bias.
 
     Attributes:
         scale: a.
@@ -157,8 +157,6 @@ class LowRankMap(EmbeddingSpaceMap):
     Raises:
         MapError: Shapes, formats or numbers are not those of a map.
     """
-
-    form: ClassVar[MapForm] = MapForm.ANCHORED
 
     scale: float
     left: Array
@@ -177,23 +175,9 @@ class LowRankMap(EmbeddingSpaceMap):
         )
 
     @property
-    def lift_width(self) -> int:
-        """Width p of the lifted features."""
-        return len(self.right)
-
-    @property
     def rank(self) -> int:
         """Number r of learned directions."""
         return int(self.left.shape[1])
-
-    def linear(self, base: Array, lifted: Array | None) -> Array:
-        """Return ``a h + U V^T w`` for columns: O((d + p) r k)."""
-        if lifted is None:
-            raise ShapeError("no lifted features", expected=f"({self.lift_width}, k)")
-        kind = np.result_type(base.dtype, np.float32)
-        learned = self.left.astype(kind) @ (self.right.T.astype(kind) @ lifted)
-        mapped: Array = kind.type(self.scale) * base + learned
-        return mapped
 
     def tensors(self) -> dict[str, Array]:
         """Return scale (1,), left, right and bias."""
@@ -208,6 +192,31 @@ class LowRankMap(EmbeddingSpaceMap):
             raise MapError(f"scale of shape {tensors['scale'].shape}", expected="one number")
         scale = float(tensors["scale"][0])
         return cls(scale, tensors["left"], tensors["right"], tensors["bias"])
+
+    def _over(self, base: Array, features: Array) -> Array:
+        """Return ``a h + U V^T x`` for columns h (d, k) and x (p, k): O((d + p) r k)."""
+        kind = np.result_type(base.dtype, np.float32)
+        learned = self.left.astype(kind) @ (self.right.T.astype(kind) @ features)
+        mapped: Array = kind.type(self.scale) * base + learned
+        return mapped
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankMap(FactoredMap):
+    """``a h + U V^T w + b``: scaled identity, low rank over lifted features, bias."""
+
+    form: ClassVar[MapForm] = MapForm.ANCHORED
+
+    @property
+    def lift_width(self) -> int:
+        """Width p of the lifted features."""
+        return len(self.right)
+
+    def linear(self, base: Array, lifted: Array | None) -> Array:
+        """Return ``a h + U V^T w`` for columns: O((d + p) r k)."""
+        if lifted is None:
+            raise ShapeError("no lifted features", expected=f"({self.lift_width}, k)")
+        return self._over(base, lifted)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ __all__ = [
     "METRIC",
     "NATS",
     "EmbeddingKind",
+    "Estimator",
     "Evidence",
     "Explainer",
     "Head",
@@ -109,6 +110,20 @@ class PoolScorer(Protocol):
         """Return the score of every source by id; the same as ``score`` gives for each.
 
         A source that cannot be scored is left out, or has a score that is not finite.
+        """
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """A pool scorer that can also estimate its scores, at a fraction of their cost."""
+
+    def estimate_pool(
+        self, target: TargetAttribute, sources: Sequence[Source]
+    ) -> Mapping[str, float]:
+        """Return an estimate of the score of every source by id.
+
+        Errors are small against the scores' spread, so that the best by their estimates hold the
+        best by their scores. A source that cannot be scored is left out.
         """
 
 

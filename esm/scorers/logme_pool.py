@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from esm.errors import MapError, PoolError, StorageError
 from esm.maps import EmbeddingSpaceMap
+from esm.moments import Float64
 from esm.scorers.base import Source, TargetAttribute
 from esm.scorers.logme import LogME, evidences_of_moments
 
@@ -35,19 +36,20 @@ class PoolLogME(LogME):
     def score_pool(self, target: TargetAttribute, sources: Sequence[Source]) -> Mapping[str, float]:
         """Return the score of every source by id; one whose map cannot be read is left out."""
         engine = target.once("likelihood", partial(self._engine, target))
-        names: list[str] = []
+        return _scored(engine.evidences, sources)
 
-        def maps() -> Iterator[EmbeddingSpaceMap]:
-            for source in sources:
-                try:
-                    loaded = source.passing().map
-                except (MapError, PoolError, StorageError):
-                    continue
-                names.append(source.id)
-                yield loaded
+    def estimate_pool(
+        self, target: TargetAttribute, sources: Sequence[Source]
+    ) -> Mapping[str, float]:
+        """Return an estimate of the score of every source by id, for low-rank maps in float32.
 
-        scores = engine.evidences(maps()).mean(axis=1).round(_DIGITS)
-        return dict(zip(names, scores.tolist(), strict=True))
+        One whose map cannot be read is left out.
+        """
+        from esm.likelihood.quick import QuickEngine
+
+        engine = target.once("likelihood", partial(self._engine, target))
+        quick = target.once("estimates", partial(QuickEngine, engine))
+        return _scored(quick.evidences, sources)
 
     def _engine(self, target: TargetAttribute) -> Engine:
         import torch
@@ -59,3 +61,21 @@ class PoolLogME(LogME):
         return Engine(
             target.moments, plain, device=torch.device(name), max_updates=self.max_updates
         )
+
+
+def _scored(
+    evidences: Callable[[Iterable[EmbeddingSpaceMap]], Float64], sources: Sequence[Source]
+) -> Mapping[str, float]:
+    names: list[str] = []
+
+    def maps() -> Iterator[EmbeddingSpaceMap]:
+        for source in sources:
+            try:
+                loaded = source.passing().map
+            except (MapError, PoolError, StorageError):
+                continue
+            names.append(source.id)
+            yield loaded
+
+    scores = evidences(maps()).mean(axis=1).round(_DIGITS)
+    return dict(zip(names, scores.tolist(), strict=True))

@@ -18,13 +18,22 @@ Float64 = npt.NDArray[np.float64]
 MOST = 2000
 """Most maps of a shortlist."""
 
-# Share of the shortlist that is scored first, rounds in which the rest is.
+# Maps that are estimated for each that is scored exactly, where the scorer can estimate.
+_ESTIMATED = 4
+
+# Share of the shortlist that is looked at first, at random; rounds in which the rest is.
 _FIRST = 0.3
 _ROUNDS = 4
+
+# Most maps that predictions are fitted to, and share of these that are the best so far.
+_POINTS = 1500
+_POINTS_BEST = 0.8
 
 # Maps that stay in the running after the first round; the neighbours of the best join them.
 _RUNNING = 20000
 _BEST, _NEIGHBOURS = 32, 256
+
+Score = Callable[[Numbers], Float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +53,22 @@ class Shortlist:
 
 def find_shortlist(
     index: ShortlistIndex,
-    score: Callable[[Numbers], Float64],
+    score: Score,
     limit: int,
     allowed: Numbers | None = None,
+    estimate: Score | None = None,
 ) -> Shortlist:
     """Choose up to ``limit`` maps such that those with the highest scores are among them.
+
+    With estimates, four times as many maps are estimated, and the best of these are scored.
 
     Args:
         index: Signatures.
         score: Scores maps exactly, by their numbers.
         limit: N, 1 to 2,000.
         allowed: Numbers of the maps to choose from; None for all.
+        estimate: Estimates scores at a fraction of the cost, to a small part of their spread;
+            None where there is no way to.
 
     Raises:
         SettingError: The limit is out of range.
@@ -65,34 +79,55 @@ def find_shortlist(
     total = len(running)
     if total <= limit:
         return Shortlist(running, score(running), 0)
-    order = np.random.default_rng(0).permutation(total)
+    first = max(1, round(_FIRST * limit))
+    if estimate is None:
+        numbers, scores = _search(index, score, running, first, limit)
+    else:
+        seen, guesses = _search(index, estimate, running, first, min(total, _ESTIMATED * limit))
+        guesses = np.where(np.isfinite(guesses), guesses, -np.inf)
+        numbers = np.sort(seen[np.argsort(-guesses, kind="stable")[:limit]])
+        scores = score(numbers)
+    ascending = np.argsort(numbers)
+    return Shortlist(numbers[ascending], scores[ascending], total - len(numbers))
+
+
+def _search(
+    index: ShortlistIndex, score: Score, running: Numbers, first: int, limit: int
+) -> tuple[Numbers, Float64]:
+    """Score ``limit`` maps, first at random, then round by round those that are predicted best."""
+    order = np.random.default_rng(0).permutation(len(running))
     seen = np.ones(len(index), dtype=bool)
     seen[running] = False
-    numbers = np.sort(running[order[: max(1, round(_FIRST * limit))]])
+    numbers = np.sort(running[order[:first]])
     scores = score(numbers)
     seen[numbers] = True
     batch = -(-(limit - len(numbers)) // _ROUNDS)
     kernel: Kernel | None = None
     for turn in range(_ROUNDS):
         good = np.flatnonzero(np.isfinite(scores))
-        if len(good) < 3:  # nothing to learn from: the next maps in the fixed order
-            running = running[~seen[running]]
-            fresh = running[: min(batch, limit - len(numbers))]
-        else:
+        running = running[~seen[running]]
+        if len(good) >= 3:  # else there is nothing to learn from: the next in the fixed order
             best = good[np.argsort(-scores[good], kind="stable")]
-            points = index.signatures[numbers[best]]
+            points = index.signatures[numbers[best[:_BEST]]]
+            learned = _learned_from(best)
+            known, aims = index.signatures[numbers[learned]], scores[learned]
             if kernel is None or turn < 2:
-                kernel = choose_kernel(points, scores[best])
-            surrogate = Surrogate.fit(points, scores[best], kernel)
+                kernel = choose_kernel(known, aims)
             if turn:
-                near = index.near.search(points[:_BEST], min(_NEIGHBOURS, len(index)))
-                running = np.union1d(running, near)
-            running = running[~seen[running]]
-            expected = surrogate.predict(index.signatures[running])
+                near = index.near.search(points, min(_NEIGHBOURS, len(index)))
+                running = np.union1d(running, near[~seen[near]])
+            expected = Surrogate.fit(known, aims, kernel).predict(index.signatures[running])
             running = running[np.argsort(-expected, kind="stable")][:_RUNNING]
-            fresh = running[: min(batch, limit - len(numbers))]
-        fresh = np.sort(fresh)
+        fresh = np.sort(running[: min(batch, limit - len(numbers))])
         seen[fresh] = True
         numbers, scores = np.r_[numbers, fresh], np.r_[scores, score(fresh)]
-    ascending = np.argsort(numbers)
-    return Shortlist(numbers[ascending], scores[ascending], total - len(numbers))
+    return numbers, scores
+
+
+def _learned_from(best: Numbers) -> Numbers:
+    """Return some of these, best first: the best, and of the others some of every height."""
+    if len(best) <= _POINTS:
+        return best
+    leading = round(_POINTS_BEST * _POINTS)
+    others = np.linspace(leading, len(best) - 1, _POINTS - leading).round().astype(np.int64)
+    return np.concatenate([best[:leading], best[others]])

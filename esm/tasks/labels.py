@@ -17,7 +17,7 @@ from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
 from esm.tasks.sentences import UNEQUAL, fitting_tags, in_iob2
 from esm.tasks.spec import ColumnSpec, RareClasses
 from esm.tasks.tagging import padded, tag_names
-from esm.tasks.task import Problem, RareClass, SplitName
+from esm.tasks.task import LABELLED, Problem, RareClass, SplitName
 
 AS_IS = "as-is"
 AUTO = "auto"
@@ -224,10 +224,9 @@ def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Probl
 def _asked_for(column: str, kind: str) -> Problem | None:
     if kind == AUTO:
         return None
-    labelled = [problem for problem in Problem if problem is not Problem.CORPUS]
-    if kind not in labelled:
+    if kind not in LABELLED:
         raise TaskError(
-            f"kind {kind!r} of column {column!r}", expected=f"one of {', '.join([AUTO, *labelled])}"
+            f"kind {kind!r} of column {column!r}", expected=f"one of {', '.join([AUTO, *LABELLED])}"
         )
     return Problem(kind)
 

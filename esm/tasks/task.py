@@ -31,6 +31,10 @@ class Problem(StrEnum):
     CORPUS = "corpus"
 
 
+LABELLED = tuple(problem for problem in Problem if problem is not Problem.CORPUS)
+"""The kinds of output that are learnt from labels: those that a target can have."""
+
+
 class Metric(StrEnum):
     """The primary metric; higher is better for all of them but the perplexity of a corpus."""
 

@@ -20,7 +20,7 @@ from esm.errors import ValidationError
 from esm.memory import peak_memory
 from esm.runtime import note
 from esm.settings import BaseIdentity, TransferConfig
-from esm.tasks.task import Examples, Outputs, Problem, Task
+from esm.tasks.task import Examples, Outputs, Task
 from esm.transfer.strategy import TEXT_PROBLEMS, State, check_kind
 
 if TYPE_CHECKING:
@@ -307,7 +307,9 @@ def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
 
 
 def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[str, Lesson]]:
-    """Return what is to be learnt of sources, under ``source ID``; others than of texts are named.
+    """Return what is to be learnt of sources, under ``source ID``.
+
+    Sources that tag words and corpora are left out and named.
 
     Raises:
         ValidationError: There is no source, or none whose texts have labels.
@@ -320,9 +322,7 @@ def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[s
             usable += 1
             yield f"source {source.id}", lesson
         else:
-            is_corpus = lesson.task.problem is Problem.CORPUS
-            what = "it is a corpus without labels" if is_corpus else "it labels words, not texts"
-            note(f"source {source.id} is not used by {name}: {what}")
+            note(f"source {source.id} is not used by {name}: it has no labels of whole texts")
     if not usable:
         raise ValidationError(
             f"none of the {len(sources)} sources of {name} labels texts",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from esm.errors import ValidationError
 from esm.settings import BaseIdentity, FineTuneConfig, TransferConfig
-from esm.tasks.task import Examples, Outputs, Problem, Task
+from esm.tasks.task import LABELLED, Examples, Outputs, Problem, Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -28,8 +28,7 @@ outputs are ``(embeddings @ weight.T + bias) * label_scale + label_mean``. Strat
 more to restore a model name it after themselves.
 """
 
-EVERY_PROBLEM = frozenset(Problem) - {Problem.CORPUS}
-"""The kinds of output that a target can have."""
+EVERY_PROBLEM = frozenset(LABELLED)
 
 TEXT_PROBLEMS = EVERY_PROBLEM - {Problem.TAGGING}
 """The kinds of output of which a text has one, from its embedding."""

@@ -93,7 +93,8 @@ def rank(
         int,
         typer.Option(
             help="Also choose this many sources that together promise most: two that do nearly"
-            " the same to the target's texts count once. 0 for none.",
+            " the same to the target's texts count once. validate and compare then try these first."
+            " 0 for none.",
             metavar="K",
         ),
     ] = 0,

@@ -116,11 +116,11 @@ def test_the_table_of_cases_leaves_out_what_was_not_measured():
 
 def test_plans_hold_the_settings_of_the_targets():
     for plan in (quick(), full()):
-        goal = [c.form for c in plan.cases if (c.width, c.examples, c.classes) == (768, 1000, 4)]
-        assert sorted(goal) == sorted([COMPRESSED, DENSE, WIDE])
-        assert all(case.peer_maps <= case.maps for case in plan.cases)
+        assert sorted(c.form for c in plan.goals) == sorted([COMPRESSED, DENSE, WIDE])
+        assert {(c.width, c.examples, c.classes) for c in plan.goals} == {(768, 1000, 4)}
+        assert all(case.peer_maps <= case.maps for case in (*plan.goals, *plan.grid))
         assert max(plan.job_peer_maps) <= plan.job_maps
-    shapes = {(c.form, c.width, c.examples, c.classes) for c in full().cases}
+    shapes = {(c.form, c.width, c.examples, c.classes) for c in full().grid}
     for form in (COMPRESSED, DENSE):
         for width in (384, 768):
             for n in (1000, 10_000):

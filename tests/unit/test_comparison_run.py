@@ -18,6 +18,7 @@ from esm.comparison.models import ModelStore
 from esm.comparison.opening import open_comparison
 from esm.comparison.result import Comparison, is_comparison
 from esm.comparison.run import compare_strategies
+from esm.diverse import DiverseSet, Pick
 from esm.encoder import Encoder, EncoderConfig
 from esm.errors import (
     BusyError,
@@ -303,6 +304,21 @@ def test_sources_of_a_ranking(world, spec, base, tmp_path):
         "source reviews",
         "source moods",
     }
+
+
+def test_sources_of_a_ranking_begin_with_the_diverse_set(world, spec):
+    config = ComparisonConfig(
+        strategies=("ensemble:features",), sources=("auto",), top=2, seeds=1, transfer=TRANSFER
+    )
+    topic = world.ranking.attributes["topic"]
+    picks = (Pick(source="claims", adds=0.5), Pick(source="reviews", adds=0.1))
+    chosen = topic.model_copy(update={"diverse": DiverseSet(picks=picks, passed_over=())})
+    update = {"attributes": {**world.ranking.attributes, "topic": chosen}}
+    ranking = world.ranking.model_copy(update=update)
+    plan = opened(spec, config, None, ranking=ranking, pool=world.pool).plan
+    sources = {run.attributes: run.sources for run in plan.cells}
+    assert sources["topic",] == ("claims", "reviews")
+    assert sources["harmful",] == ("reviews", "moods")
 
 
 def test_named_sources(world, spec, base, tmp_path):

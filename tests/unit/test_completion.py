@@ -65,7 +65,7 @@ def no_training(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("esm.finetune.fine_tune", refuse)
+    monkeypatch.setattr("esm.source_tuning.tune_on_source", refuse)
 
 
 def same_vectors(one, other):

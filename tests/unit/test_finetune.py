@@ -16,9 +16,9 @@ from esm.errors import FitError
 from esm.finetune import HeadedEncoder, fine_tune, train
 from esm.runtime import seeded
 from esm.settings import ClassWeights, FineTuneConfig
-from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
+from esm.tasks.task import LABELLED, Examples, Metric, Problem, SplitName, Task
 from esm.training import LengthGroupedBatches, _arguments
-from tests.toy_tasks import LABELLED_KINDS, TEXT_KINDS, toy_task
+from tests.toy_tasks import TEXT_KINDS, toy_task
 
 pytestmark = pytest.mark.slow
 
@@ -45,7 +45,7 @@ def trained(encoder, task, config, rows=None):
 
 @pytest.mark.parametrize(
     ("problem", "pairs"),
-    [(problem, False) for problem in LABELLED_KINDS] + [(problem, True) for problem in TEXT_KINDS],
+    [(problem, False) for problem in LABELLED] + [(problem, True) for problem in TEXT_KINDS],
 )
 def test_it_learns(tiny_encoder, problem, pairs):
     task = toy_task(problem, pairs=pairs, num_train=96)

@@ -91,6 +91,7 @@ ORDER = [
     "arms",
     "plan",
     "intermediate",
+    "trained_record",
     "trained",
     "spread",
     "outcome",

@@ -62,7 +62,7 @@ def test_dense_maps(n, d, p, weighted):
     rng = np.random.default_rng(n)
     maps = [draw_dense(rng, d) for _ in range(3)]
     target = DenseTarget(TargetSpectrum.of(case.moments, CPU))
-    found = dense_curves([target.reduce(one) for one in maps], LOG_STRENGTHS)
+    found = dense_curves(target.reduce(maps), LOG_STRENGTHS)
     assert found.trusted.all()
     for number, one in enumerate(maps):
         for node, log_strength in enumerate(LOG_STRENGTHS.tolist()):
@@ -102,3 +102,15 @@ def test_digits_that_were_lost_are_noticed():
     nodes = torch.tensor([0.0], dtype=torch.float64)
     found = curves(target, project(target, LowRankStack.of([one])), nodes)
     assert not found.trusted.any()
+
+
+def test_reducing_leaves_the_threads_as_they_were():
+    case, rng = draw_case(0, 12, 6, 6, 2), np.random.default_rng(0)
+    target = DenseTarget(TargetSpectrum.of(case.moments, CPU))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        target.reduce([draw_dense(rng, 6)])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

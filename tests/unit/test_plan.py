@@ -7,6 +7,7 @@ import pytest
 
 from esm.aggregate import aggregate_rankings
 from esm.arms import Arm, ValidationConfig
+from esm.diverse import DiverseSet, Pick
 from esm.errors import EsmError, PoolError, TaskError, ValidationError
 from esm.plan import plan_validation
 from esm.settings import BaseIdentity, Pooling, TransferConfig, checked
@@ -377,3 +378,32 @@ def test_a_pick_that_cannot_serve_an_attribute_is_named_and_not_replaced(world):
     (skip,) = plan.skipped
     assert skip.source == "posts/topic"
     assert skip.reason == "reviews, place 2 over all attributes, is not ranked for this one"
+
+
+def with_set(world, *sources):
+    """The world's ranking, in which harmful has this diverse set."""
+    picks = tuple(Pick(source=source, adds=0.5) for source in sources)
+    found = world.ranking.attributes["harmful"].model_copy(
+        update={"diverse": DiverseSet(picks=picks, passed_over=())}
+    )
+    update = {"attributes": {**world.ranking.attributes, "harmful": found}}
+    return world.ranking.model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("top", "picks"),
+    [
+        (1, ["claims"]),
+        (2, ["claims", "moods"]),
+        (3, ["claims", "moods", "reviews"]),  # the set is filled up with the best
+    ],
+)
+def test_the_picks_of_an_attribute_are_its_diverse_set(world, top, picks):
+    ranking = with_set(world, "claims", "moods")
+    config = ValidationConfig(top=top, controls=("all",), seeds=1)
+    plan = plan_validation(ranking, world.pool, [world.target], config)
+    assert [source for arm, source in arms_of(plan) if arm is Arm.PICK] == picks
+    rest = [source for source in ("reviews", "moods", "weather", "claims") if source not in picks]
+    assert [source for arm, source in arms_of(plan) if arm is Arm.ALL] == rest
+    plain = [source for arm, source in arms_of(plan, "topic") if arm is Arm.PICK]
+    assert plain == ranking.attributes["topic"].order[:top]

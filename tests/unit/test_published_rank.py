@@ -181,7 +181,7 @@ def test_a_source_is_made_again_as_its_publisher_says_or_its_arm_fails(
         return type("Tuned", (), {"encoder": base})
 
     monkeypatch.setattr("esm.tasks.read.load_task", lambda spec: load_task(rows))
-    monkeypatch.setattr("esm.finetune.fine_tune", fine_tune)
+    monkeypatch.setattr("esm.source_tuning.tune_on_source", fine_tune)
     result = validate_ranking(ranking, settings, tmp_path / "run", pool=pool, device="cpu")
     assert {failure.source for failure in result.failures} == {"some/ESM_1"}
     assert "does not say where its data lie" in result.failures[0].reason

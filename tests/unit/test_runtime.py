@@ -84,3 +84,15 @@ def test_a_display_ends_with_an_error_and_a_new_one_can_begin(terminal):
         with pytest.raises(KeyboardInterrupt), progress("working", total=2):
             raise KeyboardInterrupt
     assert terminal.getvalue().count("\x1b[?25h") == 2
+
+
+def test_what_is_to_be_said_once_is_said_once_per_run(capsys):
+    for _ in range(2):
+        show_progress(True)
+        note("cut", once=True)
+        note("cut", once=True)
+        note("other", once=True)
+        note("again")
+        note("again")
+        show_progress(False)
+    assert capsys.readouterr().err.splitlines() == ["cut", "other", "again", "again"] * 2

@@ -65,6 +65,45 @@ def test_the_best_ten_of_1500_are_among_300(bundle, index):
     np.testing.assert_array_equal(found.scores, scores[found.numbers])
 
 
+def test_estimates_choose_and_exact_scores_are_reported(bundle, index):
+    scores, estimated, scored = oracle(bundle), [], []
+    noise = 0.01 * scores.std() * np.random.default_rng(7).standard_normal(1500)
+
+    def estimate(numbers):
+        estimated.extend(numbers.tolist())
+        return scores[numbers] + noise[numbers]
+
+    def score(numbers):
+        scored.extend(numbers.tolist())
+        return scores[numbers]
+
+    found = find_shortlist(index, score, 100, estimate=estimate)
+    assert len(estimated) == len(set(estimated)) == 400
+    assert scored == found.numbers.tolist()
+    assert found.left_out == 1400
+    np.testing.assert_array_equal(found.scores, scores[found.numbers])
+    assert set(np.argsort(-scores, kind="stable")[:10].tolist()) <= set(scored)
+    best = sorted(estimated, key=lambda number: -(scores + noise)[number])[:100]
+    assert set(best) == set(scored)
+
+
+def test_a_small_pool_is_estimated_as_a_whole(bundle, index):
+    scores = oracle(bundle)
+    found = find_shortlist(
+        index, lambda numbers: scores[numbers], 500, estimate=lambda numbers: scores[numbers]
+    )
+    np.testing.assert_array_equal(found.numbers, np.sort(np.argsort(-scores, kind="stable")[:500]))
+
+
+def test_maps_without_an_estimate_come_last(bundle, index):
+    scores = oracle(bundle)
+    guesses = np.where(np.arange(1500) % 2, scores, np.nan)
+    found = find_shortlist(
+        index, lambda numbers: scores[numbers], 300, estimate=lambda numbers: guesses[numbers]
+    )
+    assert (found.numbers % 2).all()
+
+
 def test_a_shortlist_of_all_is_the_exhaustive_ranking(bundle, index):
     scores = oracle(bundle)
     found = find_shortlist(index, lambda numbers: scores[numbers], 2000)

@@ -175,7 +175,7 @@ def test_words_of_pairs_are_refused(tiny_encoder):
 
 def test_words_that_are_cut_off_are_outside_counted_and_not_learnt(tiny_bert, monkeypatch):
     told = []
-    monkeypatch.setattr("esm.units.note", told.append)
+    monkeypatch.setattr("esm.units.note", lambda line, once: told.append(line))
     encoder = Encoder.load(EncoderConfig(model=str(tiny_bert), max_length=8), device="cpu")
     texts = ("the film was good and really old", "rain fell")  # 7 and 2 + 3 tokens, 6 fit
     task = task_of([["B-PER"] * 7, ["B-PER"] * 2])
