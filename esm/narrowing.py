@@ -49,8 +49,7 @@ class Narrowing:
         """Return the sources that were scored and, per fold, their scores by id.
 
         Sources are chosen by the mean over the folds, of estimates first where the scorer can
-        estimate. A source that the index does not hold is
-        not among them.
+        estimate. A source that the index does not hold is not among them.
         """
         indexed: dict[int, Source] = {}
         for source in sources:

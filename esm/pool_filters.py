@@ -14,7 +14,6 @@ from esm.licences import fits
 from esm.maps import MapForm
 from esm.pool_records import SourceRecord
 from esm.records import Record
-from esm.tasks.task import Metric
 
 _EXPECTED = (
     "language=CODE, domain=WORD, licence=TERM, rows=N, metric=NAME, quality=X, r2=X, map=FORM or"
@@ -35,8 +34,7 @@ class SourceFilters(Record):
 
     Attributes:
         rows: Training rows used, at least; 0 for any.
-        quality: Held-out performance of the tuned model in its own metric, at least; a corpus has
-            none, its perplexity being no such thing.
+        quality: Held-out performance of the tuned model in its own metric, at least.
         r2: R² of a map on anchors of other tasks, at least.
         languages: Languages, of which the source must have one.
         domains: Words, of which the source's domain must hold one.
@@ -87,8 +85,7 @@ class SourceFilters(Record):
         """Return whether a source meets every condition."""
         metadata = record.metadata
         fit = [each.r2_anchors for each in record.maps.values() if each.r2_anchors is not None]
-        rises = record.metric is not None and record.metric is not Metric.PERPLEXITY
-        quality = record.quality.get(str(record.metric)) if rises else None
+        quality = record.quality.get(record.metric) if record.metric else None
         domain = metadata.domain.casefold()
         return (
             (record.num_used or 0) >= self.rows

@@ -111,8 +111,8 @@ class SourceRecord(Record):
         num_used: Training rows that fine-tuning used; None where it is not known.
         fine_tune: Settings of the fine-tuning, with which it can be repeated; the default where
             the publisher states none.
-        quality: Performance of the tuned model on held-out rows of the source; of a corpus loss
-            (nats per hidden token) and perplexity, and both as they were before.
+        quality: Performance of the tuned model on held-out rows of the source; of a corpus also
+            that of the base model, ``log_likelihood_before``.
         maps: Fit of each stored map.
         seconds: Seconds of each step (fine_tune, embed, fit).
         num_cut: Training texts that were not read to their end, being longer than the base model

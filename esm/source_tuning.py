@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 
 from esm.encoder import Encoder
-from esm.errors import FitError
 from esm.finetune import MOST_JUDGED, FineTuned, fine_tune
 from esm.language_model import LanguageModel, held_out_loss, train_language_model
 from esm.runtime import note, seeded
 from esm.settings import FineTuneConfig
 from esm.tasks.split import held_out, sample
-from esm.tasks.task import Examples, Problem, Task, Texts
+from esm.tasks.task import Examples, Metric, Problem, Task, Texts
 
 _MASKED = 0.15
 
@@ -43,11 +41,10 @@ def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> Fine
         config: The settings; class weights do not matter.
 
     Returns:
-        The tuned encoder without a head; as quality ``loss`` (nats per hidden token) and
-        ``perplexity``, its exponential, on at most 500 held-out texts, and ``loss_before`` and
-        ``perplexity_before``, the same of the base model on the same hidden tokens. The
-        language-model head begins at random where the checkpoint has none: it is then part of
-        what training improves, and a note says so.
+        The tuned encoder without a head; as quality ``log_likelihood``, nats per hidden token, on
+        at most 500 held-out texts, and ``log_likelihood_before``, that of the base model on the
+        same hidden tokens. The language-model head begins at random where the checkpoint has none:
+        it is then part of what training improves, and a note says so.
 
     Raises:
         TaskError: There are too few texts.
@@ -72,10 +69,8 @@ def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> Fine
         encoder=copied,
         head={},
         quality={
-            "loss": after,
-            "perplexity": _perplexity(after),
-            "loss_before": before,
-            "perplexity_before": _perplexity(before),
+            Metric.LOG_LIKELIHOOD: -after,
+            f"{Metric.LOG_LIKELIHOOD}_before": -before,
         },
         examples=len(rows),
         seconds=time.monotonic() - start,
@@ -84,14 +79,3 @@ def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> Fine
 
 def _texts(rows: Examples) -> Texts:
     return Texts(rows.texts, rows.pairs)
-
-
-def _perplexity(loss: float) -> float:
-    try:
-        return math.exp(loss)
-    except OverflowError as error:
-        raise FitError(
-            f"a loss of {loss:.0f} nats per hidden token",
-            expected="one of which the exponential is a finite number",
-            hint="a lower learning rate, or another base model",
-        ) from error

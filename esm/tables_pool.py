@@ -90,7 +90,7 @@ def _quality(record: SourceRecord) -> str:
         return MISSING
     after = record.quality.get(record.metric)
     before = record.quality.get(f"{record.metric}_before")
-    if before is not None:  # of a corpus, whose perplexity says nothing by itself
+    if before is not None:  # of a corpus: what it ended with says nothing by itself
         return f"{record.metric} {number(before, 1)} → {number(after, 1)}"
     return f"{record.metric} {number(after)}"
 

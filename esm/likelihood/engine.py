@@ -83,11 +83,7 @@ class Engine:
         Raises:
             ShapeError: A map does not fit the target.
         """
-        found: dict[int, Float64] = {}
-        for numbers, block in in_blocks(maps):
-            found.update(zip(numbers, self.score(block), strict=True))
-        rows = [found[number] for number in range(len(found))]
-        return np.array(rows).reshape(-1, self._moments.cross.shape[1])
+        return in_order(maps, self.score, self._moments.cross.shape[1])
 
     def score(self, maps: Block) -> Float64:
         """Return (m, K) log evidences of maps of one kind and rank; see :func:`in_blocks`.
@@ -156,6 +152,23 @@ class Engine:
         if not (math.isfinite(low) and math.isfinite(high)):
             return anywhere
         return Panels.covering(min(low, 0), max(high, 0) + _MARGIN, many)
+
+
+def in_order(
+    maps: Iterable[EmbeddingSpaceMap], score: Callable[[Block], Float64], columns: int
+) -> Float64:
+    """Return (m, K) scores of m maps in the order given, scored block by block.
+
+    Args:
+        maps: The maps.
+        score: Scores a block, (b, K).
+        columns: K.
+    """
+    found: dict[int, Float64] = {}
+    for numbers, block in in_blocks(maps):
+        found.update(zip(numbers, score(block), strict=True))
+    rows = [found[number] for number in range(len(found))]
+    return np.array(rows).reshape(-1, columns)
 
 
 def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Block]]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from esm.likelihood.curves import Curves, curves
-from esm.likelihood.engine import Block, Engine, in_blocks
+from esm.likelihood.engine import Block, Engine, in_order
 from esm.likelihood.panels import Panels
 from esm.likelihood.projection import Projected, project
 from esm.maps.forms import EmbeddingSpaceMap
@@ -66,11 +66,7 @@ class QuickEngine:
         Raises:
             ShapeError: A map does not fit the target.
         """
-        found: dict[int, Float64] = {}
-        for numbers, block in in_blocks(maps):
-            found.update(zip(numbers, self.score(block), strict=True))
-        rows = [found[number] for number in range(len(found))]
-        return np.array(rows).reshape(-1, self._target.num_columns)
+        return in_order(maps, self.score, self._target.num_columns)
 
     def score(self, maps: Block) -> Float64:
         """Return estimates of (m, K) log evidences of maps of one kind and rank.

@@ -62,7 +62,7 @@ def corpus_task(raw: RawData, spec: TaskSpec) -> Task:
     task = Task(
         id=raw.id,
         problem=Problem.CORPUS,
-        metric=Metric.PERPLEXITY,
+        metric=Metric.LOG_LIKELIHOOD,
         label_names=(),
         splits=splits,
         metadata=raw.metadata,

@@ -36,7 +36,7 @@ LABELLED = tuple(problem for problem in Problem if problem is not Problem.CORPUS
 
 
 class Metric(StrEnum):
-    """The primary metric; higher is better for all of them but the perplexity of a corpus."""
+    """The primary metric; higher is better for all of them."""
 
     MACRO_F1 = "macro_f1"
     ACCURACY = "accuracy"
@@ -44,7 +44,7 @@ class Metric(StrEnum):
     SPEARMAN = "spearman"
     KAPPA = "kappa"
     SPAN_F1 = "span_f1"
-    PERPLEXITY = "perplexity"
+    LOG_LIKELIHOOD = "log_likelihood"
 
 
 class SplitName(StrEnum):

@@ -59,16 +59,16 @@ def test_the_entry_has_a_map_and_no_head(made):
     folder, _, pool, *_ = made
     entry = pool.entry("wiki")
     record = entry.record
-    assert (record.problem, record.metric) == (Problem.CORPUS, Metric.PERPLEXITY)
+    assert (record.problem, record.metric) == (Problem.CORPUS, Metric.LOG_LIKELIHOOD)
     assert record.label_names == ()
     assert record.num_used == 54
-    assert set(record.quality) == {"loss", "loss_before", "perplexity", "perplexity_before"}
+    assert set(record.quality) == {"log_likelihood", "log_likelihood_before"}
     assert not (folder / "pool" / "sources" / "wiki" / "head.safetensors").exists()
     assert not entry.load_vectors().fisher.any()
     assert entry.load_vectors().mean.any()
     shown = str(pool_tables(pool, *pool.entries())[0].rows)
-    before, after = (record.quality[name] for name in ("perplexity_before", "perplexity"))
-    assert f"perplexity {before:.1f} → {after:.1f}" in shown
+    before, after = (record.quality[name] for name in ("log_likelihood_before", "log_likelihood"))
+    assert f"log_likelihood {before:.1f} → {after:.1f}" in shown
 
 
 def test_training_again_leaves_it(made):
@@ -193,7 +193,7 @@ def test_no_lesson_is_made_of_it():
     plain = type(labelled)(
         id="wiki",
         problem=Problem.CORPUS,
-        metric=Metric.PERPLEXITY,
+        metric=Metric.LOG_LIKELIHOOD,
         label_names=(),
         splits=labelled.splits,
     )
