@@ -11,23 +11,22 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 from threadpoolctl import ThreadpoolController
 
-from esm.errors import FitError, ShapeError
+from esm.errors import ShapeError
 from esm.likelihood.curves import SMALLEST_SHARE, Curves
+from esm.likelihood.lapack import triangular_product, tridiagonal
 from esm.likelihood.target import TargetSpectrum, placed
 from esm.maps.forms import DenseMap
 from esm.moments import Float64
 
 _LIBRARIES = ThreadpoolController()
-
-# Columns that LAPACK reduces before it updates the rest; 32, its own choice, is slower here.
-_PANEL = 16
 
 # Below this share of the largest eigenvalue, a strength is lost in the rounding of the others.
 _SMALLEST_STRENGTH = 1e-10
@@ -89,14 +88,16 @@ class DenseTarget:
     def reduce(self, maps: Sequence[DenseMap]) -> list[Reduced]:
         """Bring maps to tridiagonal form: O(k d²) each.
 
-        One thread does it: half of the work are products of a matrix and a vector, in which
-        threads wait for each other (width 768: 50 ms by one thread, 97 ms by two).
+        As many maps at once as torch may use threads, each by one thread: half of the work are
+        products of a matrix and a vector, in which threads of one map wait for each other (width
+        768: 50 ms by one thread, 97 ms by two). The numbers do not depend on how many there are.
 
         Raises:
             ShapeError: A map has another width.
         """
-        with _one_thread():
-            return [self._reduced(one) for one in maps]
+        workers = torch.get_num_threads() if self._rows.device.type == "cpu" else 1
+        with _one_thread(), ThreadPoolExecutor(workers, initializer=_as_one_thread) as executor:
+            return list(executor.map(self._reduced, maps))
 
     def _reduced(self, source_map: DenseMap) -> Reduced:
         target = self._target
@@ -130,13 +131,18 @@ class DenseTarget:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
+    """Let every map be worked on by one thread, whichever library it comes to."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    _as_one_thread()
     try:
         with _LIBRARIES.limit(limits=1, user_api="blas"):
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _as_one_thread() -> None:
+    torch.set_num_threads(1)  # each thread has a number of its own
 
 
 def dense_curves(maps: Sequence[Reduced], nodes: torch.Tensor) -> Curves:
@@ -162,23 +168,7 @@ def tridiagonalise(products: torch.Tensor, sides: torch.Tensor) -> tuple[Float64
     The products are overwritten.
     """
     # Symmetric, so its transpose is itself, in the order in which LAPACK can overwrite it.
-    matrix, vectors = _numpy(products).T, _numpy(sides)
-    size = len(matrix)
-    if size == 1:
-        return matrix[0], np.zeros(1), vectors
-    reduced, diagonal, beside, factors, failed = lapack.dsytrd(
-        matrix, lower=1, lwork=_PANEL * size, overwrite_a=1
-    )
-    if failed:
-        raise FitError(f"tridiagonal form: LAPACK returned {failed}")
-    # Q leaves the first direction; on the others it is a product of reflections as QR stores them.
-    below = np.asfortranarray(reduced[1:, :-1])
-    turned, _, failed = lapack.dormqr(
-        "L", "T", below, factors, vectors[1:], lwork=64 * vectors.shape[1]
-    )
-    if failed:
-        raise FitError(f"tridiagonal form: LAPACK returned {failed}")
-    return diagonal, beside, np.vstack([vectors[:1], turned])
+    return tridiagonal(_numpy(products).T, _numpy(sides))
 
 
 def diagonalise(products: torch.Tensor, sides: torch.Tensor) -> tuple[Float64, Float64, Float64]:
@@ -191,7 +181,7 @@ def _product(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Return ``rows weight^T`` for upper triangular rows (k, d); the weight is overwritten."""
     if rows.device.type != "cpu" or len(rows) < rows.shape[1]:
         return rows @ weight.T
-    return torch.from_numpy(blas.dtrmm(1.0, _numpy(rows), _numpy(weight).T, overwrite_b=1))
+    return torch.from_numpy(triangular_product(_numpy(rows), _numpy(weight).T))
 
 
 def _squared(rows: torch.Tensor) -> torch.Tensor:
