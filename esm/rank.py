@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,14 @@ from esm.runtime import progress
 from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
 from esm.scorers.registry import Results, make_scorer
 from esm.siblings import Siblings
-from esm.sources import form_to_rank, offered_sources, usable_sources
+from esm.sources import (
+    Picked,
+    Supply,
+    WholePool,
+    form_to_rank,
+    offered_sources,
+    usable_sources,
+)
 from esm.suitability import allowed_sources, language_warnings
 from esm.target_texts import TargetTexts
 from esm.tasks.read import load_targets
@@ -99,8 +107,10 @@ def rank_sources(
     target = targets[0]
     key = pool.fingerprint_key()
     siblings = Siblings(spec, targets, key)
-    entries, skipped = pool.entries(strict=config.strict)
-    form = config.form or form_to_rank(entries)
+    # Of a pool that only a shortlist is taken of, no more is read than that, if all are allowed.
+    all_read = not config.shortlist or bool(config.licences)
+    entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
+    form = config.form or form_to_rank(pool, entries)
     config = config.model_copy(update={"form": form})
     entries, refused = allowed_sources(entries, config.licences)
     if refused and not entries:
@@ -113,7 +123,7 @@ def rank_sources(
     scorer = make_scorer(
         config.scorer,
         embeddings=config.embeddings,
-        all_tuned=all(entry.model_folder is not None for entry in entries),
+        all_tuned=all_read and all(entry.model_folder is not None for entry in entries),
         results=results,
     )
     if config.balance is Balance.ON and not scorer.weighs_classes:
@@ -126,11 +136,23 @@ def rank_sources(
     cache = EmbeddingCache.default() if cache is None else cache
     lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
     texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
-    sources, unusable_sources = usable_sources(
-        [Source(entry, form, texts.tuned) for entry in entries], scorer, strict=config.strict
-    )
-    if entries and not sources:
-        raise _no_source(target.id, unusable_sources, scorer)
+    supply: Supply
+    if config.shortlist:
+        supply = Narrowing(
+            pool,
+            form,
+            config.shortlist,
+            scorer,
+            partial(Source, form=form, embed=texts.tuned),
+            allowed=entries if all_read else None,
+            strict=config.strict,
+        )
+    else:
+        sources = [Source(entry, form, texts.tuned) for entry in entries]
+        usable, unusable_sources = usable_sources(sources, scorer, strict=config.strict)
+        if entries and not usable:
+            raise _no_source(target.id, unusable_sources, scorer)
+        supply = WholePool(entries, Picked(usable, unusable_sources))
     if lifted:  # here and not for the first source: a damaged lift is no fault of it
         _ = texts.lifted
     looks_near = key is not None and (config.near_tests or scorer.reads is not None)
@@ -139,8 +161,7 @@ def rank_sources(
         partial(texts.sketches, key) if key is not None and looks_near else None,
         config.exclude_overlap,
     )
-    narrowing = Narrowing(pool, form, config.shortlist, scorer) if config.shortlist else None
-    left_out = [*skipped, *refused, *unusable_sources]
+    left_out = [*skipped, *refused]
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
     with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
@@ -149,18 +170,17 @@ def rank_sources(
                 folds = texts.attribute(
                     name, config.balance if scorer.weighs_classes else Balance.OFF
                 )
-                offered, kept_back = offered_sources(name, folds, sources, overlaps)
-                metric = target.attributes[name].metric
+                picked = supply.pick(folds)
+                offered, kept_back = offered_sources(name, folds, picked.sources, overlaps)
+                left = [*left_out, *picked.skipped, *kept_back]
                 attributes[name] = _rank_attribute(
                     name,
-                    metric,
+                    target.attributes[name].metric,
                     folds,
-                    offered,
-                    [*left_out, *kept_back],
+                    replace(picked, sources=offered, skipped=left),
                     overlaps,
                     scorer,
                     config,
-                    narrowing,
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -187,14 +207,14 @@ def rank_sources(
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
         warnings=(
-            *language_warnings(target, entries, encoder),
+            *language_warnings(target, supply.entries, encoder),
             *shortlist_warnings(attributes),
             *overlap_warnings(
                 {
                     name: {line.source: line.overlap for line in ranked.ranking}
                     for name, ranked in attributes.items()
                 },
-                overlaps.untold(entries),
+                overlaps.untold(supply.entries),
             ),
         ),
         cut=texts.cut,
@@ -263,22 +283,17 @@ def _rank_attribute(
     name: str,
     metric: Metric,
     folds: Sequence[TargetAttribute],
-    sources: Sequence[Source],
-    skipped: Sequence[Skipped],
+    offered: Picked,
     overlaps: Overlaps,
     scorer: Scorer,
     config: RankConfig,
-    narrowing: Narrowing | None,
 ) -> AttributeRanking:
-    task = folds[0].task
-    at_once: Sequence[Mapping[str, float]] = ()
-    num_offered = len(sources)
-    if narrowing is not None and num_offered > config.shortlist:
-        sources, at_once = narrowing.scores(folds, sources)
-    scored, failed = _score_folds(scorer, folds, sources, at_once, strict=config.strict)
-    left_out = [*skipped, *failed]
+    scored, failed = _score_folds(
+        scorer, folds, offered.sources, offered.at_once, strict=config.strict
+    )
+    left_out = [*offered.skipped, *failed]
     if not scored:
-        raise _no_source(task.id, left_out, scorer)
+        raise _no_source(folds[0].task.id, left_out, scorer)
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
@@ -300,7 +315,7 @@ def _rank_attribute(
         ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
         skipped=tuple(left_out),
         diverse=found,
-        not_scored=num_offered - len(sources),
+        not_scored=offered.not_scored,
         by_fold=_orders(scored) if len(folds) > 1 else (),
     )
     base_model = scored[0][0].entry.manifest.base.model

@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from esm.errors import EsmError
 from esm.maps import MapForm
 from esm.overlap import Overlaps
-from esm.pool import PoolEntry, Skipped
+from esm.pool import Pool, PoolEntry, Skipped
 from esm.runtime import progress
 from esm.scorers.base import Scorer, Source, TargetAttribute
 
 
-def form_to_rank(entries: Sequence[PoolEntry]) -> MapForm:
+@dataclass(frozen=True, eq=False)
+class Picked:
+    """The sources that are looked at for one attribute.
+
+    Attributes:
+        sources: The sources, whole.
+        skipped: Those that are damaged or lack what the scorer needs, with the reason.
+        at_once: Scores by id that are known already, per fold; empty where none are.
+        not_scored: How many others there are.
+    """
+
+    sources: Sequence[Source]
+    skipped: Sequence[Skipped] = ()
+    at_once: Sequence[Mapping[str, float]] = ()
+    not_scored: int = 0
+
+
+class Supply(Protocol):
+    """Picks sources of a pool for an attribute."""
+
+    @property
+    def entries(self) -> Sequence[PoolEntry]:
+        """All that was read of the pool so far."""
+
+    def pick(self, folds: Sequence[TargetAttribute]) -> Picked:
+        """Return the sources to look at."""
+
+
+class WholePool:
+    """Picks every source that has what the scorer needs.
+
+    Attributes:
+        entries: All entries.
+    """
+
+    def __init__(self, entries: Sequence[PoolEntry], picked: Picked) -> None:
+        self.entries = entries
+        self._picked = picked
+
+    def pick(self, folds: Sequence[TargetAttribute]) -> Picked:
+        """Return all of them."""
+        return self._picked
+
+
+def form_to_rank(pool: Pool, entries: Sequence[PoolEntry]) -> MapForm:
     """Return the form to score: the anchored one, unless the pool has published maps only."""
-    forms = {form for entry in entries for form in entry.record.maps}
+    if pool.bundle is not None:
+        forms = {shard.form for shard in pool.bundle.manifest.maps}
+    else:
+        forms = {form for entry in entries for form in entry.record.maps}
     return MapForm.PUBLISHED if forms == {MapForm.PUBLISHED} else MapForm.ANCHORED
 
 

@@ -59,10 +59,7 @@ class PackedEntry:
                 expected=f"checksum {place.checksum}",
                 hint=_HINT,
             )
-        if "weight" in rows:
-            return DenseMap(rows["weight"], rows["bias"])
-        kind = LowRankMap if form is MapForm.ANCHORED else CompressedMap
-        return kind(float(rows["scale"]), rows["left"].T, rows["right"].T, rows["bias"])
+        return _as_map(rows, form)
 
     def tensors(self, name: str) -> dict[str, npt.NDArray[Any]] | None:
         """Read one of its other files, a safetensors file; None where it has none of this name.
@@ -122,6 +119,20 @@ class Shard:
             for name, each in self._slices.items()
             if name != "entry"
         }
+
+    def map(self, number: int) -> EmbeddingSpaceMap:
+        """Return one map; its checksum is left to :meth:`PackedEntry.load_map`.
+
+        Raises:
+            MapError: There is no such row, or the file is damaged.
+        """
+        return _as_map(self.row(number), self.record.form)
+
+    @cached_property
+    def entries(self) -> npt.NDArray[np.int64]:
+        """(m,) numbers of the sources that the maps belong to."""
+        numbers: npt.NDArray[np.int64] = self._slices["entry"][:].astype(np.int64)
+        return numbers
 
     def part(self, begin: int, end: int) -> dict[str, npt.NDArray[Any]]:
         """Return the arrays of some maps, and which entries they belong to."""
@@ -261,6 +272,13 @@ class Bundle:
                 f"{self.folder / RECORDS_NAME} has no bytes {begin} to {end}", hint=_HINT
             )
         return self._lines[begin:end]
+
+
+def _as_map(rows: dict[str, npt.NDArray[Any]], form: MapForm) -> EmbeddingSpaceMap:
+    if "weight" in rows:
+        return DenseMap(rows["weight"], rows["bias"])
+    kind = LowRankMap if form is MapForm.ANCHORED else CompressedMap
+    return kind(float(rows["scale"]), rows["left"].T, rows["right"].T, rows["bias"])
 
 
 def _open_safetensors(path: Path) -> dict[str, Any]:

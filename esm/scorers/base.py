@@ -8,12 +8,14 @@ sources which lack it can be left out, by name, before anything is computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 
+from esm.maps import EmbeddingSpaceMap
 from esm.moments import FeatureMoments, Moments
 from esm.scorers.kinds import COSINE, METRIC, NATS, EmbeddingKind, Need
 from esm.scorers.source import Head, Source
@@ -118,12 +120,12 @@ class Estimator(Protocol):
     """A pool scorer that can also estimate its scores, at a fraction of their cost."""
 
     def estimate_pool(
-        self, target: TargetAttribute, sources: Sequence[Source]
-    ) -> Mapping[str, float]:
-        """Return an estimate of the score of every source by id.
+        self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]
+    ) -> npt.NDArray[np.float64]:
+        """Return estimates of the scores of sources with these maps, in this order.
 
         Errors are small against the scores' spread, so that the best by their estimates hold the
-        best by their scores. A source that cannot be scored is left out.
+        best by their scores.
         """
 
 

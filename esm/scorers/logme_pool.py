@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,20 +36,28 @@ class PoolLogME(LogME):
     def score_pool(self, target: TargetAttribute, sources: Sequence[Source]) -> Mapping[str, float]:
         """Return the score of every source by id; one whose map cannot be read is left out."""
         engine = target.once("likelihood", partial(self._engine, target))
-        return _scored(engine.evidences, sources)
+        names: list[str] = []
 
-    def estimate_pool(
-        self, target: TargetAttribute, sources: Sequence[Source]
-    ) -> Mapping[str, float]:
-        """Return an estimate of the score of every source by id, for low-rank maps in float32.
+        def maps() -> Iterator[EmbeddingSpaceMap]:
+            for source in sources:
+                try:
+                    loaded = source.passing().map
+                except (MapError, PoolError, StorageError):
+                    continue
+                names.append(source.id)
+                yield loaded
 
-        One whose map cannot be read is left out.
-        """
+        scores = engine.evidences(maps()).mean(axis=1).round(_DIGITS)
+        return dict(zip(names, scores.tolist(), strict=True))
+
+    def estimate_pool(self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]) -> Float64:
+        """Return estimates of the scores of sources with these maps; low rank in float32."""
         from esm.likelihood.quick import QuickEngine
 
         engine = target.once("likelihood", partial(self._engine, target))
         quick = target.once("estimates", partial(QuickEngine, engine))
-        return _scored(quick.evidences, sources)
+        estimates: Float64 = quick.evidences(maps).mean(axis=1)
+        return estimates
 
     def _engine(self, target: TargetAttribute) -> Engine:
         import torch
@@ -61,21 +69,3 @@ class PoolLogME(LogME):
         return Engine(
             target.moments, plain, device=torch.device(name), max_updates=self.max_updates
         )
-
-
-def _scored(
-    evidences: Callable[[Iterable[EmbeddingSpaceMap]], Float64], sources: Sequence[Source]
-) -> Mapping[str, float]:
-    names: list[str] = []
-
-    def maps() -> Iterator[EmbeddingSpaceMap]:
-        for source in sources:
-            try:
-                loaded = source.passing().map
-            except (MapError, PoolError, StorageError):
-                continue
-            names.append(source.id)
-            yield loaded
-
-    scores = evidences(maps()).mean(axis=1).round(_DIGITS)
-    return dict(zip(names, scores.tolist(), strict=True))

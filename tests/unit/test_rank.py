@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from esm.build import train_pool
+from esm.bundle import Bundle
 from esm.encoder import Encoder
 from esm.entry import TrainConfig
 from esm.errors import EsmError, MapError, PoolError, RankingError, SettingError
@@ -415,3 +416,90 @@ def test_a_shortlist_needs_an_index_and_a_scorer_of_maps(world, tmp_path):
     with pytest.raises(SettingError, match="--shortlist with scorer size"):
         config = RankConfig(shortlist=2, scorer="size")
         rank_sources(spec(world[1]), packed, config, device="cpu")
+
+
+def _packed(world, folder):
+    """Pack the pool with an index."""
+    pack_pool(Pool.open(world[0]), folder, index=True)
+    return Pool.open(folder)
+
+
+def _without_writing_over_the_length(folder, old, new):
+    """Replace text in the records by text of the same length, so that all offsets hold."""
+    path = folder / "records.jsonl"
+    assert len(old) == len(new)
+    content = path.read_text(encoding="utf-8")
+    assert old in content
+    path.write_text(content.replace(old, new), encoding="utf-8")
+
+
+def test_of_a_shortlist_only_the_records_of_the_chosen_are_read(world, tmp_path, monkeypatch):
+    packed, read = _packed(world, tmp_path / "packed"), set()
+    entry = Bundle.entry
+
+    def noted(bundle, number):
+        read.add(number)
+        return entry(bundle, number)
+
+    monkeypatch.setattr(Bundle, "entry", noted)
+    name = next(iter(load_target(spec(world[1])).attributes))
+    found = rank_sources(
+        spec(world[1], attributes=(name,)), packed, RankConfig(shortlist=1), device="cpu"
+    )
+    (line,) = found.attributes[name].ranking
+    assert read == {("cat", "dog", "sun").index(line.source)}
+
+
+def test_a_damaged_source_of_a_shortlist_is_named_and_ends_nothing(world, tmp_path):
+    packed = _packed(world, tmp_path / "packed")
+    target = spec(world[1])
+    whole = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu")
+    name, ranked = next(iter(whole.attributes.items()))
+    first = ranked.ranking[0].source
+    _without_writing_over_the_length(
+        packed.folder, f'"record": {{"id": "{first}"', f'"record": {{"id": "{first[:-1]}?"'
+    )
+    found = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu").attributes[name]
+    assert [line.source for line in found.ranking] == [ranked.ranking[1].source]
+    assert [skip.source for skip in found.skipped] == [
+        f"source {('cat', 'dog', 'sun').index(first) + 1}"
+    ]
+    assert found.not_scored == 1
+    with pytest.raises(PoolError, match=r"describes source|is not|\?"):
+        rank_sources(target, packed, RankConfig(shortlist=2, strict=True), device="cpu")
+
+
+@pytest.mark.parametrize("limit", [2, 3])
+def test_a_shortlist_leaves_out_the_target_itself(world, tmp_path, limit):
+    packed = _packed(world, tmp_path / "packed")
+    target = spec(world[0].parent / "cat")
+    found = rank_sources(target, packed, RankConfig(shortlist=limit), device="cpu")
+    (ranked,) = found.attributes.values()
+    assert "cat" not in [line.source for line in ranked.ranking]
+    assert ranked.not_scored == 3 - limit
+    if limit == 3:
+        assert [(one.source, one.reason) for one in ranked.skipped] == [
+            ("cat", "is the target itself")
+        ]
+
+
+def test_a_shortlist_of_licences_reads_all_records(world, tmp_path):
+    packed = _packed(world, tmp_path / "packed")
+    with pytest.raises(RankingError, match=r"none of the 3 sources of .* has a licence"):
+        rank_sources(
+            spec(world[1]), packed, RankConfig(shortlist=2, licences=("mit",)), device="cpu"
+        )
+
+
+def test_a_truncated_file_of_maps_is_an_error_that_names_it(world, tmp_path):
+    packed = _packed(world, tmp_path / "packed")
+    (path,) = [
+        packed.folder / one.file
+        for one in packed.bundle.manifest.maps
+        if one.form is MapForm.ANCHORED
+    ]
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RankingError, match="no source could be scored"):
+        rank_sources(
+            spec(world[1]), Pool.open(packed.folder), RankConfig(shortlist=2), device="cpu"
+        )
