@@ -122,7 +122,7 @@ def full() -> Plan:
         Case(DENSE, 768, 1000, 4, 64, 8, 3),
         Case(WIDE, 768, 1000, 4, 1500, 0, 3),
     )
-    return Plan(goals, grid, 1000, 1500, (10, 60), 100_000)
+    return Plan(goals, grid, 1000, 1500, (10, 300), 100_000)
 
 
 def quick() -> Plan:
