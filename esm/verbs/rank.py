@@ -129,7 +129,8 @@ def rank(
         int,
         typer.Option(
             help="Of a large packed pool with an index (esm pool index), score only so many sources"
-            " exactly, at most 2000, chosen by the signatures of their maps; 0 for all.",
+            " exactly, at most 2000, chosen by the signatures of their maps; 0 for all. Only their"
+            " records are read, unless there is --licence.",
             metavar="N",
         ),
     ] = 0,
