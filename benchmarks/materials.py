@@ -116,19 +116,28 @@ def peer_encoder(folder: Path) -> str:
     return str(place)
 
 
-def write_pool(maps: Iterable[EmbeddingSpaceMap], folder: Path, base: BaseIdentity) -> None:
-    """Write published maps as a packed pool with records, as ``esm pool pack`` leaves it."""
+def plain_manifest(base: BaseIdentity) -> PoolManifest:
+    """Return what a pool of published maps says of itself."""
+    return PoolManifest(format=POOL_FORMAT, base=base, revision=None, anchors=None, lift=None)
+
+
+def write_pool(
+    maps: Iterable[EmbeddingSpaceMap],
+    folder: Path,
+    manifest: PoolManifest,
+    form: MapForm = MapForm.PUBLISHED,
+) -> None:
+    """Write maps as a packed pool with records, as ``esm pool pack`` leaves it."""
     folder.mkdir(parents=True)
-    manifest = PoolManifest(format=POOL_FORMAT, base=base, revision=None, anchors=None, lift=None)
     write_json(folder / "pool.json", manifest.model_dump(mode="json"))
     writer = BundleWriter(folder)
     for number, one in enumerate(maps):
-        record = _record(name_of(number), one)
-        writer.add(record.id, record.model_dump(mode="json"), {MapForm.PUBLISHED: one}, {})
+        record = _record(name_of(number), one, form)
+        writer.add(record.id, record.model_dump(mode="json"), {form: one}, {})
     writer.close()
 
 
-def _record(name: str, one: EmbeddingSpaceMap) -> SourceRecord:
+def _record(name: str, one: EmbeddingSpaceMap, form: MapForm) -> SourceRecord:
     size = sum(array.nbytes for array in one.tensors().values())
     described = MapRecord(rank=one.rank, penalty=0.0, r2_source=None, r2_anchors=None, bytes=size)
     return SourceRecord(
@@ -145,6 +154,6 @@ def _record(name: str, one: EmbeddingSpaceMap) -> SourceRecord:
         num_used=None,
         fine_tune=FineTuneConfig(),
         quality={},
-        maps={MapForm.PUBLISHED: described},
+        maps={form: described},
         seconds={},
     )

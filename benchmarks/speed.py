@@ -29,6 +29,7 @@ from benchmarks.jobs import Side, ours, peers
 from benchmarks.materials import (
     identity_of_width,
     peer_encoder,
+    plain_manifest,
     write_pool,
     write_published,
     write_target,
@@ -180,7 +181,8 @@ def measure_job(plan: Plan, sides: tuple[Side, Side], work: Path) -> dict[str, A
     write_text_target(place / "target", content)
     encoder = Encoder.load(EncoderConfig(), "cpu")
     base, width = encoder.identity, encoder.width
-    write_pool(draw_compressed(plan.job_maps, width, RANK, _SEED), place / "pool", base)
+    maps = draw_compressed(plan.job_maps, width, RANK, _SEED)
+    write_pool(maps, place / "pool", plain_manifest(base))
     largest = max(plan.job_peer_maps)
     folders = write_published(
         draw_compressed(largest, width, RANK, _SEED), place / "published", base
