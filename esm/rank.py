@@ -56,7 +56,7 @@ from esm.sources import (
     Supply,
     WholePool,
     form_to_rank,
-    offered_sources,
+    refusals,
     usable_sources,
 )
 from esm.suitability import allowed_sources, language_warnings
@@ -170,14 +170,12 @@ def rank_sources(
                 folds = texts.attribute(
                     name, config.balance if scorer.weighs_classes else Balance.OFF
                 )
-                picked = supply.pick(folds)
-                offered, kept_back = offered_sources(name, folds, picked.sources, overlaps)
-                left = [*left_out, *picked.skipped, *kept_back]
+                picked = supply.pick(folds, refusals(name, folds, overlaps))
                 attributes[name] = _rank_attribute(
                     name,
                     target.attributes[name].metric,
                     folds,
-                    replace(picked, sources=offered, skipped=left),
+                    replace(picked, skipped=[*left_out, *picked.skipped]),
                     overlaps,
                     scorer,
                     config,
@@ -207,8 +205,11 @@ def rank_sources(
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
         warnings=(
-            *language_warnings(target, supply.entries, encoder),
+            *language_warnings(
+                target, entries if all_read else supply.entries, encoder, part=not all_read
+            ),
             *shortlist_warnings(attributes),
+            *supply.remarks,
             *overlap_warnings(
                 {
                     name: {line.source: line.overlap for line in ranked.ranking}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from esm.errors import EsmError
@@ -13,14 +13,17 @@ from esm.pool import Pool, PoolEntry, Skipped
 from esm.runtime import progress
 from esm.scorers.base import Scorer, Source, TargetAttribute
 
+Refuse = Callable[[PoolEntry], str | None]
+"""Says why a source must not be used for an attribute; None where it may be."""
+
 
 @dataclass(frozen=True, eq=False)
 class Picked:
     """The sources that are looked at for one attribute.
 
     Attributes:
-        sources: The sources, whole.
-        skipped: Those that are damaged or lack what the scorer needs, with the reason.
+        sources: The sources, whole; all may be used.
+        skipped: Those that may not, are damaged, or lack what the scorer needs, with the reason.
         at_once: Scores by id that are known already, per fold; empty where none are.
         not_scored: How many others there are.
     """
@@ -38,7 +41,11 @@ class Supply(Protocol):
     def entries(self) -> Sequence[PoolEntry]:
         """All that was read of the pool so far."""
 
-    def pick(self, folds: Sequence[TargetAttribute]) -> Picked:
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What the user should know of sources that are not picked, a sentence each."""
+
+    def pick(self, folds: Sequence[TargetAttribute], refuse: Refuse) -> Picked:
         """Return the sources to look at."""
 
 
@@ -51,11 +58,20 @@ class WholePool:
 
     def __init__(self, entries: Sequence[PoolEntry], picked: Picked) -> None:
         self.entries = entries
+        self.remarks: Sequence[str] = ()
         self._picked = picked
 
-    def pick(self, folds: Sequence[TargetAttribute]) -> Picked:
-        """Return all of them."""
-        return self._picked
+    def pick(self, folds: Sequence[TargetAttribute], refuse: Refuse) -> Picked:
+        """Return all that may be used."""
+        reasons = {source.id: refuse(source.entry) for source in self._picked.sources}
+        return replace(
+            self._picked,
+            sources=[one for one in self._picked.sources if reasons[one.id] is None],
+            skipped=[
+                *self._picked.skipped,
+                *(Skipped(source, reason) for source, reason in reasons.items() if reason),
+            ],
+        )
 
 
 def form_to_rank(pool: Pool, entries: Sequence[PoolEntry]) -> MapForm:
@@ -86,18 +102,13 @@ def usable_sources(
     return usable, skipped
 
 
-def offered_sources(
-    name: str, folds: Sequence[TargetAttribute], sources: Sequence[Source], overlaps: Overlaps
-) -> tuple[list[Source], list[Skipped]]:
-    """Return the sources that may be ranked for an attribute, and the others with the reason."""
+def refusals(name: str, folds: Sequence[TargetAttribute], overlaps: Overlaps) -> Refuse:
+    """Return what says which sources must not be ranked for an attribute."""
     own = {fold.task.content_hash() for fold in folds}
-    reasons = {
-        source.id: "is the target itself"
-        if source.entry.record.task_hash in own
-        else overlaps.refusal(source.entry, name)
-        for source in sources
-    }
-    return (
-        [source for source in sources if reasons[source.id] is None],
-        [Skipped(source, reason) for source, reason in reasons.items() if reason],
-    )
+
+    def refuse(entry: PoolEntry) -> str | None:
+        if entry.record.task_hash in own:
+            return "is the target itself"
+        return overlaps.refusal(entry, name)
+
+    return refuse

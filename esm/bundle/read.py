@@ -266,6 +266,8 @@ class Bundle:
         return offsets
 
     def _line(self, number: int) -> bytes:
+        if not 0 <= number < len(self):
+            raise PoolError(f"{self.folder} has no source number {number}", hint=_HINT)
         begin, end = (int(offset) for offset in self._offsets[number : number + 2])
         if not 0 <= begin < end <= len(self._lines):
             raise PoolError(

@@ -83,7 +83,7 @@ def tridiagonal(matrix: Float64, sides: Float64) -> tuple[Float64, Float64, Floa
 
 def _call(routine: Callable[..., None], length: int, arguments: tuple[Any, ...]) -> None:
     """Call a routine that ends with its working space and an error code."""
-    work, failed = np.empty(max(1, length)), ctypes.c_int(0)
+    work, failed = np.empty(max(1, length)), ctypes.c_int64(0)
     routine(*arguments, _at(work), _integer(len(work)), ctypes.byref(failed))
     if failed.value:
         raise FitError(f"tridiagonal form: LAPACK returned {failed.value}")
@@ -102,7 +102,8 @@ def _at(array: Float64) -> int:
 
 
 def _integer(value: int) -> Any:
-    return ctypes.byref(ctypes.c_int(value))
+    # Of 64 bits whatever the routine reads: of a small number, the first 32 are the same.
+    return ctypes.byref(ctypes.c_int64(value))
 
 
 _capsule_name = ctypes.pythonapi.PyCapsule_GetName

@@ -43,7 +43,7 @@ class Shortlist:
     Attributes:
         numbers: (N,) numbers of the maps in the index, ascending.
         scores: (N,), exact; nan where a map could not be scored.
-        left_out: Maps that were not scored.
+        left_out: Maps that were neither scored nor found unusable.
     """
 
     numbers: Numbers
@@ -57,6 +57,7 @@ def find_shortlist(
     limit: int,
     allowed: Numbers | None = None,
     estimate: Score | None = None,
+    usable: Callable[[int], bool] = lambda number: True,
 ) -> Shortlist:
     """Choose up to ``limit`` maps such that those with the highest scores are among them.
 
@@ -69,6 +70,8 @@ def find_shortlist(
         allowed: Numbers of the maps to choose from; None for all.
         estimate: Estimates scores at a fraction of the cost, to a small part of their spread;
             None where there is no way to.
+        usable: Whether a map may be on the shortlist. It is asked of the best only, and the next
+            best takes the place of one that may not.
 
     Raises:
         SettingError: The limit is out of range.
@@ -76,19 +79,31 @@ def find_shortlist(
     if not 1 <= limit <= MOST:
         raise SettingError(f"a shortlist of {limit}", expected=f"1 to {MOST}")
     running = np.arange(len(index)) if allowed is None else np.unique(allowed).astype(np.int64)
-    total = len(running)
+    total, first = len(running), max(1, round(_FIRST * limit))
     if total <= limit:
-        return Shortlist(running, score(running), 0)
-    first = max(1, round(_FIRST * limit))
-    if estimate is None:
-        numbers, scores = _search(index, score, running, first, limit)
+        best_first = running
+    elif estimate is None:
+        best_first = _best_first(*_search(index, score, running, first, limit))
     else:
-        seen, guesses = _search(index, estimate, running, first, min(total, _ESTIMATED * limit))
-        guesses = np.where(np.isfinite(guesses), guesses, -np.inf)
-        numbers = np.sort(seen[np.argsort(-guesses, kind="stable")[:limit]])
-        scores = score(numbers)
-    ascending = np.argsort(numbers)
-    return Shortlist(numbers[ascending], scores[ascending], total - len(numbers))
+        most = min(total, _ESTIMATED * limit)
+        best_first = _best_first(*_search(index, estimate, running, first, most))
+    chosen: list[int] = []
+    unusable = 0
+    for number in best_first.tolist():
+        if len(chosen) == limit:
+            break
+        if usable(number):
+            chosen.append(number)
+        else:
+            unusable += 1
+    numbers = np.array(sorted(chosen), dtype=np.int64)
+    return Shortlist(numbers, score(numbers), total - len(numbers) - unusable)
+
+
+def _best_first(numbers: Numbers, scores: Float64) -> Numbers:
+    """Order maps by their scores; those without one come last."""
+    known = np.where(np.isfinite(scores), scores, -np.inf)
+    return numbers[np.argsort(-known, kind="stable")]
 
 
 def _search(

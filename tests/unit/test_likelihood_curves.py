@@ -114,3 +114,19 @@ def test_reducing_leaves_the_threads_as_they_were():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_bits_of_a_reduced_map_do_not_depend_on_the_threads():
+    case, rng = draw_case(0, 60, 48, 6, 2), np.random.default_rng(0)
+    target = DenseTarget(TargetSpectrum.of(case.moments, CPU))
+    maps = [draw_dense(rng, 48) for _ in range(16)]
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            found.append(target.reduce(maps))
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(*found, strict=True):
+        for name in ("diagonal", "beside", "sides", "apart"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))

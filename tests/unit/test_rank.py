@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from esm.build import train_pool
 from esm.bundle import Bundle
@@ -450,37 +451,50 @@ def test_of_a_shortlist_only_the_records_of_the_chosen_are_read(world, tmp_path,
     assert read == {("cat", "dog", "sun").index(line.source)}
 
 
-def test_a_damaged_source_of_a_shortlist_is_named_and_ends_nothing(world, tmp_path):
+def test_the_next_best_takes_the_place_of_a_damaged_source(world, tmp_path):
     packed = _packed(world, tmp_path / "packed")
     target = spec(world[1])
-    whole = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu")
+    whole = rank_sources(target, packed, device="cpu")
     name, ranked = next(iter(whole.attributes.items()))
-    first = ranked.ranking[0].source
+    first, *others = (line.source for line in ranked.ranking)
     _without_writing_over_the_length(
         packed.folder, f'"record": {{"id": "{first}"', f'"record": {{"id": "{first[:-1]}?"'
     )
     found = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu").attributes[name]
-    assert [line.source for line in found.ranking] == [ranked.ranking[1].source]
-    assert [skip.source for skip in found.skipped] == [
-        f"source {('cat', 'dog', 'sun').index(first) + 1}"
-    ]
-    assert found.not_scored == 1
-    with pytest.raises(PoolError, match=r"describes source|is not|\?"):
+    assert [line.source for line in found.ranking] == others
+    (skip,) = found.skipped
+    assert skip.source == f"map {('cat', 'dog', 'sun').index(first) + 1} of maps-00000.safetensors"
+    assert f"{first[:-1]}?" in skip.reason
+    assert found.not_scored == 0
+    with pytest.raises(PoolError, match=f"{first[:-1]}[?]"):
         rank_sources(target, packed, RankConfig(shortlist=2, strict=True), device="cpu")
 
 
-@pytest.mark.parametrize("limit", [2, 3])
-def test_a_shortlist_leaves_out_the_target_itself(world, tmp_path, limit):
+@pytest.mark.parametrize("word", ["cat", "dog", "sun"])
+def test_the_next_best_takes_the_place_of_the_target_itself(world, tmp_path, word):
     packed = _packed(world, tmp_path / "packed")
-    target = spec(world[0].parent / "cat")
-    found = rank_sources(target, packed, RankConfig(shortlist=limit), device="cpu")
-    (ranked,) = found.attributes.values()
-    assert "cat" not in [line.source for line in ranked.ranking]
-    assert ranked.not_scored == 3 - limit
-    if limit == 3:
-        assert [(one.source, one.reason) for one in ranked.skipped] == [
-            ("cat", "is the target itself")
-        ]
+    target = spec(world[0].parent / word)
+    whole = rank_sources(target, packed, device="cpu")
+    found = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu")
+    ((name, ranked),) = found.attributes.items()
+    assert ranked.ranking == whole.attributes[name].ranking
+    assert len(ranked.ranking) == 2
+    assert [(one.source, one.reason) for one in ranked.skipped] in (
+        [(word, "is the target itself")],
+        [],  # where it came last, nobody asked
+    )
+    assert ranked.not_scored == 1 - len(ranked.skipped)
+
+
+def test_a_shortlist_of_one_passes_over_sources_that_overlap(world, tmp_path):
+    packed = _packed(world, tmp_path / "packed")
+    config = RankConfig(exclude_overlap=0.05)
+    whole = rank_sources(spec(world[1]), packed, config, device="cpu")
+    narrow = config.model_copy(update={"shortlist": 1})
+    found = rank_sources(spec(world[1]), packed, narrow, device="cpu")
+    assert any(ranked.skipped for ranked in whole.attributes.values())
+    for name, ranked in found.attributes.items():
+        assert ranked.ranking == whole.attributes[name].ranking[:1]
 
 
 def test_a_shortlist_of_licences_reads_all_records(world, tmp_path):
@@ -491,15 +505,95 @@ def test_a_shortlist_of_licences_reads_all_records(world, tmp_path):
         )
 
 
-def test_a_truncated_file_of_maps_is_an_error_that_names_it(world, tmp_path):
+def _files_of(packed, form=MapForm.ANCHORED):
+    return [packed.folder / one.file for one in packed.bundle.manifest.maps if one.form is form]
+
+
+def _nan_in_the_map_of(packed, source):
+    """Overwrite a packed map of a source with numbers that are not finite."""
+    ((path,), entry) = _files_of(packed), packed.bundle.find(source)
+    content = path.read_bytes()
+    biases = load_file(path)["bias"]
+    at = content.index(biases.tobytes())
+    row = entry.line.maps[MapForm.ANCHORED].row
+    begin, size = at + row * biases[0].nbytes, biases[0].nbytes
+    nan = np.full_like(biases[0], np.nan).tobytes()
+    path.write_bytes(content[:begin] + nan + content[begin + size :])
+    return Pool.open(packed.folder)
+
+
+def test_a_damaged_map_is_named_though_its_record_was_never_chosen(world, tmp_path):
+    damaged = _nan_in_the_map_of(_packed(world, tmp_path / "packed"), "dog")
+    found = rank_sources(spec(world[1]), damaged, RankConfig(shortlist=2), device="cpu")
+    for ranked in found.attributes.values():
+        assert sorted(line.source for line in ranked.ranking) == ["cat", "sun"]
+        (skip,) = ranked.skipped
+        assert skip.source == "dog"
+        assert "is damaged" in skip.reason
+        assert ranked.not_scored == 0
+    with pytest.raises(MapError, match="dog"):
+        rank_sources(spec(world[1]), damaged, RankConfig(shortlist=2, strict=True), device="cpu")
+
+
+def test_a_truncated_file_of_maps_is_named(world, tmp_path):
     packed = _packed(world, tmp_path / "packed")
-    (path,) = [
-        packed.folder / one.file
-        for one in packed.bundle.manifest.maps
-        if one.form is MapForm.ANCHORED
-    ]
+    (path,) = _files_of(packed)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RankingError, match="no source could be scored"):
-        rank_sources(
-            spec(world[1]), Pool.open(packed.folder), RankConfig(shortlist=2), device="cpu"
-        )
+    for strict, refusal in ((False, RankingError), (True, PoolError)):
+        config = RankConfig(shortlist=2, strict=strict)
+        with pytest.raises(refusal, match=f"3 sources in {path.name}: .* is truncated"):
+            rank_sources(spec(world[1]), Pool.open(packed.folder), config, device="cpu")
+
+
+@pytest.mark.parametrize("wrong", [0, 99])
+def test_a_map_that_is_taken_for_another_sources_is_not_ranked(world, tmp_path, wrong):
+    packed = _packed(world, tmp_path / "packed")
+    (path,) = _files_of(packed)
+    tensors = load_file(path)
+    tensors["entry"][2] = wrong
+    save_file(tensors, path)
+    found = rank_sources(
+        spec(world[1]), Pool.open(packed.folder), RankConfig(shortlist=2), device="cpu"
+    )
+    for ranked in found.attributes.values():
+        assert "sun" not in [line.source for line in ranked.ranking]
+        assert len({line.source for line in ranked.ranking}) == 2
+
+
+def test_sources_without_a_map_in_the_index_are_told(world, tmp_path):
+    shutil.copytree(world[0], tmp_path / "pool")
+    record = tmp_path / "pool" / "sources" / "dog" / "source.json"
+    content = json.loads(record.read_text())
+    del content["maps"]["anchored"]
+    record.write_text(json.dumps(content))
+    shutil.rmtree(tmp_path / "pool" / "sources" / "dog" / "anchored", ignore_errors=True)
+    pack_pool(Pool.open(tmp_path / "pool"), tmp_path / "packed", index=True)
+    packed = Pool.open(tmp_path / "packed")
+    config = RankConfig(shortlist=3, form=MapForm.ANCHORED)
+    found = rank_sources(spec(world[1]), packed, config, device="cpu")
+    said = "1 sources have no anchored map in the index, so that no shortlist holds them"
+    assert said in found.warnings
+    assert all(ranked.not_scored == 0 for ranked in found.attributes.values())
+    with pytest.raises(PoolError, match=said):
+        strict = config.model_copy(update={"strict": True})
+        rank_sources(spec(world[1]), packed, strict, device="cpu")
+
+
+def test_the_language_of_a_shortlist_is_not_told_as_that_of_the_pool(world, tmp_path):
+    shutil.copytree(world[0], tmp_path / "pool")
+    for number, word in enumerate(("cat", "dog", "sun")):
+        record = tmp_path / "pool" / "sources" / word / "source.json"
+        content = json.loads(record.read_text())
+        content["metadata"]["language"] = ("sk", "en", "en")[number]
+        record.write_text(json.dumps(content))
+    pack_pool(Pool.open(tmp_path / "pool"), tmp_path / "packed", index=True)
+    target = spec(world[1], language="sk")
+    for limit in (1, 3):
+        config = RankConfig(shortlist=limit)
+        found = rank_sources(target, Pool.open(tmp_path / "packed"), config, device="cpu")
+        about = [said for said in found.warnings if "declare a language" in said]
+        ranked = {line.source for one in found.attributes.values() for line in one.ranking}
+        assert len(about) == ("cat" not in ranked)
+        for said in about:
+            assert "sources of the shortlist that declare a language" in said
+            assert "add" not in said
