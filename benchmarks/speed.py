@@ -2,6 +2,7 @@
 
     make bench                                # sets up the peer's environment, then the full run
     python -m benchmarks.speed --quick        # few maps, about a minute once that is there
+    python -m benchmarks.speed --only job     # the whole job alone; printed, nothing is written
 
 Everything is measured in one run, each side in processes of its own with the same number of
 threads. Maps are drawn from seeds and have the same values on both sides: ``a h + U V^T h + b`` in
@@ -38,7 +39,15 @@ from benchmarks.materials import (
 )
 from benchmarks.measure import machine
 from benchmarks.peer.environment import DEFAULT, install
-from benchmarks.speed_table import COMPRESSED, DENSE, WIDE, case_figures, line_through, render
+from benchmarks.speed_table import (
+    COMPRESSED,
+    DENSE,
+    WIDE,
+    case_figures,
+    job_table,
+    line_through,
+    render,
+)
 from benchmarks.synthetic import draw_compressed, draw_dense, draw_low_rank, write_bundle
 from esm.encoder import Encoder
 from esm.maps import EmbeddingSpaceMap, MapForm
@@ -254,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="few maps, about a minute")
+    parser.add_argument("--only", choices=["job"], help="measure and print this part alone")
     parser.add_argument("--threads", type=int, default=2, help="threads of either side")
     parser.add_argument("--environment", type=Path, default=DEFAULT, help="the peer's")
     parser.add_argument("--folder", type=Path, default=None, help="where the maps are written")
@@ -262,6 +272,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_progress(False)
     sides = (ours(options.threads), peers(install(options.environment), options.threads))
     plan = quick() if options.quick else full()
+    if options.only == "job":
+        with tempfile.TemporaryDirectory(dir=options.folder) as name:
+            print(job_table(measure_job(plan, sides, Path(name)), RANK))
+        return
     facts = machine()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         work = Path(name)
