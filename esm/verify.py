@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from esm.errors import EsmError
+from esm.errors import EsmError, PoolError
+from esm.maps import MapForm
 from esm.pool import Pool, PoolEntry
 from esm.runtime import progress
 from esm.storage import read_json
@@ -94,6 +95,7 @@ def _faults(entry: PoolEntry) -> Iterator[EsmError]:
     for form in entry.record.maps:
         try:
             entry.load_map(form)
+            _check_owner(entry, form)
         except EsmError as error:
             yield error
     for name in _file_names(entry):
@@ -101,6 +103,24 @@ def _faults(entry: PoolEntry) -> Iterator[EsmError]:
             entry.tensors(name)
         except EsmError as error:
             yield error
+
+
+def _check_owner(entry: PoolEntry, form: MapForm) -> None:
+    """Check that a file of packed maps says the same of a map as the record that points to it.
+
+    Raises:
+        PoolError: It says that the map is another source's.
+    """
+    if entry.packed is None:
+        return
+    bundle, place = entry.packed.bundle, entry.packed.line.maps[form]
+    owner = bundle.entry(int(bundle.shard(place.shard).entries[place.row])).line.id
+    if owner != entry.id:
+        raise PoolError(
+            f"{bundle.manifest.maps[place.shard].file} says that the {form} map of {entry.id} is"
+            f" one of {owner}",
+            hint="pack the pool again",
+        )
 
 
 def _file_names(entry: PoolEntry) -> list[str]:
