@@ -100,7 +100,8 @@ def measure(
     quick = QuickEngine(engine)
 
     def evidences(judge: Engine | QuickEngine, numbers: Numbers) -> npt.NDArray[np.float64]:
-        maps = (_map(bundle, *index.places[number].tolist()) for number in numbers)
+        places = index.places[numbers].tolist()
+        maps = (bundle.shard(shard).map(row) for shard, row in places)
         scores: npt.NDArray[np.float64] = judge.evidences(maps).mean(axis=1)
         return scores
 
@@ -182,11 +183,6 @@ def attributes(data: Path) -> list[str]:
             continue
         found += [f"{folder}/{name}" for name in targets[0].attributes]
     return found
-
-
-def _map(bundle: Bundle, shard: int, row: int) -> LowRankMap:
-    rows = bundle.shard(shard).row(row)
-    return LowRankMap(float(rows["scale"]), rows["left"].T, rows["right"].T, rows["bias"])
 
 
 def others(pool: Pool, source: str, count: int) -> npt.NDArray[np.int64]:

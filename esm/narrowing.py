@@ -14,8 +14,9 @@ import numpy.typing as npt
 from esm.errors import EsmError, MapError, PoolError, SettingError
 from esm.maps import EmbeddingSpaceMap, MapForm
 from esm.pool import Pool, PoolEntry, Skipped
+from esm.runtime import progress
 from esm.scorers.base import Estimator, PoolScorer, Scorer, Source, TargetAttribute
-from esm.shortlist import ShortlistIndex, find_shortlist
+from esm.shortlist import ESTIMATED, ShortlistIndex, find_shortlist
 from esm.sources import Picked, Refuse
 
 Numbers = npt.NDArray[np.int64]
@@ -123,6 +124,7 @@ class Narrowing:
                 read: list[int] = []
                 estimates = scorer.estimate_pool(fold, self._maps(numbers, read))
                 row[read] = estimates
+            advance(len(numbers))
             means = _mean(rows)
             for number in numbers[~np.isfinite(means)].tolist():
                 one = self._source(number)
@@ -131,14 +133,16 @@ class Narrowing:
                 reasons[number] = one
             return means
 
-        chosen = find_shortlist(
-            self._index,
-            score,
-            self._limit,
-            self._allowed,
-            estimate if isinstance(scorer, Estimator) else None,
-            usable,
-        )
+        steps = min(ESTIMATED * self._limit, len(self._allowed))
+        with progress("searching the pool", steps) as advance:
+            chosen = find_shortlist(
+                self._index,
+                score,
+                self._limit,
+                self._allowed,
+                estimate if isinstance(scorer, Estimator) else None,
+                usable,
+            )
         picked = [self._source(number) for number in chosen.numbers.tolist()]
         return Picked(
             [one for one in picked if isinstance(one, Source)],

@@ -54,8 +54,8 @@ class RankConfig(Record):
         seed: Seed of the sample.
         licences: Terms that a source's licence must meet, any of them: ``commercial``, ``stated``
             or a part of the licence's name (see :func:`esm.licences.fits`); empty takes all.
-        strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
-            leaving it out.
+        strict: Raise for a damaged pool entry (with a shortlist, one that it looks at), or an
+            attribute that cannot be ranked, instead of leaving it out.
         aggregate: Also rank the sources for all attributes together.
         bootstrap: Draws of the bootstrap that gives predicted gains an interval; 0 for none.
         diverse: Sources of a set that together promise most (:mod:`esm.diverse`); 0 for none.

@@ -9,6 +9,14 @@ rounds long (``search``).
 from __future__ import annotations
 
 from esm.shortlist.index import ShortlistIndex, build_index, index_bundle
-from esm.shortlist.search import MOST, Shortlist, find_shortlist
+from esm.shortlist.search import ESTIMATED, MOST, Shortlist, find_shortlist
 
-__all__ = ["MOST", "Shortlist", "ShortlistIndex", "build_index", "find_shortlist", "index_bundle"]
+__all__ = [
+    "ESTIMATED",
+    "MOST",
+    "Shortlist",
+    "ShortlistIndex",
+    "build_index",
+    "find_shortlist",
+    "index_bundle",
+]

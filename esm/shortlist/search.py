@@ -18,8 +18,8 @@ Float64 = npt.NDArray[np.float64]
 MOST = 2000
 """Most maps of a shortlist."""
 
-# Maps that are estimated for each that is scored exactly, where the scorer can estimate.
-_ESTIMATED = 4
+ESTIMATED = 4
+"""Maps that are estimated for each that is scored exactly, where the scorer can estimate."""
 
 # Share of the shortlist that is looked at first, at random; rounds in which the rest is.
 _FIRST = 0.3
@@ -80,12 +80,15 @@ def find_shortlist(
         raise SettingError(f"a shortlist of {limit}", expected=f"1 to {MOST}")
     running = np.arange(len(index)) if allowed is None else np.unique(allowed).astype(np.int64)
     total, first = len(running), max(1, round(_FIRST * limit))
+    known: dict[int, float] = {}
     if total <= limit:
         best_first = running
     elif estimate is None:
-        best_first = _best_first(*_search(index, score, running, first, limit))
+        numbers, scores = _search(index, score, running, first, limit)
+        known = dict(zip(numbers.tolist(), scores.tolist(), strict=True))
+        best_first = _best_first(numbers, scores)
     else:
-        most = min(total, _ESTIMATED * limit)
+        most = min(total, ESTIMATED * limit)
         best_first = _best_first(*_search(index, estimate, running, first, most))
     chosen: list[int] = []
     unusable = 0
@@ -97,7 +100,8 @@ def find_shortlist(
         else:
             unusable += 1
     numbers = np.array(sorted(chosen), dtype=np.int64)
-    return Shortlist(numbers, score(numbers), total - len(numbers) - unusable)
+    scores = np.array([known[one] for one in numbers.tolist()]) if known else score(numbers)
+    return Shortlist(numbers, scores, total - len(numbers) - unusable)
 
 
 def _best_first(numbers: Numbers, scores: Float64) -> Numbers:
