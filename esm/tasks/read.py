@@ -17,6 +17,7 @@ from esm.tasks import files, folders, hub
 from esm.tasks.columns import choose_attributes, choose_texts, offered_attributes
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.divide import Divider, method_of, put_together
+from esm.tasks.doubts import doubts
 from esm.tasks.folds import fold_targets
 from esm.tasks.labels import Labels, read_labels
 from esm.tasks.layout import arrange
@@ -148,6 +149,8 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
     offered = offered_attributes(raw, (*texts, spec.split.group, spec.split.column))
     chosen = choose_attributes(raw, spec, offered)
+    if not (raw.described or spec.columns or spec.attributes):
+        _note_doubts(raw, (*texts, spec.split.group, spec.split.column), chosen)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
     needed = attributes if divider.draws else chosen
@@ -160,6 +163,16 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
             hint="name the text column with --text",
         )
     return _Opened(raw, divider, attributes, chosen, divider.divide(rows), num_empty)
+
+
+def _note_doubts(raw: RawData, others: tuple[str | None, ...], chosen: tuple[str, ...]) -> None:
+    found = doubts(raw, others, chosen)
+    if found:
+        note(
+            f"{raw.id}: {'; '.join(found)}; esm tasks init FILE proposes how to read them, and"
+            " --attribute names what to take",
+            once=True,
+        )
 
 
 def _read(spec: TaskSpec) -> RawData:

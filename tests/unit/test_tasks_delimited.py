@@ -1,6 +1,7 @@
 import pytest
 
 from esm.errors import TaskError
+from esm.runtime import show_progress
 from esm.tasks.delimited import DELIMITERS, find_delimiter, read_delimited
 
 
@@ -77,3 +78,26 @@ def test_rows_that_do_not_fit_name_the_delimiter_and_no_text(tmp_path):
 def test_a_delimiter_is_one_character(tmp_path):
     with pytest.raises(TaskError, match=r"delimiter ';;' has 2 characters; expected one"):
         read_delimited(tmp_path, "a;;b\n", ";;")
+
+
+def test_blank_lines_are_no_rows(tmp_path):
+    text = "\n  \ntext;x\n\na;1\n   \nb;2\n\n\n"
+    assert read_delimited(tmp_path, text, ";") == {"text": ["a", "b"], "x": [1, 2]}
+
+
+def test_blank_lines_of_a_single_column_are_rows_but_at_its_ends(tmp_path):
+    text = '\ntext\nprvý\n""\n   \n\n"druhý, tretí"\n\n\n'
+    found = read_delimited(tmp_path, text, ",")
+    assert found == {"text": ["prvý", None, None, None, "druhý, tretí"]}
+
+
+def test_rows_that_end_early_are_told(tmp_path, capsys):
+    text = "text;x;\na;1;\nb\nc;3\nd;4;\n"
+    show_progress(True)
+    try:
+        table = read_delimited(tmp_path / "posts.csv", text, ";")
+    finally:
+        show_progress(False)
+    assert table == {"text": ["a", "b", "c", "d"], "x": [1, None, 3, 4]}
+    said = " ".join(capsys.readouterr().err.split())
+    assert "posts.csv: 1 of 4 rows have fewer cells than the header (the first is row 2)" in said
