@@ -254,7 +254,12 @@ class ReadingOptions:
         }
         split = checked(SplitSpec, base.split.model_dump() | self._split(base.split.method))
         named = {name: value for name, value in given.items() if value is not None}
-        return checked(TaskSpec, base.model_dump() | named | {"split": split})
+        described = base.model_dump()
+        if self.kind not in (None, "auto"):
+            # What is said here comes before what a specification says of single columns.
+            for column in described["columns"].values():
+                column["kind"] = self.kind
+        return checked(TaskSpec, described | named | {"split": split})
 
     def _split(self, method: str) -> dict[str, Any]:
         """Return what the options say of the split; some of them imply its method."""

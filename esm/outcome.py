@@ -12,7 +12,7 @@ import numpy as np
 
 from esm.arms import Arm
 from esm.confusion import ClassResult, class_results
-from esm.errors import ValidationError
+from esm.errors import StorageError, ValidationError
 from esm.ledger import Confusion, RunRow
 from esm.measures import DEFAULT_KS, NO_TRANSFER, measures
 from esm.plan import LeftOut, Plan, Run
@@ -183,10 +183,16 @@ class Validation(Record):
         """Read what :meth:`save` wrote.
 
         Raises:
-            StorageError: There is no such file, or it is not JSON.
+            StorageError: There is none, or it is not JSON.
             ValidationError: It is not the record of a validation.
         """
         path = folder / RESULT_NAME
+        if not path.is_file():
+            raise StorageError(
+                f"no result of a run in {folder}",
+                expected="a folder that esm validate or esm compare wrote with --out",
+                hint="check the path; where the run was stopped, the same command goes on with it",
+            )
         return parse(
             cls,
             read_json(path),

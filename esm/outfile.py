@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,10 +51,16 @@ def _as_parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
     return pd.DataFrame(list(records)).to_parquet(index=False)
 
 
-def _known_format(path: Path | None) -> Path | None:
+def _can_be_written(path: Path | None) -> Path | None:
     """Refuse a file that could not be written before hours are spent on what goes into it."""
-    if path is not None and path.suffix not in _FORMATS:
+    if path is None:
+        return None
+    if path.suffix not in _FORMATS:
         raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
+    # Folders that are missing are made when the file is written.
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise typer.BadParameter(f"{path}: {nearest} is no folder that can be written to")
     return path
 
 
@@ -63,6 +70,6 @@ OutFile = Annotated[
         "--out",
         help="Write the result to a .json, .csv or .parquet file.",
         metavar="FILE",
-        callback=_known_format,
+        callback=_can_be_written,
     ),
 ]

@@ -286,8 +286,9 @@ class Ranking(Record):
         return [
             {
                 "target": attribute_id(self.target, name),
-                **line.model_dump(mode="json", exclude={"overlap"}),
+                **line.model_dump(mode="json", exclude={"overlap", "expected", "adds"}),
                 **_overlap_columns(line.overlap),
+                **_expectation_columns(line),
                 **overall.get(line.source, {}),
             }
             for name, ranked in self.attributes.items()
@@ -323,6 +324,14 @@ def shortlist_warnings(attributes: Mapping[str, AttributeRanking]) -> list[str]:
         for name, ranked in attributes.items()
         if ranked.not_scored
     ]
+
+
+def _expectation_columns(line: RankedSource) -> dict[str, Any]:
+    known = {} if line.expected is None else line.expected.model_dump(mode="json")
+    return {
+        **{f"expected_{name}": known.get(name) for name in Expected.model_fields},
+        **{f"adds_{feature}": points for feature, points in line.adds.items()},
+    }
 
 
 def _overlap_columns(overlap: Overlap | None) -> dict[str, Any]:

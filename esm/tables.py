@@ -148,8 +148,12 @@ def _winner_note(validation: Validation, name: str) -> list[str]:
     if arm.gain is None:
         return [f"winner: {winner}"]
     gain = _plus_minus(arm.gain, arm.gain_standard_error, sign=True)
-    sure = arm.gain_standard_error is not None and arm.gain > 2 * arm.gain_standard_error
-    doubt = "" if sure else "; that is not more than two standard errors"
+    if arm.gain_standard_error is None:
+        doubt = "; from one run, whose error is not known (--seeds 3)"
+    elif arm.gain > 2 * arm.gain_standard_error:
+        doubt = ""
+    else:
+        doubt = "; that is not more than two standard errors"
     return [f"winner: {winner}, {gain} over no transfer on the same test rows{doubt}"]
 
 

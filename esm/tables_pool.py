@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from esm.licences import marked
-from esm.report import LICENCE_LETTERS, MISSING, Table, duration, number, size, skipped_notes
+from esm.report import (
+    LICENCE_LETTERS,
+    MISSING,
+    Table,
+    duration,
+    noted,
+    number,
+    size,
+    skipped_notes,
+)
 
 if TYPE_CHECKING:
     from esm.build import BuildReport
@@ -143,10 +152,16 @@ def index_report(pool: str, found: Mapping[MapForm, int]) -> list[Table]:
 def verify_report(report: VerifyReport) -> list[Table]:
     """Return what is wrong with a pool."""
     rows = [(fault.source or "(the whole pool)", fault.reason) for fault in report.faults]
+    shared = sum(not fault.source for fault in report.faults)
+    verdict = (
+        f"{report.folder}: whole sources {report.sources} (maps {report.maps}), damaged"
+        f" {len(report.bad)}, faults of the whole pool {shared}; {duration(report.seconds)}"
+    )
+    if not rows:
+        return noted([verdict])
     return [
         Table(
-            title=f"{report.folder}: {report.sources} sources with {report.maps} maps are whole,"
-            f" {len(report.bad)} are not, {duration(report.seconds)}",
+            title=verdict,
             columns=("source", "fault"),
             rows=rows,
             left=frozenset({"source", "fault"}),

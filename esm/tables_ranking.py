@@ -122,7 +122,7 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
         )
     columns = _columns(ranking, ranked)
     return Table(
-        title=target,
+        title=f"{ranking.target}/{name}",
         columns=tuple(columns),
         rows=[tuple(cell(line) for cell in columns.values()) for line in shown],
         notes=[*notes, *_expectation_notes(ranked), *skipped_notes(ranked.skipped)],

@@ -9,7 +9,6 @@ from esm.errors import RankingError
 from esm.report import MISSING, Table, number
 from esm.scorers.features import FEATURES
 from esm.tables_ranking import expected_gain
-from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
     from esm.ranking import AttributeRanking, RankedSource, Ranking
@@ -50,13 +49,20 @@ def _why(ranking: Ranking, name: str, ranked: AttributeRanking, line: RankedSour
     others = [one for one in ranked.ranking if one.source != line.source]
     rows = [
         (
-            _words(feature),
+            f"{_words(feature)}: points it adds",
             number(points, 2, sign=True),
             _mean([one.adds[feature] for one in others]),
         )
         for feature, points in sorted(line.adds.items(), key=lambda item: -abs(item[1]))
     ]
-    facts = [("score", number(line.score, 4), _mean([one.score for one in others], 4))]
+    facts = [
+        (f"score, {ranking.unit}", number(line.score, 4), _mean([one.score for one in others], 4))
+    ]
+    if line.gain is not None:
+        gains = [one.gain for one in others if one.gain is not None]
+        facts.append(
+            ("predicted gain, the same unit", number(line.gain, 4, sign=True), _mean(gains, 4))
+        )
     if line.r2 is not None:
         known = [one.r2 for one in others if one.r2 is not None]
         facts.append(("R² of its map", number(line.r2, 2), _mean(known, 2, sign=False)))
@@ -70,7 +76,7 @@ def _why(ranking: Ranking, name: str, ranked: AttributeRanking, line: RankedSour
             " add to, or take from, what is expected of an average source"
         )
     return Table(
-        title=f"{attribute_id(ranking.target, name)}: why {line.source}?",
+        title=f"{ranking.target}/{name}: why {line.source}?",
         columns=("what", "this source", "mean of the others"),
         rows=[*rows, *facts],
         notes=notes,

@@ -5,13 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from esm.errors import EsmError, PoolError
+from esm.fingerprints import FINGERPRINT_NAME, KEY_NAME, FingerprintKey
 from esm.maps import MapForm
 from esm.pool import Pool, PoolEntry
 from esm.runtime import progress
+from esm.shortlist.index import ShortlistIndex, indexed
 from esm.storage import read_json
+
+_KEYLESS = (
+    "the pool's fingerprint key is absent or another's, so that no overlap is found; restore"
+    f" {KEY_NAME}, or train them again"
+)
 
 
 @dataclass(frozen=True)
@@ -59,21 +67,29 @@ def verify_pool(pool: Pool) -> VerifyReport:
 
     Records against their fields; maps against names, shapes, formats, finite numbers, base model
     and lift (in a bundle against their checksums); other files of a source, whether they are
-    whole; the lift against its hash; the fingerprint key against the base model. Memory for one
-    source at a time.
+    whole; the lift against its hash; the fingerprint key against the base model and against what
+    sources keep of their texts; the index of a shortlist, where there is one. Memory for one
+    source, and for the index, at a time.
     """
     started = time.monotonic()
     faults = [Fault("", str(error)) for error in _shared(pool)]
+    key = _known_key(pool)
+    untold = 0
     sources, maps = 0, 0
     entries, damaged = pool.entries()
     faults += [Fault(skip.source, skip.reason) for skip in damaged]
     with progress(f"checking {pool.folder.name}", total=len(entries)) as advance:
         for entry in entries:
             found = list(_faults(entry))
+            untold += not found and _is_untold(entry, key)
             faults += [Fault(entry.id, str(error)) for error in found]
             sources += not found
             maps += 0 if found else len(entry.record.maps)
             advance(1)
+    if untold:
+        faults.append(
+            Fault("", f"what {untold} sources keep of their texts cannot be read: {_KEYLESS}")
+        )
     seconds = round(time.monotonic() - started, 2)
     return VerifyReport(str(pool.folder), sources, maps, tuple(faults), seconds)
 
@@ -83,11 +99,26 @@ def _shared(pool: Pool) -> Iterator[EsmError]:
     checks: list[Callable[[], object]] = [pool.fingerprint_key]
     if pool.manifest.lift is not None:
         checks += [pool.lift, lambda: read_json(pool.folder / "anchors.json")]
+    if pool.bundle is not None:
+        checks += [partial(ShortlistIndex.load, pool.bundle, form) for form in indexed(pool.bundle)]
     for check in checks:
         try:
             check()
         except EsmError as error:
             yield error
+
+
+def _known_key(pool: Pool) -> FingerprintKey | None:
+    try:
+        return pool.fingerprint_key()
+    except EsmError:
+        return None  # which is named already
+
+
+def _is_untold(entry: PoolEntry, key: FingerprintKey | None) -> bool:
+    """Whether an entry keeps numbers of its texts that this key does not read."""
+    kept = entry.tensors(FINGERPRINT_NAME) is not None
+    return kept and entry.load_fingerprint(key) is None
 
 
 def _faults(entry: PoolEntry) -> Iterator[EsmError]:

@@ -72,19 +72,15 @@ _MAP = frozenset({Need.MAP})
 _VECTORS = frozenset({Need.VECTORS})
 
 FEATURES: Mapping[str, Feature] = {
-    "logme": Feature(
-        "log evidence of a linear model, nats over the base model", _MAP, _gain(LogME())
-    ),
-    "probe": Feature(
-        "a cross-validated linear model, metric over the base model", _MAP, _gain(Probe())
-    ),
-    "knn": Feature("nearest neighbours, metric over the base model", _MAP, _gain(Knn())),
-    "textemb": Feature("likeness of the texts (cosine)", _VECTORS, TextEmb().score),
-    "taskemb": Feature("likeness of what the tasks ask (cosine)", _VECTORS, TaskEmb().score),
+    "logme": Feature("log evidence of a linear model over the base model's", _MAP, _gain(LogME())),
+    "probe": Feature("a cross-validated linear model over the base model's", _MAP, _gain(Probe())),
+    "knn": Feature("nearest neighbours over the base model's", _MAP, _gain(Knn())),
+    "textemb": Feature("likeness of the texts", _VECTORS, TextEmb().score),
+    "taskemb": Feature("likeness of what the tasks ask", _VECTORS, TaskEmb().score),
     "vocab": Feature("shared vocabulary", _VECTORS, Vocab().score),
-    "size": Feature("training rows (logarithm)", frozenset({Need.SIZE}), _size),
-    "fit": Feature("how well the map holds on other texts (R²)", _MAP, _fit),
-    "change": Feature("how much the source changes the embeddings (logarithm)", _MAP, _change),
+    "size": Feature("training rows", frozenset({Need.SIZE}), _size),
+    "fit": Feature("how well the map holds on other texts", _MAP, _fit),
+    "change": Feature("how much the source changes the embeddings", _MAP, _change),
 }
 
 

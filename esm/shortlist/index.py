@@ -167,6 +167,11 @@ def _stacks(bundle: Bundle, form: MapForm, step: int) -> Iterator[tuple[Places, 
             yield place, LowRankStack(scale, left, right, bias, reads_base=not record.lift_width)
 
 
+def indexed(bundle: Bundle) -> list[MapForm]:
+    """Return the forms of maps that there is a file of an index for, whole or not."""
+    return [form for form in MapForm if (bundle.folder / _name(form)).is_file()]
+
+
 def _name(form: MapForm) -> str:
     return f"shortlist-{form}.safetensors"
 

@@ -94,7 +94,8 @@ def read_delimited(
         raise TaskError(
             f"{path} cannot be read as cells between {delimiter!r}: {reason}",
             expected="as many cells in every row as in the header",
-            hint="put quotes around texts that hold the delimiter, or name another with --delimiter",
+            hint="put quotes around texts that hold the delimiter, or name another one with"
+            " --delimiter",
         ) from error
     widths = _widths(text, delimiter, len(frame))
     rows = [list(row) for row in frame.itertuples(index=False, name=None)]

@@ -10,7 +10,7 @@ from functools import cached_property
 from statistics import fmean
 
 from esm.tasks.labels import label_name
-from esm.tasks.raw import Values, is_missing
+from esm.tasks.raw import Values, is_missing, is_number
 
 _DATE = re.compile(
     r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?|\d{1,2}\s*[./]\s*\d{1,2}\s*[./]\s*(\d{4}|\d{2})(\D.*)?",
@@ -97,6 +97,11 @@ class Facts:
         if not self.is_whole or len(self.counts) < len(self.filled):
             return False
         return bool(max(self.filled) - min(self.filled) + 1 == len(self.filled))
+
+    @cached_property
+    def num_numbers(self) -> int:
+        """How many values are numbers, or strings that are nothing but a number."""
+        return sum(map(is_number, self.filled))
 
     @property
     def is_dates(self) -> bool:

@@ -42,7 +42,10 @@ def inspect_proposal(proposal: Proposal, *, seed: int = 0) -> list[Finding]:
     """
     spec = proposal.spec
     if not spec.attributes:
-        return [_unusable(None, "no column looks like an attribute")]
+        # Why each is none stands in the proposal itself.
+        reason = "no column looks like an attribute"
+        hint = "give one of the columns what its reason says, or name it with --attribute"
+        return [Finding(FindingKind.UNUSABLE, None, 1, reason, hint)]
     if spec.split.method is not SplitMethod.COLUMN:
         together = SplitSpec(method=SplitMethod.K_FOLD)
         spec = spec.model_copy(update={"split": together})

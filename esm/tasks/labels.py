@@ -292,6 +292,7 @@ def _encoder(
 ) -> Callable[[Any], Any]:
     """Return what turns a value into its code, or into None where its row is left out."""
     if problem is Problem.REGRESSION:
+        _refuse_no_amounts(column, train)
         _refuse_constant(column, {_amount(column, value) for value in train}, len(train))
         return lambda value: _amount(column, value)
     if problem is not Problem.MULTILABEL:
@@ -327,13 +328,19 @@ def _refuse_constant(column: str, values: set[Any], count: int) -> None:
 
 
 def _amount(column: str, value: Any) -> float:
-    if not is_number(value) or not math.isfinite(float(value)):
-        raise TaskError(
-            f"column {column!r} holds values that are not finite numbers",
-            expected="numbers for regression",
-            hint="--kind classification",
-        )
+    _refuse_no_amounts(column, [value])
     return float(value)
+
+
+def _refuse_no_amounts(column: str, values: Values) -> None:
+    odd = [value for value in values if not is_number(value) or not math.isfinite(float(value))]
+    if odd:
+        raise TaskError(
+            f"column {column!r} holds values that are not finite numbers: {len(odd)} of"
+            f" {len(values)}, such as {label_name(odd[0])[:30]!r}",
+            expected="numbers for regression",
+            hint="empty those cells, or --kind classification",
+        )
 
 
 def _array(codes: list[Any], problem: Problem, num_classes: int) -> npt.NDArray[Any]:

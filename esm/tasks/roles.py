@@ -76,6 +76,7 @@ _MOST_CLASSES = 30
 _MOST_NUMBERED_CLASSES = 20
 _FEWEST_GROUPS = 10
 _ALL_DIFFER = 0.95
+_NEARLY_ALL_NUMBERS = 0.9
 _ROWS_THAT_TELL = 20
 _MOST_LISTED = 6
 _LONGEST_LISTED = 30
@@ -233,7 +234,12 @@ def guess_attribute(facts: Facts) -> Guess:
         return _attribute(facts, Problem.REGRESSION, why)
     if 2 <= distinct <= _MOST_CLASSES and distinct <= rows / 2:
         return _classes(facts)
-    if facts.mean_words >= _FEWEST_WORDS:
+    if rows > facts.num_numbers >= _NEARLY_ALL_NUMBERS * rows:
+        why = (
+            f"{facts.num_numbers:,} of {rows:,} cells are numbers, {rows - facts.num_numbers:,} are"
+            " not: empty those (not annotated), and it can be an attribute"
+        )
+    elif facts.mean_words >= _FEWEST_WORDS:
         why = f"free text: on average {facts.mean_words:.0f} words"
     else:
         why = (

@@ -39,9 +39,9 @@ def rank(
     scorer: Annotated[
         str,
         typer.Option(
-            help="How to score: logme, probe, knn (on maps); tuned-logme, frozen, hscore (on kept"
-            " tuned encoders); leep, nce (source heads); textemb, taskemb, vocab (stored vectors);"
-            " size, random, static (blind to the target)."
+            help="How to score: logme, fused, probe, knn (on maps); tuned-logme, frozen, hscore"
+            " (on kept tuned encoders); leep, nce (source heads); textemb, taskemb, vocab (stored"
+            " vectors); size, random, static (blind to the target)."
         ),
     ] = "logme",
     embeddings: Annotated[

@@ -107,6 +107,19 @@ def test_fused_scores_are_the_expected_gains(world, opened, monkeypatch):  # noq
             assert line.expected.gain == pytest.approx(line.score)
 
 
+def test_a_file_has_a_column_for_each_number_of_an_expectation(world, opened, monkeypatch):  # noqa: F811
+    base = opened.manifest.base.model
+    ranking = rank_with(world, opened, monkeypatch, forecast(base, "logme"))
+    (row,) = (
+        row for row in ranking.records() if (row["target"], row["source"]) == ("posts/cat", "dog")
+    )
+    line = next(one for one in ranking.attributes["cat"].ranking if one.source == "dog")
+    assert row["expected_gain"] == line.expected.gain
+    assert (row["expected_low"], row["expected_high"]) == (line.expected.low, line.expected.high)
+    assert row["adds_logme"] == line.adds["logme"]
+    assert not any(isinstance(value, dict) for value in row.values())
+
+
 def test_why_names_what_adds_and_what_takes_away(world, opened, monkeypatch):  # noqa: F811
     base = opened.manifest.base.model
     ranking = rank_with(world, opened, monkeypatch, forecast(base, "logme"))
@@ -114,8 +127,11 @@ def test_why_names_what_adds_and_what_takes_away(world, opened, monkeypatch):  #
     assert len(tables) == len(ranking.attributes)
     text = text_of(tables)
     assert "why dog?" in text
-    assert "nats over the base model" in text
     line = next(one for one in ranking.attributes["cat"].ranking if one.source == "dog")
-    assert f"{10 * line.gain:+.2f}" in text
+    (adds,) = (row for row in tables[0].rows if row[0].endswith(": points it adds"))
+    assert adds[0].startswith("log evidence of a linear model")
+    assert adds[1] == f"{10 * line.gain:+.2f}"
+    (gain,) = (row for row in tables[0].rows if row[0].startswith("predicted gain"))
+    assert gain[1] == f"{line.gain:+.4f}"
     with pytest.raises(RankingError, match="'nobody' is not ranked"):
         why_tables(ranking, "nobody")

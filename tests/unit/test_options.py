@@ -7,9 +7,10 @@ from typing import Annotated
 import pandas as pd
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from esm.errors import SettingError
-from esm.options import ReadingOptions, assigned, base_model, commas, grouped, write_out
+from esm.options import OutFile, ReadingOptions, assigned, base_model, commas, grouped, write_out
 from esm.settings import EncoderConfig, FineTuneConfig, checked
 from esm.tasks.spec import SplitMethod, SplitSpec
 from esm.tasks.specfile import read_spec
@@ -174,6 +175,31 @@ def test_a_specification_in_toml_is_read_and_options_come_first(tmp_path):
             "split": SplitSpec(method=SplitMethod.K_FOLD, folds=4, repeats=3, group="author"),
         }
     )
+
+
+def test_a_kind_comes_before_those_of_single_columns(tmp_path):
+    path = tmp_path / "posts.toml"
+    path.write_text(
+        'file = "posts.csv"\n[columns.a]\nkind = "ordinal"\norder = ["x", "y"]\n', encoding="utf-8"
+    )
+    assert ReadingOptions().spec(str(path)).columns["a"].kind == "ordinal"
+    changed = ReadingOptions(kind="classification").spec(str(path)).columns["a"]
+    assert (changed.kind, changed.order) == ("classification", ("x", "y"))
+
+
+@pytest.mark.parametrize("name", ["afile/r.json", "afile/deep/r.json"])
+def test_a_file_that_could_not_be_written_is_refused_at_once(tmp_path, name):
+    (tmp_path / "afile").write_text("x", encoding="utf-8")
+    app = typer.Typer()
+
+    @app.command()
+    def work(out: OutFile = None) -> None:
+        raise AssertionError("the work has begun")
+
+    result = CliRunner().invoke(app, ["--out", str(tmp_path / name)])
+    assert result.exit_code == 2
+    said = " ".join(result.output.replace("│", " ").split())
+    assert "is no folder that can be written to" in said
 
 
 def test_what_a_file_needs_to_be_read_can_be_said():

@@ -227,7 +227,7 @@ def test_a_record_that_was_edited_is_refused(tmp_path):
     (tmp_path / RESULT_NAME).write_text(json.dumps(content))
     with pytest.raises(ValidationError, match=r"validation\.json: colour: .*; expected a file"):
         Validation.load(tmp_path)
-    with pytest.raises(StorageError, match="no file"):
+    with pytest.raises(StorageError, match=r"no result of a run in .*elsewhere; expected a folder"):
         Validation.load(tmp_path / "elsewhere")
 
 

@@ -231,6 +231,29 @@ def test_a_packed_map_that_is_said_to_be_another_sources_is_a_fault(pool, tmp_pa
     assert "says that the anchored map of c is one of a" in report.faults[0].reason
 
 
+def test_a_damaged_index_is_a_fault_of_the_whole_pool(pool, tmp_path):
+    pack_pool(pool, tmp_path / "packed", index=True)
+    packed = Pool.open(tmp_path / "packed")
+    assert verify_pool(packed).faults == ()
+    (packed.folder / "shortlist-anchored.safetensors").write_bytes(b"half")
+    (fault,) = verify_pool(packed).faults
+    assert fault.source == ""
+    assert "shortlist-anchored.safetensors is truncated" in fault.reason
+
+
+def test_an_absent_fingerprint_key_is_a_fault_where_sources_need_one(pool):
+    key = FingerprintKey(bytes(32), np.zeros(WIDTH, dtype=np.float32))
+    key.save(pool.folder)
+    splits = {SplitName.TRAIN: rows(*range(30))}
+    task = Task("a", Problem.CLASSIFICATION, Metric.ACCURACY, ("no", "yes"), splits)
+    Fingerprint.of(key, task, embed).save(pool.source_folder("a"), key)
+    assert verify_pool(pool).faults == ()
+    (pool.folder / KEY_NAME).unlink()
+    (fault,) = verify_pool(pool).faults
+    assert fault.source == ""
+    assert "1 sources" in fault.reason and KEY_NAME in fault.reason
+
+
 # --------------------------------------------------------------------------------------- filter
 
 

@@ -167,6 +167,11 @@ def test_a_list_of_tasks_names_what_cannot_be_predicted():
     [
         ("a", 0.01, "winner: a, +5.0 ± 1.0 over no transfer on the same test rows"),
         ("a", 0.03, "± 3.0 over no transfer on the same test rows; that is not more than two"),
+        (
+            "a",
+            None,
+            "over no transfer on the same test rows; from one run, whose error is not known",
+        ),
         ("none", 0.01, "winner: no transfer; no source that was measured does better"),
     ],
 )

@@ -203,3 +203,11 @@ def test_a_rare_label_of_a_set_costs_no_row(rule, names, train):
 def test_amounts_have_no_rare_classes():
     how = ColumnSpec(kind="regression", min_per_class=5, rare="refuse")
     assert labels_of([1, 2], how=how).problem is Problem.REGRESSION
+
+
+def test_values_that_are_no_amounts_are_counted_and_one_is_shown():
+    values = {SplitName.TRAIN: [0.5, "n/a", 1.5, float("inf"), 2.5]}
+    with pytest.raises(
+        TaskError, match=r"not finite numbers: 2 of 5, such as 'n/a'; .*empty those"
+    ):
+        read_labels("skóre", values, LabelColumn(), kind="regression")

@@ -101,6 +101,11 @@ def test_attributes_and_their_kinds(name, values, kind):
         ("odkaz", cycle("https://a.sk/1", "https://b.sk/2"), "addresses on the web"),
         ("počet lajkov", [i * 7 % 50 for i in range(N)], "named like an amount"),
         ("poznámka", TEXTS, "free text: on average 8 words"),
+        (
+            "skóre",
+            [i / 7 for i in range(N - 2)] + ["n/a", "?"],
+            "58 of 60 cells are numbers, 2 are",
+        ),
         ("mesto", [f"m{i % 40}" for i in range(N)], "40 distinct values in 60 rows: classes are"),
     ],
 )

@@ -82,7 +82,7 @@ def test_the_file_with_the_texts_is_not_overwritten(called, tmp_path):
 def test_a_folder_that_is_no_run(called):
     ended = called("predict", ".", "new.csv", "--out", "labels.csv")
     assert ended.exit_code == 1
-    assert "esm: no file validation.json" in ended.stderr
+    assert "esm: no result of a run in ." in ended.stderr
 
 
 def test_export_names_the_folders(called, tmp_path):
