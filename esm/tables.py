@@ -227,11 +227,14 @@ def _rows(attribute: Mapping[str, Any], split: str) -> str:
 
 def task_details(described: Mapping[str, Any]) -> list[Table]:
     """Return, per attribute of a description, rows and balance of every split, and warnings."""
-    tables = [_details(attribute) for attribute in described["attributes"].values()]
+    tables = [
+        _details(f"{described['id']}/{name}", attribute)
+        for name, attribute in described["attributes"].items()
+    ]
     return [*tables, *unusable_table(described["skipped"])]
 
 
-def _details(attribute: Mapping[str, Any]) -> Table:
+def _details(name: str, attribute: Mapping[str, Any]) -> Table:
     splits = [name for name in _SPLITS if name in attribute["splits"]]
     rows = [
         ("rows", *(_rows(attribute, split) for split in splits)),
@@ -249,7 +252,7 @@ def _details(attribute: Mapping[str, Any]) -> Table:
             " flatter"
         )
     pairs = " of pairs" if attribute["is_pair"] else ""
-    title = f"{attribute['id']}: {attribute['problem']}{pairs}, metric {attribute['metric']}"
+    title = f"{name}: {attribute['problem']}{pairs}, metric {attribute['metric']}"
     return Table(title, ("", *splits), rows, notes, frozenset({""}))
 
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from esm.tables import task_details
 from esm.tasks.describe import describe
+from esm.tasks.read import load_target
+from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Examples, Metric, Problem, RareClass, SplitName, Target, Task
 
 
@@ -98,3 +100,13 @@ def test_an_ordered_scale_is_counted_by_level_and_says_what_was_merged():
         "class '1' has 1 training rows: now part of '1|2'",
         "class '9' has 2 training rows: left out",
     ]
+
+
+def test_tables_name_the_attribute_as_the_file_does(tmp_path):
+    path = tmp_path / "posty.csv"
+    rows = [f"text {row},{'áno' if row % 2 else 'nie'}" for row in range(40)]
+    path.write_text("\n".join(["text,téma", *rows]), encoding="utf-8")
+    described = describe(load_target(TaskSpec(location=str(path))))
+    (details,) = task_details(described)
+    assert details.title.startswith("posty/téma: ")
+    assert described["attributes"]["téma"]["id"] == "posty/tema"  # of files and results
