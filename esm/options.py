@@ -257,8 +257,9 @@ class ReadingOptions:
         described = base.model_dump()
         if self.kind not in (None, "auto"):
             # What is said here comes before what a specification says of single columns.
-            for column in described["columns"].values():
-                column["kind"] = self.kind
+            described["columns"] = {
+                name: column.of_kind(self.kind) for name, column in base.columns.items()
+            }
         return checked(TaskSpec, described | named | {"split": split})
 
     def _split(self, method: str) -> dict[str, Any]:

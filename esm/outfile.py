@@ -58,8 +58,8 @@ def _can_be_written(path: Path | None) -> Path | None:
     if path.suffix not in _FORMATS:
         raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
     # Folders that are missing are made when the file is written.
-    nearest = next(folder for folder in path.absolute().parents if folder.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+    nearest = next(folder for folder in path.absolute().parents if os.path.exists(folder))  # noqa: PTH110, where a folder may not be searched, the method raises
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise typer.BadParameter(f"{path}: {nearest} is no folder that can be written to")
     return path
 

@@ -17,8 +17,8 @@ from esm.shortlist.index import ShortlistIndex, indexed
 from esm.storage import read_json
 
 _KEYLESS = (
-    "the pool's fingerprint key is absent or another's, so that no overlap is found; restore"
-    f" {KEY_NAME}, or train them again"
+    f"{KEY_NAME} is absent or another pool's, so that no overlap is found; restore it, or run the"
+    " same esm train again, which adds what is missing"
 )
 
 
@@ -73,15 +73,15 @@ def verify_pool(pool: Pool) -> VerifyReport:
     """
     started = time.monotonic()
     faults = [Fault("", str(error)) for error in _shared(pool)]
-    key = _known_key(pool)
+    key, is_readable = _known_key(pool)
     untold = 0
     sources, maps = 0, 0
     entries, damaged = pool.entries()
     faults += [Fault(skip.source, skip.reason) for skip in damaged]
     with progress(f"checking {pool.folder.name}", total=len(entries)) as advance:
         for entry in entries:
-            found = list(_faults(entry))
-            untold += not found and _is_untold(entry, key)
+            found = list(_faults(entry, key))
+            untold += is_readable and not found and _is_untold(entry, key)
             faults += [Fault(entry.id, str(error)) for error in found]
             sources += not found
             maps += 0 if found else len(entry.record.maps)
@@ -108,11 +108,12 @@ def _shared(pool: Pool) -> Iterator[EsmError]:
             yield error
 
 
-def _known_key(pool: Pool) -> FingerprintKey | None:
+def _known_key(pool: Pool) -> tuple[FingerprintKey | None, bool]:
+    """Return the pool's key, if it has one, and whether it is not damaged, which is named."""
     try:
-        return pool.fingerprint_key()
+        return pool.fingerprint_key(), True
     except EsmError:
-        return None  # which is named already
+        return None, False
 
 
 def _is_untold(entry: PoolEntry, key: FingerprintKey | None) -> bool:
@@ -121,7 +122,7 @@ def _is_untold(entry: PoolEntry, key: FingerprintKey | None) -> bool:
     return kept and entry.load_fingerprint(key) is None
 
 
-def _faults(entry: PoolEntry) -> Iterator[EsmError]:
+def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:
     """Yield what is wrong with a source; one that has no map at all is of no use."""
     for form in entry.record.maps:
         try:
@@ -131,7 +132,10 @@ def _faults(entry: PoolEntry) -> Iterator[EsmError]:
             yield error
     for name in _file_names(entry):
         try:
-            entry.tensors(name)
+            if name == FINGERPRINT_NAME:
+                entry.load_fingerprint(key)
+            else:
+                entry.tensors(name)
         except EsmError as error:
             yield error
 

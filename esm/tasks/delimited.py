@@ -8,12 +8,11 @@ import re
 import sys
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from esm.errors import TaskError
 from esm.runtime import note
 from esm.tasks.cells import column_names, settle
-from esm.tasks.raw import Table, is_missing
+from esm.tasks.raw import Table, Values, is_missing
 
 # The first of equals is taken.
 DELIMITERS = (",", ";", "\t", "|")
@@ -36,6 +35,7 @@ def find_delimiter(text: str) -> str:
 
 def _consistency(text: str, delimiter: str) -> tuple[float, int]:
     widths: list[int] = []
+    text = _BLANK_LINES.sub("", text)
     # All kinds of line ends count, that of old Macintosh programs too.
     lines = io.StringIO(text, newline=None)
     try:
@@ -97,24 +97,18 @@ def read_delimited(
             hint="put quotes around texts that hold the delimiter, or name another one with"
             " --delimiter",
         ) from error
-    widths = _widths(text, delimiter, len(frame))
-    rows = [list(row) for row in frame.itertuples(index=False, name=None)]
-    taken = _without_blank_lines(rows, widths)
-    header, *body = [rows[row] for row in taken]
-    names = column_names(header, path)
-    kept = [
-        place
-        for place, cell in enumerate(header)
-        if not (is_missing(cell) and all(is_missing(row[place]) for row in body))
-    ]
-    if len(header) > 1 and kept:
-        _note_short_rows(path, [widths[row] for row in taken[1:]], kept[-1] + 1)
+    columns = [frame[number].tolist() for number in frame.columns]
+    if any(map(is_missing, columns[-1])):  # only then can a line be blank, or end early
+        widths = _widths(text, delimiter, len(frame))
+        taken = _taken_rows(columns, widths)
+        columns = [[cells[row] for row in taken] for cells in columns]
+        _note_short_rows(path, columns, [widths[row] for row in taken])
+    names = column_names([column[0] for column in columns], path)
     table = {}
-    for place in kept:
-        name, cells = names[place], [row[place] for row in body]
+    for name, (header, *cells) in zip(names, columns, strict=True):
         if name in as_strings:
             table[name] = [None if is_missing(cell) else cell for cell in cells]
-        else:
+        elif not (is_missing(header) and all(map(is_missing, cells))):
             table[name] = settle(cells, decimal_comma=delimiter != ",")
     return table
 
@@ -133,24 +127,29 @@ def _widths(text: str, delimiter: str, count: int) -> list[int]:
     return widths if len(widths) == count else [sys.maxsize] * count
 
 
-def _without_blank_lines(rows: list[list[Any]], widths: list[int]) -> list[int]:
-    """Return which rows a table has; in a single column, a blank line before its end is one."""
-    if len(rows[0]) > 1:
+def _taken_rows(columns: list[Values], widths: list[int]) -> list[int]:
+    """Return which lines are rows of the table: of a single column, blank ones before its end."""
+    if len(columns) > 1:
         return [
             row
-            for row, cells in enumerate(rows)
-            if widths[row] > 1 or not all(map(is_missing, cells))
+            for row, width in enumerate(widths)
+            if width > 1 or not all(is_missing(cells[row]) for cells in columns)
         ]
-    last = max((row for row, width in enumerate(widths) if width), default=0)
-    return list(range(last + 1))
+    (cells,) = columns
+    # A cell of blanks ends a file without quotes; one that was quoted and empty is a row.
+    ends = (row for row, width in enumerate(widths) if width and not cells[row].isspace())
+    return list(range(max(ends, default=0) + 1))
 
 
-def _note_short_rows(path: Path, widths: list[int], needed: int) -> None:
+def _note_short_rows(path: Path, columns: list[Values], widths: list[int]) -> None:
     """Tell of rows that end early: an export that was cut, or a line break without quotes."""
-    short = [number for number, width in enumerate(widths, 1) if width < needed]
+    filled = [place for place, cells in enumerate(columns) if not all(map(is_missing, cells))]
+    if len(columns) < 2 or not filled:
+        return
+    short = [number for number, width in enumerate(widths[1:], 1) if width <= filled[-1]]
     if short:
         note(
-            f"{path.name}: {len(short)} of {len(widths)} rows have fewer cells than the header"
+            f"{path.name}: {len(short)} of {len(widths) - 1} rows have fewer cells than the header"
             f" (the first is row {short[0]}); what they lack is taken as empty",
             once=True,
         )

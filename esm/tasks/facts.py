@@ -89,7 +89,9 @@ class Facts:
     @cached_property
     def is_whole(self) -> bool:
         """Whether all values are whole numbers."""
-        return self.is_numbers and all(float(value).is_integer() for value in self.filled)
+        return self.is_numbers and all(
+            isinstance(value, int) or value.is_integer() for value in self.filled
+        )
 
     @cached_property
     def is_counted_on(self) -> bool:

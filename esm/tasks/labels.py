@@ -110,6 +110,9 @@ def read_labels(
         values, dropped[UNEQUAL] = fitting_tags(column, values, texts or {})
         values = in_iob2(column, values)
         train = [value for value in values[SplitName.TRAIN] if value is not None]
+    if problem is Problem.REGRESSION:
+        given = [value for of_split in values.values() for value in of_split if value is not None]
+        _refuse_no_amounts(column, given)
     classes = _classes(column, train, problem, known.names if reading == AS_IS else (), how)
     encode = _encoder(column, train, problem, classes)
     too_few = _too_few(problem, classes)
@@ -292,9 +295,8 @@ def _encoder(
 ) -> Callable[[Any], Any]:
     """Return what turns a value into its code, or into None where its row is left out."""
     if problem is Problem.REGRESSION:
-        _refuse_no_amounts(column, train)
-        _refuse_constant(column, {_amount(column, value) for value in train}, len(train))
-        return lambda value: _amount(column, value)
+        _refuse_constant(column, set(map(float, train)), len(train))
+        return float
     if problem is not Problem.MULTILABEL:
         found = distinct(train) if problem is Problem.TAGGING else set(classes.names)
         _refuse_constant(column, found, len(train))
@@ -325,11 +327,6 @@ def _refuse_constant(column: str, values: set[Any], count: int) -> None:
             expected="at least two that differ",
             hint="leave the attribute out, or give rows of the other classes",
         )
-
-
-def _amount(column: str, value: Any) -> float:
-    _refuse_no_amounts(column, [value])
-    return float(value)
 
 
 def _refuse_no_amounts(column: str, values: Values) -> None:

@@ -19,7 +19,7 @@ from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.divide import Divider, method_of, put_together
 from esm.tasks.doubts import doubts
 from esm.tasks.folds import fold_targets
-from esm.tasks.labels import Labels, read_labels
+from esm.tasks.labels import AUTO, Labels, read_labels
 from esm.tasks.layout import arrange
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.rows import EMPTY_TEXT, TextRows, filled_rows, take
@@ -149,7 +149,7 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
     offered = offered_attributes(raw, (*texts, spec.split.group, spec.split.column))
     chosen = choose_attributes(raw, spec, offered)
-    if not (raw.described or spec.columns or spec.attributes):
+    if not (raw.described or spec.columns or spec.attributes) and spec.kind == AUTO:
         _note_doubts(raw, (*texts, spec.split.group, spec.split.column), chosen)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.

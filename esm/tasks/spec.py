@@ -85,6 +85,13 @@ class ColumnSpec(Record):
     min_per_class: int = Field(default=1, ge=1)
     rare: RareClasses = RareClasses.KEEP
 
+    def of_kind(self, kind: str) -> ColumnSpec:
+        """Return how to read it as another kind, without what fits the old one alone."""
+        if kind == self.kind:
+            return self
+        separator = self.separator if kind == "multi-label" else None
+        return self.model_copy(update={"kind": kind, "metric": None, "separator": separator})
+
 
 class TaskSpec(Record):
     """Location and reading of a task or a multi-attribute target.

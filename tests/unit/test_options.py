@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from esm.errors import SettingError
 from esm.options import OutFile, ReadingOptions, assigned, base_model, commas, grouped, write_out
 from esm.settings import EncoderConfig, FineTuneConfig, checked
-from esm.tasks.spec import SplitMethod, SplitSpec
+from esm.tasks.spec import ColumnSpec, SplitMethod, SplitSpec
 from esm.tasks.specfile import read_spec
 from tests.toy_folders import write_target, write_task
 
@@ -180,11 +180,18 @@ def test_a_specification_in_toml_is_read_and_options_come_first(tmp_path):
 def test_a_kind_comes_before_those_of_single_columns(tmp_path):
     path = tmp_path / "posts.toml"
     path.write_text(
-        'file = "posts.csv"\n[columns.a]\nkind = "ordinal"\norder = ["x", "y"]\n', encoding="utf-8"
+        'file = "posts.csv"\n[columns.a]\nkind = "ordinal"\norder = ["x", "y"]\nmetric = "kappa"\n'
+        '[columns.b]\nkind = "multi-label"\nseparator = "|"\n',
+        encoding="utf-8",
     )
     assert ReadingOptions().spec(str(path)).columns["a"].kind == "ordinal"
     changed = ReadingOptions(kind="classification").spec(str(path)).columns["a"]
-    assert (changed.kind, changed.order) == ("classification", ("x", "y"))
+    # Kappa and separators are not for classes.
+    assert changed == ColumnSpec(kind="classification", order=("x", "y"))
+    single = ReadingOptions(kind="classification").spec(str(path)).columns["b"]
+    assert single == ColumnSpec(kind="classification")
+    same = ReadingOptions(kind="multi-label").spec(str(path)).columns["b"]
+    assert same == ColumnSpec(kind="multi-label", separator="|")
 
 
 @pytest.mark.parametrize("name", ["afile/r.json", "afile/deep/r.json"])

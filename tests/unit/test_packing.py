@@ -241,6 +241,23 @@ def test_a_damaged_index_is_a_fault_of_the_whole_pool(pool, tmp_path):
     assert "shortlist-anchored.safetensors is truncated" in fault.reason
 
 
+def test_numbers_of_texts_that_lack_something_are_a_fault_of_their_source(pool):
+    save_tensors(pool.source_folder("a") / FINGERPRINT_NAME, {"key": np.ones(1)})
+    report = verify_pool(pool)
+    assert report.bad == ("a",)
+    assert (report.sources, len(report.faults)) == (2, 1)
+
+
+def test_a_damaged_fingerprint_key_is_named_once(pool):
+    key = FingerprintKey(bytes(32), np.zeros(WIDTH, dtype=np.float32))
+    splits = {SplitName.TRAIN: rows(*range(30))}
+    task = Task("a", Problem.CLASSIFICATION, Metric.ACCURACY, ("no", "yes"), splits)
+    Fingerprint.of(key, task, embed).save(pool.source_folder("a"), key)
+    (pool.folder / KEY_NAME).write_bytes(b"half")
+    (fault,) = verify_pool(pool).faults
+    assert "truncated" in fault.reason
+
+
 def test_an_absent_fingerprint_key_is_a_fault_where_sources_need_one(pool):
     key = FingerprintKey(bytes(32), np.zeros(WIDTH, dtype=np.float32))
     key.save(pool.folder)

@@ -86,9 +86,13 @@ def test_blank_lines_are_no_rows(tmp_path):
 
 
 def test_blank_lines_of_a_single_column_are_rows_but_at_its_ends(tmp_path):
-    text = '\ntext\nprvý\n""\n   \n\n"druhý, tretí"\n\n\n'
+    text = '\ntext\nprvý\n""\n   \n\n"druhý, tretí"\n\n   \n'
     found = read_delimited(tmp_path, text, ",")
     assert found == {"text": ["prvý", None, None, None, "druhý, tretí"]}
+
+
+def test_blank_lines_do_not_hide_the_delimiter():
+    assert find_delimiter("   \n\ntext;x\na b, c;1\n") == ";"
 
 
 def test_rows_that_end_early_are_told(tmp_path, capsys):

@@ -37,11 +37,23 @@ def test_what_is_read_as_it_would_be_proposed_raises_no_doubt():
     assert doubts(raw, ("text",), ("topic", "stars", "tags")) == []
 
 
+def test_lists_of_records_are_no_labels():
+    raw = RawData(id="posts", splits={SplitName.TRAIN: {"text": TEXTS, "x": [[{"a": 1}]] * 60}})
+    assert doubts(raw, ("text",), ()) == []
+
+
+def test_of_many_rows_a_sample_is_looked_at():
+    raw = RawData(id="posts", splits={SplitName.TRAIN: {"stars": [row / 8 for row in range(4001)]}})
+    (said,) = doubts(raw, (), ())
+    assert "1,334 different numbers from 0 to 499.875 in 1,334 rows; of 4,001, a sample" in said
+
+
 @pytest.mark.parametrize(
     ("said", "told"),
     [
         ({}, True),
         ({"attributes": ("topic",)}, False),
+        ({"kind": "classification"}, False),
         ({"columns": {"stars": ColumnSpec(kind=Problem.REGRESSION)}}, False),
     ],
 )
