@@ -25,10 +25,10 @@ tutorial: setup  ## every command of docs/tutorial.md, as written (after the dem
 	$(BIN)/python -m docs.run_tutorial
 
 test: setup  ## the whole test suite
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: setup  ## the suite without the slow tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 bench: setup  ## speed, memory and exactness against hf-dataset-selector (BENCH=--quick: rough)
 	$(BIN)/python -m benchmarks.speed $(BENCH)
