@@ -57,8 +57,10 @@ def _can_be_written(path: Path | None) -> Path | None:
         return None
     if path.suffix not in _FORMATS:
         raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
-    # Folders that are missing are made when the file is written.
-    nearest = next(folder for folder in path.absolute().parents if os.path.exists(folder))  # noqa: PTH110, where a folder may not be searched, the method raises
+    # Folders that are missing are made when the file is written. Of one that may not be searched,
+    # Path.exists raises.
+    above = path.absolute().parents
+    nearest = next(folder for folder in above if os.path.exists(folder))  # noqa: PTH110
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise typer.BadParameter(f"{path}: {nearest} is no folder that can be written to")
     return path

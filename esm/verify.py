@@ -118,8 +118,7 @@ def _known_key(pool: Pool) -> tuple[FingerprintKey | None, bool]:
 
 def _is_untold(entry: PoolEntry, key: FingerprintKey | None) -> bool:
     """Whether an entry keeps numbers of its texts that this key does not read."""
-    kept = entry.tensors(FINGERPRINT_NAME) is not None
-    return kept and entry.load_fingerprint(key) is None
+    return FINGERPRINT_NAME in _file_names(entry) and entry.load_fingerprint(key) is None
 
 
 def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:

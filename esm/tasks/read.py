@@ -147,10 +147,11 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
-    offered = offered_attributes(raw, (*texts, spec.split.group, spec.split.column))
+    others = (*texts, spec.split.group, spec.split.column)
+    offered = offered_attributes(raw, others)
     chosen = choose_attributes(raw, spec, offered)
     if not (raw.described or spec.columns or spec.attributes) and spec.kind == AUTO:
-        _note_doubts(raw, (*texts, spec.split.group, spec.split.column), chosen)
+        _note_doubts(raw, others, chosen)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
     needed = attributes if divider.draws else chosen
