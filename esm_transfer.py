@@ -73,7 +73,7 @@ def main() -> None:
     note = company()
     if note is not None and "--quiet" not in sys.argv:
         print(note, file=sys.stderr)  # noqa: T201
-    from esm.app import main as run
+    from esm.cli.app import main as run
 
     run()
 

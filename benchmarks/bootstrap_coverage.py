@@ -17,11 +17,12 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from esm.moments import Moments, balance_weights, label_columns
+from esm.ranking.uncertainty import bootstrap_gains
 from esm.scorers.logme import fitted_precisions, logme_of_moments
+from esm.scorers.moments import Moments, label_columns
 from esm.scorers.predictive import left_out_densities
 from esm.tasks.task import Problem
-from esm.uncertainty import bootstrap_gains
+from esm.training.class_weights import balance_weights
 
 WIDTH = 32
 RATIOS = (0.3, 1.0, 3.0, 10.0)

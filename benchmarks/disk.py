@@ -23,13 +23,13 @@ from scipy.stats import kendalltau
 
 from benchmarks.scoring import shard_bytes
 from benchmarks.truth import PLAN, RESULTS, Lab
-from esm.embeddings import EmbeddingCache
-from esm.maps import MapForm
-from esm.packing import pack_pool
-from esm.pool import Pool
-from esm.rank import rank_sources
-from esm.ranking import RankConfig
-from esm.runtime import show_progress
+from esm.common.runtime import show_progress
+from esm.encoder.cache import EmbeddingCache
+from esm.maps.forms import MapForm
+from esm.pool.pack import pack_pool
+from esm.pool.pool import Pool
+from esm.ranking.rank import rank_sources
+from esm.ranking.result import RankConfig
 
 RANKS = (8, 16, 32, 64)
 _SIDECARS = ("head.safetensors", "vectors.safetensors", "texts.safetensors", "source.json")

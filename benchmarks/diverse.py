@@ -4,8 +4,8 @@
     python -m benchmarks.diverse                  # judges the stored sets only
 
 For every target of the transfer matrix, the sources that were measured with a strategy are ranked
-by the default scorer, and k of them are chosen by :mod:`esm.diverse` and from the top. A set's
-regret@k is by how many percent its best member falls short of the best source. Two pools are
+by the default scorer, and k of them are chosen by :mod:`esm.ranking.diverse` and from the top. A
+set's regret@k is by how many percent its best member falls short of the best source. Two pools are
 looked at: the one that was measured, and the same with every source in it twice (``doubled``), as
 public pools hold several maps of one dataset; a copy really gives what its original gives. The
 second is a construction: it says what diversity is worth where sources repeat themselves.
@@ -27,17 +27,17 @@ import pandas as pd
 
 from benchmarks.matrix import RESULTS, clustered, complete, mean_truth
 from benchmarks.truth import PLAN, Lab
-from esm.base import load_base
-from esm.diverse import RELIABILITY, ROWS, choose, kernel_alignment
-from esm.embeddings import EmbeddingCache
-from esm.maps import MapForm
-from esm.measures import NO_TRANSFER
-from esm.pool import Pool
-from esm.ranking import Balance, RankConfig
-from esm.runtime import show_progress
+from esm.common.runtime import show_progress
+from esm.encoder.cache import EmbeddingCache
+from esm.maps.forms import MapForm
+from esm.metrics.rankings import NO_TRANSFER
+from esm.pool.base_model import load_base
+from esm.pool.pool import Pool
+from esm.ranking.diverse import RELIABILITY, ROWS, choose, kernel_alignment
+from esm.ranking.result import Balance, RankConfig
+from esm.ranking.target import TargetTexts
 from esm.scorers.base import Evidence, Source
-from esm.target_texts import TargetTexts
-from esm.tasks.read import load_targets
+from esm.tasks.load import load_targets
 
 KS = (3, 5)
 RELIABILITIES = (0.3, RELIABILITY, 0.7)

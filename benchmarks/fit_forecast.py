@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.matrix import RESULTS, complete, mean_truth, run_noise
-from esm.forecast import Forecast, Term
-from esm.measures import NO_TRANSFER, dataset_of
-from esm.storage import write_json
+from esm.common.storage import write_json
+from esm.metrics.rankings import NO_TRANSFER, dataset_of
+from esm.scorers.forecast import Forecast, Term
 
 Float64 = npt.NDArray[np.float64]
 PACKAGE = Path(__file__).parents[1] / "esm" / "forecast"

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esm.errors import SettingError
+from esm.common.errors import SettingError
 
 _ROOT = Path(__file__).parents[1]
 

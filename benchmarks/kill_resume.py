@@ -28,10 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from esm.fingerprints import FINGERPRINT_NAME, KEY_NAME
-from esm.ledger import LEDGER_NAME
-from esm.pool import Pool
-from esm.storage import hash_file
+from esm.common.storage import hash_file
+from esm.pool.fingerprints import FINGERPRINT_NAME, KEY_NAME
+from esm.pool.pool import Pool
+from esm.trials.ledger import LEDGER_NAME
 
 State = dict[str, Any]
 
@@ -168,7 +168,7 @@ def _kill_and_report(case: Case, rng: np.random.Generator, count: int) -> None:
 
 def main() -> None:
     """Run all trials with the offline encoder on the demo's generated tasks."""
-    from esm.demo_tasks import write_demo_tasks
+    from esm.cli.demo.tasks import write_demo_tasks
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10)

@@ -24,18 +24,19 @@ import torch
 from torch import nn
 
 from benchmarks.truth import PLAN, RESULTS, Lab
-from esm.anchors import Lift
-from esm.base import load_base
-from esm.embeddings import EmbeddingCache
-from esm.encoder import Embeddings, Encoder
-from esm.fit import AnchorBasis, r_squared
-from esm.maps import MapForm
-from esm.moments import balance_weights
-from esm.pool import Pool, PoolEntry
-from esm.pool_anchors import restore_pool_anchors
-from esm.runtime import seeded
+from esm.common.runtime import seeded
+from esm.encoder.cache import EmbeddingCache
+from esm.encoder.encoder import Embeddings, Encoder
+from esm.maps.fit.anchored import AnchorBasis
+from esm.maps.fit.ridge import r_squared
+from esm.maps.forms import MapForm
+from esm.maps.lift import Lift
+from esm.pool.anchors import restore_pool_anchors
+from esm.pool.base_model import load_base
+from esm.pool.pool import Pool, PoolEntry
 from esm.scorers import logme
-from esm.tasks.read import load_target
+from esm.tasks.load import load_target
+from esm.training.class_weights import balance_weights
 
 Array = npt.NDArray[Any]
 Predict = Callable[[str, "Texts"], Array]

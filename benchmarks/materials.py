@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.synthetic import dense, draw_target, name_of
-from esm.backbone.find import locate
-from esm.bundle import BundleWriter
-from esm.demo_tasks import write_demo_tasks
-from esm.maps import EmbeddingSpaceMap, MapConfig, MapForm, save_map
-from esm.pool import POOL_FORMAT, MapRecord, PoolManifest, SourceRecord
-from esm.runtime import Precision
-from esm.settings import OFFLINE, BaseIdentity, FineTuneConfig, Pooling
-from esm.storage import write_json
+from esm.cli.demo.tasks import write_demo_tasks
+from esm.common.runtime import Precision
+from esm.common.settings import OFFLINE, BaseIdentity, FineTuneConfig, Pooling
+from esm.common.storage import write_json
+from esm.encoder.find import locate
+from esm.maps.files import MapConfig, save_map
+from esm.maps.forms import EmbeddingSpaceMap, MapForm
+from esm.pool.bundle.write import BundleWriter
+from esm.pool.pool import POOL_FORMAT, MapRecord, PoolManifest, SourceRecord
 from esm.tasks.task import TaskMetadata
 
 # Tasks of the demo whose texts are told apart: short texts, about 15 words each.

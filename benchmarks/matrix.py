@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esm.measures import NO_TRANSFER, dataset_of
+from esm.metrics.rankings import NO_TRANSFER, dataset_of
 
 RESULTS = Path(__file__).with_name("results")
 KS = (1, 3, 5)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from esm.maps import LowRankMap
+from esm.maps.forms import LowRankMap
 from esm.maps.stack import LowRankStack
 
 _MOST = 3  # maps in a mixture

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.peer.environment import DEFAULT, install
-from esm.demo_tasks import write_demo_tasks
-from esm.maps import MapForm
-from esm.pool import Pool
-from esm.published.push import push_maps
-from esm.settings import OFFLINE
+from esm.cli.demo.tasks import write_demo_tasks
+from esm.common.settings import OFFLINE
+from esm.maps.forms import MapForm
+from esm.pool.hub.push import push_maps
+from esm.pool.pool import Pool
 
 _SOURCES = 2
 _TEXTS = 50

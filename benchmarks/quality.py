@@ -32,7 +32,7 @@ from benchmarks.matrix import (
     run_noise,
     source_spread,
 )
-from esm.measures import NO_TRANSFER, measures, random_measures, static_scores
+from esm.metrics.rankings import NO_TRANSFER, measures, random_measures, static_scores
 
 MEASURES = [
     *(f"regret@{k}" for k in KS),

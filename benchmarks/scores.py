@@ -24,13 +24,13 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.truth import PLAN, RESULTS, Lab
-from esm.embeddings import EmbeddingCache
-from esm.errors import EsmError
-from esm.maps import MapForm
-from esm.pool import Pool
-from esm.rank import rank_sources
-from esm.ranking import Balance, RankConfig, Ranking
-from esm.runtime import show_progress
+from esm.common.errors import EsmError
+from esm.common.runtime import show_progress
+from esm.encoder.cache import EmbeddingCache
+from esm.maps.forms import MapForm
+from esm.pool.pool import Pool
+from esm.ranking.rank import rank_sources
+from esm.ranking.result import Balance, RankConfig, Ranking
 from esm.scorers.base import EmbeddingKind, Need
 from esm.scorers.registry import ScorerName, make_scorer
 

@@ -18,20 +18,20 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Clock, Memory, versions
-from esm.bundle import Bundle
-from esm.embeddings import EmbeddingCache
-from esm.encoder import Encoder
-from esm.likelihood.engine import Engine
-from esm.likelihood.rules import MAX_UPDATES
-from esm.maps import EmbeddingSpaceMap, MapForm
-from esm.moments import FeatureMoments, Float64, Moments, label_columns
-from esm.pool import Pool
-from esm.rank import rank_sources
-from esm.ranking import Balance, RankConfig
-from esm.runtime import show_progress
+from esm.common.runtime import show_progress
+from esm.common.settings import EncoderConfig
+from esm.encoder.cache import EmbeddingCache
+from esm.encoder.encoder import Encoder
+from esm.maps.forms import EmbeddingSpaceMap, MapForm
+from esm.pool.bundle.read import Bundle
+from esm.pool.pool import Pool
+from esm.ranking.rank import rank_sources
+from esm.ranking.result import Balance, RankConfig
 from esm.scorers import logme
+from esm.scorers.likelihood.engine import Engine
+from esm.scorers.likelihood.rules import MAX_UPDATES
 from esm.scorers.logme import evidences_of_moments
-from esm.settings import EncoderConfig
+from esm.scorers.moments import FeatureMoments, Float64, Moments, label_columns
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem
 

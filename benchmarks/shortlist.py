@@ -30,21 +30,22 @@ import torch
 
 from benchmarks.mixtures import Mixtures
 from benchmarks.synthetic import write_bundle
-from esm.base import load_base
-from esm.bundle import Bundle
-from esm.embeddings import EmbeddingCache
-from esm.errors import EsmError
-from esm.likelihood.engine import Engine
-from esm.likelihood.quick import QuickEngine
-from esm.maps import LowRankMap, MapForm
-from esm.moments import Moments
-from esm.pool import Pool
-from esm.ranking import Balance, RankConfig
+from esm.common.errors import EsmError
+from esm.common.storage import read_json, write_json
+from esm.encoder.cache import EmbeddingCache
+from esm.maps.forms import LowRankMap, MapForm
+from esm.pool.base_model import load_base
+from esm.pool.bundle.index import ShortlistIndex, build_index
+from esm.pool.bundle.read import Bundle
+from esm.pool.pool import Pool
+from esm.ranking.result import Balance, RankConfig
+from esm.ranking.shortlist.search import find_shortlist
+from esm.ranking.target import TargetTexts
+from esm.scorers.likelihood.engine import Engine
+from esm.scorers.likelihood.quick import QuickEngine
 from esm.scorers.logme import evidences_of_moments
-from esm.shortlist import ShortlistIndex, build_index, find_shortlist
-from esm.storage import read_json, write_json
-from esm.target_texts import TargetTexts
-from esm.tasks.read import load_targets
+from esm.scorers.moments import Moments
+from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 
 Numbers = npt.NDArray[np.int64]

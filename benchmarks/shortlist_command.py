@@ -24,10 +24,10 @@ from typing import Any
 from benchmarks.materials import write_pool
 from benchmarks.mixtures import Mixtures
 from benchmarks.shortlist import real_maps
-from esm.bundle import Bundle
-from esm.maps import EmbeddingSpaceMap, MapForm
-from esm.pool import Pool
-from esm.shortlist import index_bundle
+from esm.maps.forms import EmbeddingSpaceMap, MapForm
+from esm.pool.bundle.index import index_bundle
+from esm.pool.bundle.read import Bundle
+from esm.pool.pool import Pool
 
 _BLOCK = 250
 

@@ -20,14 +20,15 @@ import torch
 
 from benchmarks.mixtures import Mixtures
 from benchmarks.shortlist import moments_of, others, real_maps
-from esm.likelihood.engine import Engine
-from esm.likelihood.quick import QuickEngine
-from esm.neighbours import NearIndex
-from esm.pool import Pool
+from esm.common.neighbours import NearIndex
+from esm.common.storage import load_tensors, save_tensors
+from esm.pool.bundle.index import ShortlistIndex
+from esm.pool.bundle.signature import SignatureBasis
+from esm.pool.pool import Pool
+from esm.ranking.shortlist.search import find_shortlist
+from esm.scorers.likelihood.engine import Engine
+from esm.scorers.likelihood.quick import QuickEngine
 from esm.scorers.logme import evidences_of_moments
-from esm.shortlist import ShortlistIndex, find_shortlist
-from esm.shortlist.signature import SignatureBasis
-from esm.storage import load_tensors, save_tensors
 
 _BLOCK, _PART, _SAMPLE = 250, 5000, 4000
 

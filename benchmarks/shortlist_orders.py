@@ -28,11 +28,11 @@ from scipy.stats import spearmanr
 
 from benchmarks.mixtures import Mixtures
 from benchmarks.shortlist import moments_of, others, real_maps
-from esm.likelihood.engine import Engine
 from esm.maps.stack import LowRankStack
-from esm.moments import Moments
-from esm.pool import Pool
+from esm.pool.pool import Pool
+from esm.scorers.likelihood.engine import Engine
 from esm.scorers.logme import evidences_of_moments, fitted_precisions
+from esm.scorers.moments import Moments
 
 _BLOCK = 250
 _SHARE = 0.02

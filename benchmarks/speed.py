@@ -49,11 +49,11 @@ from benchmarks.speed_table import (
     render,
 )
 from benchmarks.synthetic import draw_compressed, draw_dense, draw_low_rank, write_bundle
-from esm.encoder import Encoder
-from esm.maps import EmbeddingSpaceMap, MapForm
-from esm.runtime import show_progress
-from esm.settings import EncoderConfig
-from esm.storage import write_json
+from esm.common.runtime import show_progress
+from esm.common.settings import EncoderConfig
+from esm.common.storage import write_json
+from esm.encoder.encoder import Encoder
+from esm.maps.forms import EmbeddingSpaceMap, MapForm
 
 RESULTS = Path(__file__).with_name("results")
 RANK = 16

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.bundle import Bundle, BundleWriter
-from esm.maps import CompressedMap, DenseMap, EmbeddingSpaceMap, LowRankMap
+from esm.maps.compressed import CompressedMap
+from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap
+from esm.pool.bundle.read import Bundle
+from esm.pool.bundle.write import BundleWriter
 
 Array = npt.NDArray[Any]
 

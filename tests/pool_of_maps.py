@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from esm.anchors import Lift
-from esm.fingerprints import FINGERPRINT_NAME
-from esm.maps import MapConfig, MapForm, save_map
-from esm.pool import (
+from esm.common.settings import BaseIdentity, FineTuneConfig
+from esm.common.storage import save_tensors, write_json
+from esm.maps.files import MapConfig, save_map
+from esm.maps.forms import MapForm
+from esm.maps.lift import Lift
+from esm.pool.fingerprints import FINGERPRINT_NAME
+from esm.pool.pool import (
     HEAD_NAME,
     POOL_FORMAT,
     AnchorRecord,
@@ -19,8 +22,6 @@ from esm.pool import (
     PoolManifest,
     SourceRecord,
 )
-from esm.settings import BaseIdentity, FineTuneConfig
-from esm.storage import save_tensors, write_json
 from esm.tasks.task import Metric, Problem, TaskMetadata
 from tests.likelihood_cases import draw_dense, draw_low_rank
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esm.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, SourceRecord
-from esm.ranking import AttributeRanking, RankConfig, RankedSource, Ranking
-from esm.settings import BaseIdentity, FineTuneConfig
-from esm.storage import write_json
-from esm.tasks.read import load_target, load_task
+from esm.common.settings import BaseIdentity, FineTuneConfig
+from esm.common.storage import write_json
+from esm.pool.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, SourceRecord
+from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking
+from esm.tasks.load import load_target, load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Target
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from esm.arms import Arm
-from esm.encoder import Encoder
-from esm.intermediate import MODELS_NAME, model_folder
-from esm.ledger import RunKey
-from esm.outcome import ArmResult, AttributeResult, Validation
-from esm.settings import TransferConfig
+from esm.common.settings import TransferConfig
+from esm.encoder.encoder import Encoder
+from esm.strategies.protocol import TransferModel
+from esm.strategies.registry import strategy
 from esm.tasks.task import Task
-from esm.trained import TrainedStore
-from esm.transfer.registry import strategy
-from esm.transfer.strategy import TransferModel
+from esm.trials.encoders import MODELS_NAME, model_folder
+from esm.trials.ledger import RunKey
+from esm.trials.models import TrainedStore
+from esm.trials.settings import Arm
+from esm.trials.validation import ArmResult, AttributeResult, Validation
 
 CHEAP = TransferConfig(
     num_epochs=1,

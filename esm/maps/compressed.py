@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from esm.errors import MapError
+from esm.common.errors import MapError
 from esm.maps.forms import Array, DenseMap, FactoredMap, MapForm
 
 # Steps of finding the scalar and the directions in turn.

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from esm.errors import MapError
+from esm.common.errors import MapError
+from esm.common.records import Record, parse
+from esm.common.settings import BaseIdentity
+from esm.common.storage import load_tensors, read_json, save_tensors, write_json
 from esm.maps.forms import Array, DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
 from esm.maps.peer import LINEAR, PEER_KEYS, PEER_VERSION, read_peer_config
-from esm.records import Record, parse
-from esm.settings import BaseIdentity
-from esm.storage import load_tensors, read_json, save_tensors, write_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

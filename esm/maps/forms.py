@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import MapError, ShapeError
+from esm.common.errors import MapError, ShapeError
 
 Array = npt.NDArray[np.floating[Any]]
 

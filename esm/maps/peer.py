@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from esm.errors import MapError
-from esm.records import parse
+from esm.common.errors import MapError
+from esm.common.records import parse
 
 # hf-dataset-selector takes the tensors' names from this version and does not notice when they
 # are not there: its "0.1.0" would read our weights as random numbers.

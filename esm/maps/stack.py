@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from esm.errors import MapError
+from esm.common.errors import MapError
 from esm.maps.compressed import CompressedMap
 from esm.maps.forms import Array, LowRankMap
 

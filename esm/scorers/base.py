@@ -15,9 +15,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from esm.maps import EmbeddingSpaceMap
-from esm.moments import FeatureMoments, Moments
+from esm.maps.forms import EmbeddingSpaceMap
 from esm.scorers.kinds import COSINE, METRIC, NATS, EmbeddingKind, Need
+from esm.scorers.moments import FeatureMoments, Moments
 from esm.scorers.source import Head, Source
 from esm.scorers.target import TargetAttribute, TextEmbeddings
 

@@ -1,6 +1,7 @@
 """Random: every source is as good as any other.
 
-All scores are the same, and :mod:`esm.measures` takes the expectation over the orders of tied
+All scores are the same, and :mod:`esm.metrics.rankings` takes the expectation over the orders of
+tied
 scores: so this is the random order exactly, not one draw of it.
 """
 

@@ -1,8 +1,8 @@
 """Fused: the expected gain of a source in points of the metric, from all that the pool knows of it.
 
-A linear forecast (:mod:`esm.forecast`) over the features of :mod:`esm.scorers.features`, whose
-weights were fitted to measured transfer. The score is the expected gain itself: 0 is the base model
-untouched.
+A linear forecast (:mod:`esm.scorers.forecast`) over the features of
+:mod:`esm.scorers.features`, whose weights were fitted to measured transfer. The score is the
+expected gain itself: 0 is the base model untouched.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from esm.forecast import Forecast, packaged_forecast
 from esm.scorers.base import EmbeddingKind, Evidence, Need
 from esm.scorers.features import features_of, needs_of
+from esm.scorers.forecast import Forecast, packaged_forecast
 
 POINTS = "points of the metric"
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import FitError, ShapeError
+from esm.common.errors import FitError, ShapeError
 from esm.scorers.base import EmbeddingKind, Evidence, Need
 from esm.scorers.views import mean_over_classes
 

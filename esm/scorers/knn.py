@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import TaskError
-from esm.metrics import performance
-from esm.neighbours import nearest_others
+from esm.common.errors import TaskError
+from esm.common.neighbours import nearest_others
+from esm.metrics.predictions import performance
 from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Need, TargetAttribute
 from esm.tasks.task import Problem
 

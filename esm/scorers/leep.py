@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import ShapeError
+from esm.common.errors import ShapeError
 from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
 from esm.scorers.views import mean_over_classes
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from esm.errors import MapError, PoolError, StorageError
-from esm.maps import EmbeddingSpaceMap
-from esm.moments import Float64
+from esm.common.errors import MapError, PoolError, StorageError
+from esm.maps.forms import EmbeddingSpaceMap
 from esm.scorers.base import Source, TargetAttribute
 from esm.scorers.logme import LogME, evidences_of_moments
+from esm.scorers.moments import Float64
 
 if TYPE_CHECKING:
-    from esm.likelihood.engine import Engine
+    from esm.scorers.likelihood.engine import Engine
 
 # Scores are computed in blocks, whose size reaches their last digits. Rounded, they do not depend
 # on which other sources there are.
@@ -52,7 +52,7 @@ class PoolLogME(LogME):
 
     def estimate_pool(self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]) -> Float64:
         """Return estimates of the scores of sources with these maps; low rank in float32."""
-        from esm.likelihood.quick import QuickEngine
+        from esm.scorers.likelihood.quick import QuickEngine
 
         engine = target.once("likelihood", partial(self._engine, target))
         quick = target.once("estimates", partial(QuickEngine, engine))
@@ -62,7 +62,7 @@ class PoolLogME(LogME):
     def _engine(self, target: TargetAttribute) -> Engine:
         import torch
 
-        from esm.likelihood.engine import Engine
+        from esm.scorers.likelihood.engine import Engine
 
         name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
         plain = partial(evidences_of_moments, max_updates=self.max_updates)

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import TaskError
-from esm.metrics import performance
+from esm.common.errors import TaskError
+from esm.metrics.predictions import performance
 from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Need, TargetAttribute
-from esm.tasks.split import cross_folds
+from esm.tasks.splits.draw import cross_folds
 from esm.tasks.task import Problem
 
 Array = npt.NDArray[Any]

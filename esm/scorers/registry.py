@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from esm.errors import SettingError
+from esm.common.errors import SettingError
 from esm.scorers.base import EmbeddingKind, Scorer
 from esm.scorers.chance import Chance
 from esm.scorers.fused import Fused

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import MapError, PoolError
-from esm.maps import EmbeddingSpaceMap, MapForm
-from esm.pool import PoolEntry
+from esm.common.errors import MapError, PoolError
+from esm.maps.forms import EmbeddingSpaceMap, MapForm
+from esm.pool.pool import PoolEntry
+from esm.pool.vectors import TaskVectors
 from esm.scorers.kinds import Need
 from esm.tasks.task import Problem
-from esm.vectors import TaskVectors
 
 Embed = Callable[[PoolEntry], npt.NDArray[np.float32]]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from esm.errors import PoolError, RankingError
-from esm.measures import dataset_of, static_scores
+from esm.common.errors import PoolError, RankingError
+from esm.metrics.rankings import dataset_of, static_scores
 from esm.scorers.base import EmbeddingKind, Evidence, Need, TargetAttribute
 
 

@@ -10,10 +10,10 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import ShapeError
-from esm.moments import Moments, label_columns
+from esm.common.errors import ShapeError
+from esm.pool.vectors import fisher_diagonal, hashed_words, mean_embedding
+from esm.scorers.moments import Moments, label_columns
 from esm.tasks.task import Examples, Task
-from esm.vectors import fisher_diagonal, hashed_words, mean_embedding
 
 _Made = TypeVar("_Made")
 
@@ -76,7 +76,7 @@ class TargetAttribute:
 
     @cached_property
     def columns(self) -> npt.NDArray[np.float64]:
-        """(n, K) label columns, see :func:`~esm.moments.label_columns`.
+        """(n, K) label columns, see :func:`~esm.scorers.moments.label_columns`.
 
         Raises:
             TaskError: Labels are all the same.
@@ -85,17 +85,17 @@ class TargetAttribute:
 
     @cached_property
     def mean(self) -> npt.NDArray[np.float32]:
-        """(d,) mean base embedding, see :mod:`esm.vectors`."""
+        """(d,) mean base embedding, see :mod:`esm.pool.vectors`."""
         return mean_embedding(self.base)
 
     @cached_property
     def fisher(self) -> npt.NDArray[np.float32]:
-        """(d,) diagonal Fisher information, see :mod:`esm.vectors`."""
+        """(d,) diagonal Fisher information, see :mod:`esm.pool.vectors`."""
         return fisher_diagonal(self.task.problem, self.labels, self.base)
 
     @cached_property
     def words(self) -> npt.NDArray[np.uint32]:
-        """Hashed words of the rows, see :mod:`esm.vectors`; takes no embedding."""
+        """Hashed words of the rows, see :mod:`esm.pool.vectors`; takes no embedding."""
         return hashed_words(self.examples)
 
     @cached_property

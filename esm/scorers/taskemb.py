@@ -2,14 +2,14 @@
 
 Vu et al., "Exploring and Predicting Transferability across NLP Tasks" (EMNLP 2020, arXiv
 2005.00770), section 4.2, after Achille et al., "Task2Vec" (ICCV 2019, arXiv 1902.03545). Which
-simplification is made here, and why, says :mod:`esm.vectors`.
+simplification is made here, and why, says :mod:`esm.pool.vectors`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from esm.errors import PoolError
+from esm.common.errors import PoolError
 from esm.scorers.base import COSINE, EmbeddingKind, Evidence, Need
 from esm.scorers.similarity import cosine
 from esm.tasks.task import Problem

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import TaskError
+from esm.common.errors import TaskError
 from esm.scorers.base import TargetAttribute
 from esm.tasks.task import Problem
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from esm.pool.vectors import MOST_WORDS, Hashes
 from esm.scorers.base import EmbeddingKind, Evidence, Need
-from esm.vectors import MOST_WORDS, Hashes
 
 
 def covered(source: Hashes, target: Hashes) -> float:

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from esm.errors import TaskError
-from esm.tasks.columns import choose_texts
+from esm.common.errors import TaskError
+from esm.tasks.guess.columns import choose_texts
 from esm.tasks.raw import RawData, num_rows
-from esm.tasks.rows import EMPTY_TEXT, filled_rows
 from esm.tasks.spec import SplitMethod, TaskSpec
-from esm.tasks.split import row_keys
+from esm.tasks.splits.draw import row_keys
+from esm.tasks.splits.rows import EMPTY_TEXT, filled_rows
 from esm.tasks.task import Examples, Metric, Problem, Task
 
 _FEWEST_TEXTS = 2
@@ -40,7 +40,7 @@ def corpus_task(raw: RawData, spec: TaskSpec) -> Task:
     """Return a corpus as a source task.
 
     Splits that come with the data stay; else all rows are training rows, of which those to judge
-    by are drawn when it is trained on (:func:`~esm.tasks.split.held_out`).
+    by are drawn when it is trained on (:func:`~esm.tasks.splits.draw.held_out`).
 
     Raises:
         TaskError: The specification speaks of labels or of a split, no column holds texts, or

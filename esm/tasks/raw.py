@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from esm.errors import TaskError
+from esm.common.errors import TaskError
 from esm.tasks.task import Metric, Problem, SplitName, TaskMetadata
 
 Values = list[Any]

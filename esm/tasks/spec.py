@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from esm.records import Record
+from esm.common.records import Record
 
 
 class SplitMethod(StrEnum):

@@ -26,12 +26,12 @@ from typing import Any
 
 import pydantic
 
-from esm.errors import TaskError
-from esm.tasks.files import SUFFIXES
-from esm.tasks.hub import is_hub_id
-from esm.tasks.labels import label_name
+from esm.common.errors import TaskError
+from esm.tasks.formats.encodings import read_text
+from esm.tasks.formats.files import SUFFIXES
+from esm.tasks.formats.hub import is_hub_id
+from esm.tasks.labels.read import label_name
 from esm.tasks.spec import ColumnSpec, SplitSpec, TaskSpec
-from esm.tasks.textfile import read_text
 
 FILE = "file"
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import TaskError
+from esm.common.errors import TaskError
 from esm.tasks.task import Examples, Metric, Problem, Task
 
 NO_WORD = -1

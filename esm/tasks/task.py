@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from esm.errors import TaskError
-from esm.storage import content_hash, hash_texts
+from esm.common.errors import TaskError
+from esm.common.storage import content_hash, hash_texts
 
 
 class Problem(StrEnum):

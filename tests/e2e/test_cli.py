@@ -12,10 +12,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from esm.app import app
-from esm.errors import StorageError
-from esm.pool import Pool
-from esm.runtime import note, show_progress
+from esm.cli.app import app
+from esm.common.errors import StorageError
+from esm.common.runtime import note, show_progress
+from esm.pool.pool import Pool
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow
@@ -342,7 +342,7 @@ def test_a_wrong_setting_is_wrong_usage_and_is_named(ranking, monkeypatch, argum
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(monkeypatch, tmp_path):
-    monkeypatch.setattr("esm.build.train_pool", lambda *_, **__: pytest.fail("it has begun"))
+    monkeypatch.setattr("esm.pool.build.train_pool", lambda *_, **__: pytest.fail("it has begun"))
     result = outcome("train", "cat", "--pool", tmp_path, "--out", "report.txt")
     assert result.exit_code == 2
     assert "'.txt'" in result.stderr
@@ -352,9 +352,13 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(monkeypatch, t
 @pytest.mark.parametrize(
     ("arguments", "work", "message"),
     [
-        (["train", "cat", "--pool", "pool"], "esm.build.train_pool", "the same command goes on"),
-        (["demo"], "esm.demo.run_demo", "the same command goes on"),
-        (["evaluate", "a.csv", "b.csv"], "esm.evaluate.evaluate_rankings", "stopped\n"),
+        (
+            ["train", "cat", "--pool", "pool"],
+            "esm.pool.build.train_pool",
+            "the same command goes on",
+        ),
+        (["demo"], "esm.cli.demo.run.run_demo", "the same command goes on"),
+        (["evaluate", "a.csv", "b.csv"], "esm.metrics.evaluate.evaluate_rankings", "stopped\n"),
     ],
 )
 def test_ctrl_c_is_one_line_and_exit_130(monkeypatch, arguments, work, message):
@@ -371,7 +375,7 @@ def test_ctrl_c_is_one_line_and_exit_130(monkeypatch, arguments, work, message):
 
 def test_quiet_and_debug_work_before_and_after_the_verb(monkeypatch, tmp_path):
     monkeypatch.setenv("ESM_DEBUG", "")  # so that it is put back
-    monkeypatch.setattr("esm.pool.Pool.exists", lambda _: note("looking"))
+    monkeypatch.setattr("esm.pool.pool.Pool.exists", lambda _: note("looking"))
     assert "looking" in outcome("show", tmp_path).stderr
     assert "looking" not in outcome("--quiet", "show", tmp_path).stderr
     assert "looking" not in outcome("show", tmp_path, "--quiet").stderr

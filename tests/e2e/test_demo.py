@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esm.demo import run_demo
+from esm.cli.demo.run import run_demo
 
 FOLDER = Path(__file__).parents[2] / "runs" / "demo"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from esm.app import app
-from esm.runtime import show_progress
+from esm.cli.app import app
+from esm.common.runtime import show_progress
 from tests.toy_folders import WORDS, label_of, texts
 
 pytestmark = pytest.mark.slow

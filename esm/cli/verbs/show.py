@@ -1,0 +1,115 @@
+"""``esm show``: look at what the other verbs made."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from esm.cli.options import OutFile, OutputOptions, grouped, write_out
+from esm.common.errors import StorageError
+
+if TYPE_CHECKING:
+    from esm.report.table import Table
+
+
+@grouped
+def show(
+    path: Annotated[
+        Path,
+        typer.Argument(help="A pool, a ranking (JSON), or a run of esm validate or esm compare."),
+    ],
+    output: OutputOptions,
+    top: Annotated[
+        int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)
+    ] = 10,
+    classes: Annotated[
+        bool,
+        typer.Option("--classes", help="Of a run: every class and the confusion matrices too."),
+    ] = False,
+    out: OutFile = None,
+) -> None:
+    """Show a pool, a ranking, a validation or a comparison."""
+    from esm.pool.pool import Pool
+    from esm.trials.comparison import is_comparison
+    from esm.trials.validate import is_run
+
+    if Pool.exists(path):
+        shown = _pool(path)
+    elif is_comparison(path):
+        shown = _comparison(path)
+    elif is_run(path):
+        shown = _run(path, classes=classes)
+    elif path.is_file():
+        shown = _ranking(path, top)
+    else:
+        raise StorageError(
+            f"{path} is no pool, no ranking and no run",
+            expected="a folder made by esm train, esm validate or esm compare, or a file made by"
+            " esm rank --out",
+        )
+    write_out(out, shown.content, shown.records)
+    output.show(shown.content, shown.tables)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A result as JSON, as tables for a person and as rows for a program."""
+
+    content: Any
+    tables: list[Table]
+    records: list[dict[str, Any]]
+
+
+def _pool(path: Path) -> _Shown:
+    from esm.pool.pool import Pool
+    from esm.report.pool import pool_tables
+
+    pool = Pool.open(path)
+    entries, skipped = pool.entries()
+    content = {
+        "pool": str(path),
+        "manifest": pool.manifest.model_dump(mode="json"),
+        "sources": [entry.record.model_dump(mode="json") for entry in entries],
+        "skipped": [asdict(skip) for skip in skipped],
+    }
+    records = [
+        {"source": entry.id, "map": form, "rows": entry.record.num_used}
+        | fit.model_dump(mode="json")
+        | entry.record.quality
+        for entry in entries
+        for form, fit in entry.record.maps.items()
+    ]
+    return _Shown(content, pool_tables(pool, entries, skipped), records)
+
+
+def _run(path: Path, *, classes: bool) -> _Shown:
+    from esm.report.classes import class_tables
+    from esm.report.results import validation_tables
+    from esm.trials.ledger import LEDGER_NAME, Ledger
+    from esm.trials.validation import Validation
+
+    validation = Validation.load(path)
+    further = class_tables(validation) if classes else []
+    with Ledger(path / LEDGER_NAME) as ledger:
+        table = ledger.to_truth(validation.keys)
+    records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
+    return _Shown(validation.as_dict(), [*validation_tables(validation), *further], records)
+
+
+def _comparison(path: Path) -> _Shown:
+    from esm.report.comparison import comparison_tables
+    from esm.trials.comparison import Comparison
+
+    found = Comparison.load(path)
+    return _Shown(found.as_dict(), comparison_tables(found), found.records())
+
+
+def _ranking(path: Path, top: int) -> _Shown:
+    from esm.ranking.result import Ranking
+    from esm.report.ranking import ranking_tables
+
+    ranking = Ranking.load(path)
+    return _Shown(ranking.as_dict(), ranking_tables(ranking, top=top), ranking.records())

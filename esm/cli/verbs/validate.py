@@ -1,0 +1,128 @@
+"""``esm validate``: from a ranking to realised gain and regret."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esm.cli.options import OutputOptions, Strict, commas, grouped
+from esm.cli.options_transfer import TransferOptions
+from esm.strategies.registry import STRATEGIES
+
+
+@grouped
+def validate(
+    ranking: Annotated[Path, typer.Argument(help="Ranking written by esm rank --out FILE.json.")],
+    run: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="DIR")],
+    transfer: TransferOptions,
+    output: OutputOptions,
+    pool: Annotated[
+        Path | None, typer.Option(help="Folder of the pool. Default: the ranking's.", metavar="DIR")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Attributes to validate; by commas, one in a name as '\\,'. Default: all."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="Best-ranked sources to train with.")] = 3,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Further sources to train with, by name.")
+    ] = None,
+    controls: Annotated[
+        list[str] | None,
+        typer.Option(help="none (no transfer), random, all; by commas. Default: none,random."),
+    ] = None,
+    random_sources: Annotated[int, typer.Option(help="Random sources per attribute.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Runs per arm.")] = 3,
+    source_seeds: Annotated[
+        int, typer.Option(help="Training seeds of the sources; has to divide --seeds.")
+    ] = 1,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another one."
+        ),
+    ] = STRATEGIES[0],
+    max_train: Annotated[
+        int | None, typer.Option(help="Training rows per attribute to use at most.")
+    ] = None,
+    classes: Annotated[
+        bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
+    ] = False,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Time for this command, such as 2h, 90m or 1h30m: first no transfer and the best"
+            " picks, then the controls; what does not fit is named.",
+            metavar="TIME",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    strict: Strict = False,
+) -> None:
+    """Train with the picks and with controls: what is gained?
+
+    Reports realised gain and regret; a stopped run goes on where it was.
+    """
+    import esm.trials.validate as library
+    from esm.common.settings import checked
+    from esm.pool.pool import Pool
+    from esm.ranking.result import Ranking
+    from esm.report.classes import class_tables
+    from esm.report.results import validation_tables
+    from esm.report.validation import plan_tables
+    from esm.trials.budget import seconds_of
+    from esm.trials.settings import ValidationConfig
+
+    seconds = None if budget is None else seconds_of(budget)
+    loaded = Ranking.load(ranking)
+    config = checked(
+        ValidationConfig,
+        {
+            "attributes": commas(attribute),
+            "top": top,
+            "sources": commas(source),
+            "controls": commas(controls) or ("none", "random"),
+            "random_sources": random_sources,
+            "seeds": seeds,
+            "source_seeds": source_seeds,
+            "strategy": strategy,
+            "transfer": transfer.settings(),
+            "max_train": max_train,
+        },
+    )
+    opened = None if pool is None else Pool.open(pool)
+    if dry_run:
+        plan, cost = library.dry_run(
+            loaded, config, run, pool=opened, keep_models=keep_models, budget=seconds
+        )
+        content = {
+            "runs": [planned.as_dict() for planned in plan.runs],
+            "skipped": [asdict(skip) for skip in plan.skipped],
+            "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
+            "estimate": cost.as_dict(),
+        }
+        output.show(content, plan_tables(plan, cost))
+        return
+    result = library.validate_ranking(
+        loaded,
+        config,
+        run,
+        pool=opened,
+        device=device,
+        strict=strict,
+        keep_models=keep_models,
+        budget=seconds,
+    )
+    further = class_tables(result) if classes else []
+    output.show(result.as_dict(), [*validation_tables(result), *further])

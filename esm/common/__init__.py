@@ -1,0 +1,1 @@
+"""What every room uses: errors, records, files on disk, memory, the machine."""

@@ -1,0 +1,1 @@
+"""What trained models are for: label new texts, export plain Transformers models."""

@@ -1,0 +1,1 @@
+"""Closed-form fits of Embedding Space Maps."""

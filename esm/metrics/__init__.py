@@ -1,0 +1,1 @@
+"""How good predictions and rankings are; every measure is defined once."""

@@ -1,0 +1,1 @@
+"""A packed pool: a few memory-mapped files instead of a folder per source."""

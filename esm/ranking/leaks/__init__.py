@@ -1,0 +1,1 @@
+"""Leakage: how much of a target a source task already holds."""

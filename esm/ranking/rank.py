@@ -1,0 +1,350 @@
+"""Rank a pool's source tasks for every attribute of a target, in seconds.
+
+Only training rows are used; of test rows, only whether a source holds them too. The texts are
+embedded once for all attributes and folds. What is read of a source depends on the scorer: for
+the default one, its map; after one pass over the texts the target is then a set of moments, which
+is decomposed once per attribute and fold, and all maps are scored together
+(:mod:`esm.scorers.likelihood`), whatever the number of examples.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.common.errors import (
+    EncoderError,
+    FitError,
+    MapError,
+    PoolError,
+    RankingError,
+    SettingError,
+    StorageError,
+    TaskError,
+)
+from esm.common.runtime import progress
+from esm.maps.forms import MapForm
+from esm.pool.base_model import load_base
+from esm.pool.pool import Pool, Skipped
+from esm.ranking.aggregate import aggregate_rankings
+from esm.ranking.diverse import check_diverse, diverse_set
+from esm.ranking.expectations import forecast_for, with_expectations
+from esm.ranking.intervals import check_bootstrap, with_intervals
+from esm.ranking.language_fit import allowed_sources, language_warnings
+from esm.ranking.leaks.overlap import Overlaps, overlap_warnings
+from esm.ranking.leaks.siblings import Siblings
+from esm.ranking.result import (
+    AttributeRanking,
+    Balance,
+    RankConfig,
+    RankedSource,
+    Ranking,
+    shortlist_warnings,
+)
+from esm.ranking.shortlist.narrow import Narrowing
+from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusals, usable_sources
+from esm.ranking.target import TargetTexts
+from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
+from esm.scorers.registry import Results, make_scorer
+from esm.tasks.licences import terms
+from esm.tasks.load import load_targets
+from esm.tasks.spec import TaskSpec
+from esm.tasks.task import Metric, joint_hash
+
+if TYPE_CHECKING:
+    from esm.encoder.cache import EmbeddingCache
+
+Scores = npt.NDArray[np.float64]  # (f,), one per fold
+
+
+def rank_sources(
+    spec: TaskSpec,
+    pool: Pool,
+    config: RankConfig | None = None,
+    *,
+    cache: EmbeddingCache | None = None,
+    device: str = "auto",
+    base: str | None = None,
+    results: Results | None = None,
+) -> Ranking:
+    """Rank every source of a pool for every attribute of a target.
+
+    Args:
+        spec: The target.
+        pool: The pool.
+        config: Settings; None for the defaults.
+        cache: Cache of embeddings; None for the default one.
+        device: Device to embed on.
+        base: Base model the caller has in mind; None for the pool's. Another one is refused.
+        results: Measured results on other targets, for the scorer ``static``.
+
+    Raises:
+        TaskError: The target cannot be used.
+        PoolError: The pool is damaged or was built with another base model.
+        RankingError: Not a single attribute could be ranked, no source has such a licence, or
+            none has what the scorer needs.
+        SettingError: The scorer does not go with the other settings.
+    """
+    from esm.encoder.cache import EmbeddingCache
+
+    started = time.monotonic()
+    config = config or RankConfig()
+    targets = load_targets(spec)
+    target = targets[0]
+    key = pool.fingerprint_key()
+    siblings = Siblings(spec, targets, key)
+    # Of a pool that only a shortlist is taken of, no more is read than that, if all are allowed.
+    all_read = not config.shortlist or bool(config.licences)
+    entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
+    form = config.form or form_to_rank(pool, entries)
+    config = config.model_copy(update={"form": form})
+    entries, refused = allowed_sources(entries, config.licences)
+    if refused and not entries:
+        raise RankingError(
+            f"none of the {len(refused)} sources of {pool.folder} has a licence that meets"
+            f" --licence {','.join(config.licences)}",
+            expected="commercial, stated, or a part of a licence's name",
+            hint=f"esm show {pool.folder}",
+        )
+    scorer = make_scorer(
+        config.scorer,
+        embeddings=config.embeddings,
+        all_tuned=all_read and all(entry.model_folder is not None for entry in entries),
+        results=results,
+    )
+    if config.balance is Balance.ON and not scorer.weighs_classes:
+        raise SettingError(
+            f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
+        )
+    check_bootstrap(config, scorer)
+    check_diverse(config.diverse, scorer.reads, scorer.name)
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
+    cache = EmbeddingCache.default() if cache is None else cache
+    lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
+    texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
+    supply: Supply
+    if config.shortlist:
+        supply = Narrowing(
+            pool,
+            form,
+            config.shortlist,
+            scorer,
+            partial(Source, form=form, embed=texts.tuned),
+            allowed=entries if all_read else None,
+            strict=config.strict,
+        )
+    else:
+        sources = [Source(entry, form, texts.tuned) for entry in entries]
+        usable, unusable_sources = usable_sources(sources, scorer, strict=config.strict)
+        if entries and not usable:
+            raise _no_source(target.id, unusable_sources, scorer)
+        supply = WholePool(entries, Picked(usable, unusable_sources))
+    if lifted:  # here and not for the first source: a damaged lift is no fault of it
+        _ = texts.lifted
+    looks_near = key is not None and (config.near_tests or scorer.reads is not None)
+    overlaps = Overlaps(
+        siblings,
+        partial(texts.sketches, key) if key is not None and looks_near else None,
+        config.exclude_overlap,
+    )
+    left_out = [*skipped, *refused]
+    attributes: dict[str, AttributeRanking] = {}
+    unusable = dict(target.skipped)
+    with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
+        for name in target.attributes:
+            try:
+                folds = texts.attribute(
+                    name, config.balance if scorer.weighs_classes else Balance.OFF
+                )
+                picked = supply.pick(folds, refusals(name, folds, overlaps))
+                attributes[name] = _rank_attribute(
+                    name,
+                    target.attributes[name].metric,
+                    folds,
+                    replace(picked, skipped=[*left_out, *picked.skipped]),
+                    overlaps,
+                    scorer,
+                    config,
+                )
+            except (TaskError, FitError, RankingError) as error:
+                if config.strict or len(target.attributes) == 1:
+                    raise
+                unusable[name] = str(error)
+            advance(1)
+    if not attributes:
+        name, reason = next(iter(unusable.items()))
+        raise RankingError(
+            f"none of the {len(unusable)} attributes of {target.id} can be ranked; {name}: {reason}"
+        )
+    return Ranking(
+        target=target.id,
+        target_spec=spec,
+        target_hash=joint_hash(targets),
+        pool=str(pool.folder.resolve()),
+        base_model=pool.manifest.base.model,
+        base=_elsewhere(base, pool),
+        scorer=scorer.name,
+        unit=scorer.unit,
+        reads=scorer.reads,
+        config=config,
+        attributes=attributes,
+        aggregate=aggregate_rankings(attributes) if config.aggregate else (),
+        unusable=unusable,
+        warnings=(
+            *language_warnings(
+                target, entries if all_read else supply.entries, encoder, part=not all_read
+            ),
+            *shortlist_warnings(attributes),
+            *supply.remarks,
+            *overlap_warnings(
+                {
+                    name: {line.source: line.overlap for line in ranked.ranking}
+                    for name, ranked in attributes.items()
+                },
+                overlaps.untold(supply.entries),
+            ),
+        ),
+        cut=texts.cut,
+        seconds=round(time.monotonic() - started, 2),
+    )
+
+
+def _elsewhere(base: str | None, pool: Pool) -> str | None:
+    """Return where the base model was loaded from, if not by the pool's name of it."""
+    if base is None or base == pool.manifest.base.model:
+        return None
+    return str(Path(base).resolve()) if Path(base).is_dir() else base
+
+
+def _score_folds(
+    scorer: Scorer,
+    folds: Sequence[TargetAttribute],
+    sources: Sequence[Source],
+    at_once: Sequence[Mapping[str, float]] = (),
+    *,
+    strict: bool,
+) -> tuple[list[tuple[Source, Scores]], list[Skipped]]:
+    """Return the sources with their scores, one per fold, and those that could not be scored.
+
+    Args:
+        scorer: How to score.
+        folds: The folds of an attribute.
+        sources: The sources.
+        at_once: Scores by id that are known already, per fold.
+        strict: Raise for a source that cannot be scored.
+    """
+    if not at_once and isinstance(scorer, PoolScorer):
+        at_once = [scorer.score_pool(fold, sources) for fold in folds]
+    scored: list[tuple[Source, Scores]] = []
+    skipped: list[Skipped] = []
+    for source in sources:
+        try:
+            if at_once:
+                scores = np.array([found.get(source.id, np.nan) for found in at_once])
+            else:
+                at_hand = source.passing()
+                scores = np.array([scorer.score(Evidence(fold, at_hand)) for fold in folds])
+        except (EncoderError, MapError, PoolError, StorageError) as error:
+            if strict:
+                raise
+            skipped.append(Skipped(source.id, str(error)))
+            continue
+        if np.isfinite(scores).all():
+            scored.append((source, scores))
+        else:
+            skipped.append(Skipped(source.id, f"its score is {scores.mean()}"))
+    return scored, skipped
+
+
+def _no_source(target: str, skipped: Sequence[Skipped], scorer: Scorer) -> RankingError:
+    reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in skipped[:3])
+    needs = " and ".join(f"its {need}" for need in sorted(scorer.needs))
+    return RankingError(
+        f"no source could be scored for {target} ({reasons or 'the pool is empty'})",
+        expected=f"at least one source, with {needs}" if needs else "at least one source",
+        hint="esm train TASKS --pool DIR",
+    )
+
+
+def _rank_attribute(
+    name: str,
+    metric: Metric,
+    folds: Sequence[TargetAttribute],
+    offered: Picked,
+    overlaps: Overlaps,
+    scorer: Scorer,
+    config: RankConfig,
+) -> AttributeRanking:
+    scored, failed = _score_folds(
+        scorer, folds, offered.sources, offered.at_once, strict=config.strict
+    )
+    left_out = [*offered.skipped, *failed]
+    if not scored:
+        raise _no_source(folds[0].task.id, left_out, scorer)
+    base_score = None
+    if scorer.has_base:
+        base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
+    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
+    found = None
+    if config.diverse and scorer.reads is not None:
+        ordered = np.array([scores.mean() for _, scores in scored])
+        best_first = [source for source, _ in scored]
+        found = diverse_set(best_first, ordered, folds, scorer.reads, config.diverse)
+    lines = [
+        _line(rank, source, name, float(scores.mean()), base_score, overlaps)
+        for rank, (source, scores) in enumerate(scored, start=1)
+    ]
+    ranked = AttributeRanking(
+        metric=metric,
+        examples=round(np.mean([len(fold) for fold in folds])),
+        balanced=folds[0].weights is not None,
+        base_score=base_score,
+        ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
+        skipped=tuple(left_out),
+        diverse=found,
+        not_scored=offered.not_scored,
+        by_fold=_orders(scored) if len(folds) > 1 else (),
+    )
+    base_model = scored[0][0].entry.manifest.base.model
+    forecast = forecast_for(scorer, metric, base_model)
+    return with_expectations(ranked, folds, [source for source, _ in scored], scorer, forecast)
+
+
+def _line(
+    rank: int,
+    source: Source,
+    name: str,
+    score: float,
+    base_score: float | None,
+    overlaps: Overlaps,
+) -> RankedSource:
+    record = source.entry.record
+    fit = record.maps.get(source.form)
+    return RankedSource(
+        rank=rank,
+        source=source.id,
+        score=score,
+        gain=None if base_score is None else score - base_score,
+        r2=None if fit is None else fit.r2_anchors,
+        size=record.num_used,
+        sibling=overlaps.siblings.includes(source.entry),
+        licence=record.metadata.license,
+        terms=terms(record.metadata.license),
+        overlap=overlaps.of(source.entry, name),
+    )
+
+
+def _orders(scored: Sequence[tuple[Source, Scores]]) -> tuple[tuple[str, ...], ...]:
+    """Return the source ids of each fold, best first; equal scores are ordered by id."""
+    folds = range(len(scored[0][1]))
+    return tuple(
+        tuple(source.id for source, _ in sorted(scored, key=lambda one: (-one[1][fold], one[0].id)))
+        for fold in folds
+    )

@@ -1,0 +1,1 @@
+"""The most promising sources of a packed pool, so that not all are scored."""

@@ -1,0 +1,83 @@
+"""Tables of classes: how well each is found, which are confused, what became of rare ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from esm.metrics.rankings import NO_TRANSFER
+from esm.report.table import Table, number
+
+if TYPE_CHECKING:
+    from esm.trials.validation import ArmResult, AttributeResult, Validation
+
+# The cells of a label's two by two table, row by row.
+_OF_A_LABEL = ("rightly absent", "wrongly found", "missed", "rightly found")
+_MEASURES = {"precision": "precision", "recall": "recall", "F1": "f1"}
+_LEFT = frozenset({"class", "true class", "label"})
+
+
+def class_tables(validation: Validation) -> list[Table]:
+    """Return, per attribute, precision, recall and F1 of every class and confusion matrices.
+
+    They are those of the winner and of no transfer; an attribute whose labels are amounts has
+    none.
+    """
+    tables = []
+    for name, found in validation.attributes.items():
+        title = f"{validation.target}/{name}"
+        arms = [
+            arm for arm in _shown(found, validation.winners.get(name)) if arm.confusion is not None
+        ]
+        if arms:
+            tables.append(_per_class(title, arms))
+            tables += [_confusion(title, found.label_names, arm) for arm in arms]
+    return tables
+
+
+def _shown(found: AttributeResult, winner: str | None) -> list[ArmResult]:
+    """Return the winner and no transfer, or no transfer alone where it wins."""
+    arms = {arm.source: arm for arm in found.arms}
+    return [arms[name] for name in dict.fromkeys((winner, NO_TRANSFER)) if name in arms]
+
+
+def _per_class(title: str, arms: list[ArmResult]) -> Table:
+    heads = [f"{head} {arm.source}" for head in _MEASURES for arm in arms]
+    rows = []
+    for of_class in zip(*(arm.classes for arm in arms), strict=True):
+        found = [_points(getattr(of_arm, f)) for f in _MEASURES.values() for of_arm in of_class]
+        rows.append((of_class[0].name, number(of_class[0].support, 0), *found))
+    notes = ["points (x 100), means over the runs; test rows: of the class, mean over the runs"]
+    return Table(f"{title}: classes", ("class", "test rows", *heads), rows, notes, _LEFT)
+
+
+def _points(value: float | None) -> str:
+    return number(None if value is None else 100 * value, 1)
+
+
+def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:
+    assert arm.confusion is not None
+    counts = np.asarray(arm.confusion)
+    multilabel = counts.ndim == 3
+    columns = ("label", *_OF_A_LABEL) if multilabel else ("true class", *names)
+    rows = [
+        (name, *(str(count) for count in row))
+        for name, row in zip(names, counts.reshape(len(names), -1), strict=True)
+    ]
+    by = "label" if multilabel else "true and predicted class"
+    runs = f"{arm.runs} runs" if arm.runs > 1 else "1 run"
+    return Table(
+        f"{title} after {arm.source}: test rows by {by}, {runs}", columns, rows, left=_LEFT
+    )
+
+
+def row_notes(attribute: Mapping[str, Any]) -> list[str]:
+    """Say, of an attribute's description, which rows and rare classes it does without."""
+    notes = [f"{count} rows left out: {reason}" for reason, count in attribute["dropped"].items()]
+    return notes + [
+        f"class {rare['name']!r} has {rare['rows']} training rows:"
+        f" {'left out' if rare['into'] is None else 'now part of ' + repr(rare['into'])}"
+        for rare in attribute["rare"]
+    ]

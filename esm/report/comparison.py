@@ -1,0 +1,275 @@
+"""From a comparison to the tables that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from esm.report.table import MISSING, Table, duration, number, size, skipped_notes
+
+if TYPE_CHECKING:
+    from esm.trials.compare_costs import ComparisonEffort
+    from esm.trials.compare_plan import ComparisonPlan
+    from esm.trials.comparison import (
+        AttributeComparison,
+        Comparison,
+        StrategyResult,
+        StrategyTotals,
+    )
+
+_BEST, _TIED = "*", "~"
+_NAMES = frozenset({"attribute", "strategy", "source", "attributes", "task"})
+
+
+def comparison_tables(found: Comparison) -> list[Table]:
+    """Return attributes x strategies, details per attribute, costs, and what was measured else."""
+    return [
+        _overview(found),
+        *(_details(name, one) for name, one in found.attributes.items()),
+        *(_curve(name, one) for name, one in found.attributes.items() if one.curve),
+        _totals(found),
+        *_reports(found.totals),
+        Table("", (), (), _notes(found)),
+    ]
+
+
+def _overview(found: Comparison) -> Table:
+    columns = list(dict.fromkeys((*found.strategies, *found.outside)))
+    rows = []
+    for name, one in found.attributes.items():
+        by_name = {result.strategy: result for result in one.strategies}
+        cells = [_marked(by_name.get(column)) for column in columns]
+        rows.append((name, str(one.num_train), one.metric, *cells))
+    notes = [
+        f"{_BEST} best, {_TIED} cannot be told from the best; mean ± standard error, in points",
+    ]
+    return Table(
+        f"{found.target}: strategies compared",
+        ("attribute", "rows", "metric", *columns),
+        rows,
+        notes,
+        _NAMES | {"metric"},
+    )
+
+
+def _marked(result: StrategyResult | None) -> str:
+    """Return mean and error with the mark of the best behind it, room left where there is none."""
+    if result is None:
+        return MISSING
+    mark = _BEST if result.is_best else _TIED if result.is_tied else " "
+    part = "" if result.runs == result.planned else f" ({result.runs}/{result.planned})"
+    return f"{_plus_minus(result.mean, result.standard_error)}{part} {mark}"
+
+
+def _details(name: str, one: AttributeComparison) -> Table:
+    rows = [
+        (
+            result.strategy + (" (outside)" if result.outside else ""),
+            ", ".join(result.sources) or result.source,
+            str(result.runs),
+            _marked(result),
+            _points(result.train),
+            _points(result.unseen),
+            _points(result.gap, sign=True),
+            _plus_minus(result.gain, result.gain_standard_error, sign=True),
+            number(result.p_against_best, 4),
+        )
+        for result in one.strategies
+    ]
+    origins = dict.fromkeys(result.unseen_rows for result in one.strategies if result.unseen_rows)
+    notes = [f"unseen: {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    title = f"{name}: {one.num_train} training rows, {one.num_test} test rows"
+    columns = (
+        "strategy",
+        "source",
+        "runs",
+        one.metric,
+        "train",
+        "unseen",
+        "gap",
+        "gain",
+        "p",
+    )
+    return Table(title, columns, rows, notes, _NAMES)
+
+
+def _curve(name: str, one: AttributeComparison) -> Table:
+    sizes = sorted({point.examples for point in one.curve})
+    points = {(point.strategy, point.examples): point for point in one.curve}
+    rows = []
+    for strategy in dict.fromkeys(point.strategy for point in one.curve):
+        cells = [points.get((strategy, count)) for count in sizes]
+        rows.append(
+            (
+                strategy,
+                *(MISSING if p is None else _plus_minus(p.mean, p.standard_error) for p in cells),
+            )
+        )
+    return Table(
+        f"{name}: {one.metric} by training rows", ("strategy", *map(str, sizes)), rows, left=_NAMES
+    )
+
+
+def _totals(found: Comparison) -> Table:
+    count = len(found.attributes)
+    rows = [
+        (
+            total.strategy,
+            f"{total.trained_parameters:,}",
+            number(100 * total.trained_share, 1),
+            f"{total.stored_parameters:,}",
+            _megabytes(total.megabytes_per_attribute),
+            duration(total.seconds),
+            MISSING if total.peak_memory is None else size(total.peak_memory),
+            _megabytes(total.next_megabytes),
+            duration(total.next_seconds),
+        )
+        for total in found.totals
+    ]
+    notes = [
+        remark
+        for total in found.totals
+        for remark in (f"{total.strategy}: {text}" for text in total.remarks)
+    ]
+    return Table(
+        f"what {count} attribute{'s' if count > 1 else ''} cost",
+        (
+            "strategy",
+            "trained",
+            "%",
+            "stored",
+            "MB per attribute",
+            "training",
+            "peak memory",
+            "next attribute: MB",
+            "training ",
+        ),
+        rows,
+        notes,
+        _NAMES,
+    )
+
+
+def _reports(totals: Sequence[StrategyTotals]) -> list[Table]:
+    """Return what strategies measured of themselves: forgetting, data used, weights of a fusion."""
+    tables = []
+    for total in totals:
+        first = total.reports[0] if total.reports else {}
+        if "after_step" in first:
+            tables.append(_forgetting(total.strategy, total.reports))
+        if "data" in first:
+            tables.append(_data(total.strategy, total.reports))
+        if "fusion_weights" in first:
+            tables.append(_weights(total.strategy, first))
+    return tables
+
+
+def _forgetting(strategy: str, reports: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the first run's way through its chain; the rest is in the JSON."""
+    first = reports[0]
+    order, steps = first["order"], first["after_step"]
+    rows = [
+        (
+            task,
+            *(_points(step.get(task)) for step in steps),
+            _points(first["forgetting"].get(task), sign=True),
+        )
+        for task in order
+    ]
+    mean = sum(report["mean_forgetting"] for report in reports) / len(reports)
+    notes = [
+        f"performance of every task after each step, seed {first['seed']}; forgetting: what was"
+        f" lost since it was learnt; mean over {len(reports)} runs: {_points(mean, sign=True)}"
+    ]
+    columns = ("task", *(f"after {n}" for n in range(1, len(steps) + 1)), "forgetting")
+    return Table(f"{strategy}: what is forgotten", columns, rows, notes, _NAMES)
+
+
+def _data(strategy: str, reports: Sequence[Mapping[str, Any]]) -> Table:
+    data = [report["data"] for report in reports]
+    used = sum(one["used_share"] for one in data) / len(data)
+    rows = [
+        (task, number(100 * sum(one["by_task"][task] for one in data) / len(data), 1))
+        for task in data[0]["by_task"]
+    ]
+    notes = [
+        f"{number(100 * used, 1)} % of the {data[0]['annotations']} annotations were used for"
+        f" updates at least once; {data[0]['updates']} of {data[0]['candidates']} candidates"
+    ]
+    return Table(f"{strategy}: data used", ("task", "% of the updates"), rows, notes, _NAMES)
+
+
+def _weights(strategy: str, report: Mapping[str, Any]) -> Table:
+    adapters = report["adapters"]
+    rows = [
+        (task, *(number(100 * weight, 1) for weight in weights.values()))
+        for task, weights in report["fusion_weights"].items()
+    ]
+    return Table(
+        f"{strategy}: what is taken from which adapter, in percent",
+        ("attribute", *adapters),
+        rows,
+        left=_NAMES,
+    )
+
+
+def _notes(found: Comparison) -> list[str]:
+    notes = [
+        f"{found.finished} of {found.planned} trainings finished, {found.seeds} seeds;"
+        f" {duration(found.seconds)} of training",
+        f"± standard error {found.standard_error}",
+        "gain: over a separate model per attribute with the same seeds, where that is in the table",
+    ]
+    if found.test:
+        notes.append(f"p: {found.test}")
+    notes += [
+        f"{failure.strategy} on {', '.join(failure.attributes)}: {failure.runs} failed:"
+        f" {failure.reason}"
+        for failure in found.failures
+    ]
+    return [*notes, *skipped_notes(found.skipped)]
+
+
+def comparison_plan_tables(plan: ComparisonPlan, effort: ComparisonEffort) -> list[Table]:
+    """Return what would be run, by strategy, and how long it would take."""
+    rows = []
+    for name in plan.strategies:
+        cells = [cell for cell in plan.trainings if cell.strategy == name]
+        starts = dict.fromkeys(", ".join(cell.sources) or cell.source for cell in cells)
+        rows.append(
+            (
+                name,
+                "; ".join(starts),
+                str(len(cells)),
+                duration(effort.by_strategy[name]),
+            )
+        )
+    notes = [
+        f"{effort.done} trainings are done, {effort.pending} to be made: about"
+        f" {duration(effort.seconds)}, by {effort.basis}; the fine-tuning of sources not counted",
+        *skipped_notes(plan.skipped),
+    ]
+    return [
+        Table(
+            f"{plan.target}: {len(plan.attributes)} attributes",
+            ("strategy", "source", "trainings", "time left"),
+            rows,
+            notes,
+            _NAMES,
+        )
+    ]
+
+
+def _plus_minus(value: float | None, error: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return MISSING
+    spread = "" if error is None else f" ± {100 * error:.1f}"
+    return number(100 * value, 1, sign=sign) + spread
+
+
+def _points(value: float | None, *, sign: bool = False) -> str:
+    return MISSING if value is None else number(100 * value, 1, sign=sign)
+
+
+def _megabytes(value: float) -> str:
+    return number(value, 1 if value >= 1 else 3)

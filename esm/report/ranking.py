@@ -1,0 +1,189 @@
+"""The tables of a ranking: one per attribute, with what it rests on and what it left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from esm.ranking.leaks.overlap import percent
+from esm.report.aggregate import aggregate_tables
+from esm.report.table import LICENCE_LETTERS, MISSING, Table, noted, number, skipped_notes
+from esm.scorers.base import EmbeddingKind
+from esm.tasks.licences import marked
+from esm.tasks.raw import attribute_id
+
+if TYPE_CHECKING:
+    from esm.ranking.result import AttributeRanking, RankedSource, Ranking
+
+# Sources that a set passed over are named up to this many.
+_PASSED_OVER = 5
+
+_Cell = Callable[["RankedSource"], str]
+
+
+def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
+    """Return one table per attribute: rank, source, score, predicted gain, R², size.
+
+    The ranking over all attributes stands before them where there is one. The gain is there only
+    where the scorer also scores the untouched base model, and R² only where it reads maps.
+
+    Args:
+        ranking: The ranking; with the regret by measured results, where it was judged by them.
+        top: Sources to show per attribute; 0 for all.
+    """
+    tables = []
+    for name, ranked in ranking.attributes.items():
+        tables += [_attribute_table(ranking, name, ranked, top), *diverse_table(ranked)]
+    return [
+        *aggregate_tables(ranking, top),
+        *tables,
+        *unusable_table(ranking.unusable),
+        *noted(ranking.warnings),
+    ]
+
+
+def unusable_table(reasons: Mapping[str, str]) -> list[Table]:
+    """Return a table of the columns that cannot be predicted; none where all can."""
+    if not reasons:
+        return []
+    columns = ("column", "why it cannot be predicted")
+    return [Table("", columns, list(reasons.items()), left=frozenset(columns))]
+
+
+def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
+    """Return what is shown of each source, by heading."""
+    digits = 0 if all(line.score.is_integer() for line in ranked.ranking) else 4
+    columns: dict[str, _Cell] = {
+        "rank": lambda line: str(line.rank),
+        "source": lambda line: f"{line.source} (sibling)" if line.sibling else line.source,
+        "score": lambda line: number(line.score, digits),
+    }
+    if ranked.base_score is not None:
+        columns["predicted gain"] = lambda line: number(line.gain, 4, sign=True)
+    if any(line.expected for line in ranked.ranking):
+        columns[f"expected {ranked.metric}, points"] = expected_gain
+    if ranking.config.bootstrap:
+        columns["90 % interval"] = _interval
+        columns[f"top {ranking.config.top_k}"] = lambda line: number(line.top_probability, 2)
+        columns["group"] = lambda line: MISSING if line.group is None else str(line.group)
+    if ranking.reads is EmbeddingKind.MAPPED:
+        columns["map R²"] = lambda line: number(line.r2, 2)
+    columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
+    if any(line.overlap is not None for line in ranked.ranking):
+        columns["overlap"] = _overlap
+    columns["licence"] = lambda line: marked(line.licence, longest=LICENCE_LETTERS)
+    return columns
+
+
+def expected_gain(line: RankedSource) -> str:
+    """Return the expected gain with its interval of 90 %."""
+    if line.expected is None:
+        return MISSING
+    low, high = number(line.expected.low, 1, sign=True), number(line.expected.high, 1, sign=True)
+    return f"{number(line.expected.gain, 1, sign=True)} ({low} to {high})"
+
+
+def _expectation_notes(ranked: AttributeRanking) -> list[str]:
+    """Say so where no source is expected to help."""
+    expected = [line.expected.gain for line in ranked.ranking if line.expected is not None]
+    if not expected or max(expected) > 0:
+        return []
+    return ["no source is expected to beat the base model; the best choice is none"]
+
+
+def _interval(line: RankedSource) -> str:
+    """Return the bounds of a gain, signed."""
+    if line.gain_low is None or line.gain_high is None:
+        return MISSING
+    return f"{number(line.gain_low, 4, sign=True)} to {number(line.gain_high, 4, sign=True)}"
+
+
+def _overlap(line: RankedSource) -> str:
+    """Return the largest share of the target's texts that a source may have leaked."""
+    if line.overlap is None:
+        return MISSING
+    if line.sibling:
+        return "its own"
+    return percent(line.overlap.largest) + (" !" if line.overlap.flagged else "")
+
+
+def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
+    shown = ranked.ranking[:top] if top else ranked.ranking
+    notes = [_basis(ranking, ranked)]
+    if len(shown) < len(ranked.ranking):
+        notes.append(f"{len(ranked.ranking) - len(shown)} further sources: --top 0")
+    target = attribute_id(ranking.target, name)
+    if ranking.truth is not None:
+        notes += _truth_notes(ranking.truth, target)
+    if ranking.config.bootstrap:
+        notes.append(
+            f"intervals, probability of the top {ranking.config.top_k} and groups that cannot be"
+            f" told from their first: bootstrap of the rows, {ranking.config.bootstrap} draws"
+        )
+    columns = _columns(ranking, ranked)
+    return Table(
+        title=f"{ranking.target}/{name}",
+        columns=tuple(columns),
+        rows=[tuple(cell(line) for cell in columns.values()) for line in shown],
+        notes=[*notes, *_expectation_notes(ranked), *skipped_notes(ranked.skipped)],
+        left=frozenset({"source", "licence"}),
+    )
+
+
+def diverse_table(ranked: AttributeRanking) -> list[Table]:
+    """Return the set of sources that together promise most; none where it was not asked for."""
+    found = ranked.diverse
+    if found is None:
+        return []
+    places = {line.source: line.rank for line in ranked.ranking}
+    rows = [
+        (
+            str(place),
+            pick.source,
+            str(places[pick.source]),
+            number(pick.adds, 2, sign=True),
+            pick.likest or MISSING,
+            number(pick.likeness, 2),
+        )
+        for place, pick in enumerate(found.picks, start=1)
+    ]
+    notes = [
+        "adds: to the expected best of the set, in standard deviations of what sources really"
+        " give; alike: alignment of the target's embeddings, 1 for a copy"
+    ]
+    notes += [
+        f"passed over: {one.source}, {one.likeness:.2f} like {one.likest}"
+        for one in found.passed_over[:_PASSED_OVER]
+    ]
+    more = len(found.passed_over) - _PASSED_OVER
+    if more > 0:
+        notes.append(f"passed over: {more} more")
+    columns = ("pick", "source", "rank", "adds", "most alike", "alike")
+    left = frozenset({"source", "most alike"})
+    return [Table("a set that together promises most", columns, rows, notes=notes, left=left)]
+
+
+def _basis(ranking: Ranking, ranked: AttributeRanking) -> str:
+    """Say what was scored, how, in which unit, and what the base model scores."""
+    read = {
+        EmbeddingKind.MAPPED: f"{ranking.config.form} maps, ",
+        EmbeddingKind.TUNED: "tuned encoders, ",
+        None: "",
+    }[ranking.reads]
+    scored = f"{'balanced ' if ranked.balanced else ''}{ranking.scorer} ({ranking.unit})"
+    basis = f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {read}{scored}"
+    if ranked.base_score is None:
+        return f"{basis}, higher is better"
+    return f"{basis}; the untouched base embeddings score {number(ranked.base_score, 4)}"
+
+
+def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
+    """Return the regrets in the JSON form of an :class:`~esm.metrics.evaluate.Evaluation`."""
+    if target not in truth["targets"]:
+        return [f"measured results: {truth['left_out']['targets'].get(target, 'none')}"]
+    regrets = [
+        f"{name} {number(value, 2)} %"
+        for name, value in truth["targets"][target].items()
+        if name.startswith("regret@")
+    ]
+    return [f"by measured results: {', '.join(regrets)}"]

@@ -1,0 +1,1 @@
+"""Fitted forecasts, as JSON."""

@@ -1,0 +1,1 @@
+"""One transfer strategy per file, behind one protocol; ``registry`` names them."""

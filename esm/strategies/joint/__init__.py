@@ -1,0 +1,1 @@
+"""Strategies that train several attributes, or several sources, together."""

@@ -1,0 +1,339 @@
+"""What a joint strategy is: a way to train several attributes, or sources, together.
+
+A single-attribute strategy (:mod:`esm.strategies.protocol`) takes one task; a joint one takes a
+lesson per attribute and gives a model that answers for each of them. Any single-attribute strategy
+is made a joint one by :class:`~esm.strategies.joint.separate.Separate`, so that whoever compares
+them needs to know one kind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy.typing as npt
+
+from esm.common.errors import ValidationError
+from esm.common.memory import peak_memory
+from esm.common.runtime import note
+from esm.common.settings import BaseIdentity, TransferConfig
+from esm.strategies.protocol import TEXT_PROBLEMS, check_kind
+from esm.tasks.task import Examples, Outputs, Task
+from esm.training.state import State
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig
+
+    from esm.encoder.encoder import Encoder
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt of one attribute.
+
+    Attributes:
+        task: Says what to predict; none of its rows is looked at.
+        rows: The training rows: those that are annotated for this attribute.
+        judged: Rows by which a strategy may report how well the attribute does along the way;
+            nothing is ever chosen by them.
+    """
+
+    task: Task
+    rows: Examples
+    judged: Examples | None = None
+
+
+@dataclass(frozen=True)
+class SourceTask:
+    """A source task that can be trained together with a target, or lend what it was tuned to.
+
+    Both are made when they are asked for: reading the data, and a fine-tuning where none is kept.
+
+    Attributes:
+        id: Id of the source.
+        lesson: Returns its training rows, and held-out ones to judge by.
+        encoder: Returns the base model tuned on it.
+    """
+
+    id: str
+    lesson: Callable[[], Lesson]
+    encoder: Callable[[], Encoder]
+
+
+class JointModel(Protocol):
+    """A model that predicts several attributes."""
+
+    def predict(
+        self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> Array:
+        """Return raw outputs (n, c), of tags (n, w, c), see ``performance``."""
+        ...
+
+    def trained_state(self) -> State:
+        """Return a copy of all that training changed; the strategy restores the model from it."""
+        ...
+
+
+@dataclass(frozen=True)
+class AttributeModel:
+    """One attribute of a joint model, as a model of its own."""
+
+    joint: JointModel
+    attribute: str
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
+        """See :meth:`esm.strategies.protocol.TransferModel.predict`."""
+        return self.joint.predict(self.attribute, texts, pairs)
+
+    def trained_state(self) -> State:
+        """See ``TransferModel.trained_state``: that of all attributes."""
+        return self.joint.trained_state()
+
+
+@dataclass(frozen=True)
+class Jointly:
+    """What a joint strategy gives.
+
+    Attributes:
+        model: Predicts every attribute for new texts.
+        trained_parameters: How many numbers were trained, for all attributes together.
+        stored_parameters: How many numbers have to be kept beside the base model.
+        shared_parameters: How many of these a further attribute would use as they are, so that it
+            would add only its own part.
+        total_parameters: How many numbers the whole model has, the encoder's included.
+        seconds: Wall-clock time of training.
+        peak_memory: Bytes in use at most while training, see :func:`esm.common.memory.peak_memory`.
+        remarks: What has to be known of this training to judge its result.
+        report: What the strategy measured of itself, JSON-ready.
+    """
+
+    model: JointModel
+    trained_parameters: int
+    stored_parameters: int
+    shared_parameters: int
+    total_parameters: int
+    seconds: float
+    peak_memory: int | None = None
+    remarks: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+class JointStrategy(Protocol):
+    """One way to train several attributes."""
+
+    @property
+    def name(self) -> str:
+        """The name by which it is chosen, its variant included."""
+        ...
+
+    @property
+    def together(self) -> bool:
+        """Whether attributes influence each other, so that all of them are one training."""
+        ...
+
+    @property
+    def retrains(self) -> bool:
+        """Whether a further attribute means training all of them again."""
+        ...
+
+    @property
+    def wants_sources(self) -> bool:
+        """Whether it makes use of source tasks beside the encoder that it starts from."""
+        ...
+
+    @property
+    def learns_sources(self) -> bool:
+        """Whether it learns the labels of source tasks itself, so that a corpus cannot be one."""
+        ...
+
+    @property
+    def uses_source(self) -> bool:
+        """Whether it matters from which weights it starts."""
+        ...
+
+    @property
+    def separate(self) -> str:
+        """The single-attribute strategy that a separate model per attribute would be."""
+        ...
+
+    @property
+    def seed_varies(self) -> str:
+        """See :attr:`esm.strategies.protocol.Strategy.seed_varies`."""
+        ...
+
+    def check(self, architecture: PreTrainedConfig) -> None:
+        """Refuse a base model that cannot be trained.
+
+        Raises:
+            EncoderError: The strategy does not know the architecture.
+        """
+        ...
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """Refuse tasks of a kind that cannot be learnt.
+
+        Raises:
+            ValidationError: One cannot.
+        """
+        ...
+
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """Return all that decides the training beside rows, sources and seed."""
+        ...
+
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """Return about how many texts a training sends forward, a training step counting as three.
+
+        Args:
+            settings: What :meth:`settings` returned.
+            rows: Training rows of each attribute.
+            num_sources: How many source tasks there are; each counts as the largest attribute.
+            base: The base model.
+        """
+        ...
+
+    def fit(
+        self,
+        encoder: Encoder,
+        lessons: Mapping[str, Lesson],
+        config: TransferConfig,
+        seed: int,
+        sources: Sequence[SourceTask] = (),
+    ) -> Jointly:
+        """Train on all lessons, starting from an encoder that is not changed.
+
+        Args:
+            encoder: The base model, or one tuned on a source task.
+            lessons: By attribute; rows that are annotated for some attributes only are in the
+                lessons of these.
+            config: Settings.
+            seed: Seed of the heads, of what else is added to the encoder, and of the order of the
+                rows.
+            sources: Source tasks, the most promising first.
+
+        Raises:
+            FitError: Training diverged, or the rows are not enough to learn from.
+            ValidationError: The strategy cannot do this kind of label, or wants sources.
+        """
+        ...
+
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """Return one attribute's part of a state, as an exported model takes it.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            tasks: What the model predicts, by attribute, in the order of the lessons.
+            attribute: The attribute.
+            state: What :meth:`JointModel.trained_state` returned.
+
+        Raises:
+            ValidationError: No plain encoder with a head does what the model does.
+        """
+        ...
+
+    def restore(self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State) -> JointModel:
+        """Return the model of which a state was taken.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            tasks: What the model predicts, by attribute, in the order of the lessons.
+            state: What :meth:`JointModel.trained_state` returned.
+
+        Raises:
+            EncoderError: The state is not of this encoder, these tasks and this strategy.
+        """
+        ...
+
+
+@dataclass
+class Meter:
+    """Time and memory of a training, known when the block has ended."""
+
+    seconds: float = 0.0
+    peak_memory: int | None = None
+
+
+@contextmanager
+def metered(device: torch.device) -> Iterator[Meter]:
+    """Measure the time and the most memory of a block; blocks must not nest."""
+    meter = Meter()
+    start = time.monotonic()
+    with peak_memory(device) as peak:
+        yield meter
+    meter.seconds, meter.peak_memory = time.monotonic() - start, peak.bytes
+
+
+def most(peaks: Sequence[int | None]) -> int | None:
+    """Return the largest peak of several trainings; None where one is not known."""
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) if known and len(known) == len(peaks) else None
+
+
+def check_texts(name: str, tasks: Iterable[Outputs]) -> None:
+    """Refuse tasks that label something else than whole texts.
+
+    Raises:
+        ValidationError: One does.
+    """
+    for task in tasks:
+        check_kind(name, task, TEXT_PROBLEMS)
+
+
+def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
+    """Refuse to go without sources.
+
+    Raises:
+        ValidationError: There are none.
+    """
+    if not sources:
+        raise ValidationError(
+            f"{name} makes use of source tasks and has none",
+            expected="at least one",
+            hint="--source auto or --source NAME[,NAME], with --pool DIR or --ranking FILE",
+        )
+
+
+def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[str, Lesson]]:
+    """Return what is to be learnt of sources, under ``source ID``.
+
+    Sources that tag words and corpora are left out and named.
+
+    Raises:
+        ValidationError: There is no source, or none whose texts have labels.
+    """
+    needs_sources(name, sources)
+    usable = 0
+    for source in sources:
+        lesson = source.lesson()
+        if lesson.task.problem in TEXT_PROBLEMS:
+            usable += 1
+            yield f"source {source.id}", lesson
+        else:
+            note(f"source {source.id} is not used by {name}: it has no labels of whole texts")
+    if not usable:
+        raise ValidationError(
+            f"none of the {len(sources)} sources of {name} labels texts",
+            expected="at least one that does",
+            hint="--source NAME[,NAME]",
+        )
+
+
+def part_of(state: State, prefix: str) -> State:
+    """Return the arrays whose names begin with a prefix, under the rest of their names."""
+    return {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }

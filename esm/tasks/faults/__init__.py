@@ -1,0 +1,1 @@
+"""What may spoil results: findings about texts, labels and splits."""

@@ -1,0 +1,155 @@
+"""What is wrong with labels: too few, too rare, contradictory, or no labels at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from esm.tasks.faults.findings import Finding, FindingKind, listed
+from esm.tasks.faults.texts import row_forms
+from esm.tasks.guess.rare import FEWEST_PER_CLASS
+from esm.tasks.tagging import present, tags_of
+from esm.tasks.task import Examples, Problem, SplitName, Task
+
+_FEWEST_ROWS = 50
+_LARGEST_CLASS = 0.95
+_NEARLY_ALL_DIFFER = 0.95
+
+
+def label_findings(name: str, task: Task) -> list[Finding]:
+    """Return what is wrong with one attribute's labels."""
+    found: list[Finding | None] = [_few_rows(name, task), _conflicts(name, task)]
+    if task.problem is Problem.REGRESSION:
+        found.append(_id_as_amount(name, task))
+    else:
+        found += [_rare(name, task), _not_in_test(name, task), _one_class(name, task)]
+    return [finding for finding in found if finding is not None]
+
+
+def _class_counts(examples: Examples, task: Task) -> Mapping[str, int]:
+    if task.problem is Problem.TAGGING:
+        counts = present(examples.labels, len(task.label_names)).sum(axis=0).astype(int)
+    elif task.problem is Problem.MULTILABEL:
+        counts = examples.labels.sum(axis=0).astype(int)
+    else:
+        counts = np.bincount(examples.labels, minlength=len(task.label_names))
+    return dict(zip(task.label_names, counts.tolist(), strict=True))
+
+
+def _rare(name: str, task: Task) -> Finding | None:
+    counts = _class_counts(task.train, task)
+    rare = {label: count for label, count in counts.items() if count < FEWEST_PER_CLASS}
+    if not rare:
+        return None
+    if len(task.label_names) > len(task.train) / 2:
+        return _id_as_class(name, task)
+    advice = "label more rows of them"
+    if task.problem is not Problem.TAGGING:
+        advice += (
+            f", or set min_per_class = {FEWEST_PER_CLASS} and rare ="
+            ' "leave-out" (or "merge") for the column'
+        )
+    return Finding(
+        FindingKind.RARE_CLASSES,
+        name,
+        len(rare),
+        f"classes with fewer than {FEWEST_PER_CLASS} training rows: {len(rare)} of {len(counts)},"
+        f" namely {listed(rare)}",
+        advice,
+    )
+
+
+def _id_as_class(name: str, task: Task) -> Finding:
+    count = len(task.label_names)
+    return _id_as_label(name, count, f"{count:,} classes in {len(task.train):,} training")
+
+
+def _id_as_amount(name: str, task: Task) -> Finding | None:
+    labels = np.concatenate([examples.labels for examples in task.splits.values()])
+    distinct = len(np.unique(labels))
+    whole = bool((labels == np.round(labels)).all())
+    if len(labels) < 3 or not whole or distinct < _NEARLY_ALL_DIFFER * len(labels):
+        return None
+    return _id_as_label(name, distinct, f"{distinct:,} different whole numbers in {len(labels):,}")
+
+
+def _id_as_label(name: str, count: int, what: str) -> Finding:
+    return Finding(
+        FindingKind.ID_AS_LABEL,
+        name,
+        count,
+        f"{what} rows: this looks like an id",
+        "take it out of the attributes: nothing can be learnt of an id",
+    )
+
+
+def _not_in_test(name: str, task: Task) -> Finding | None:
+    if SplitName.TEST not in task.splits:
+        return None
+    in_test = _class_counts(task.test, task)
+    absent = {label: count for label, count in in_test.items() if not count}
+    if not absent:
+        return None
+    in_train = _class_counts(task.train, task)
+    return Finding(
+        FindingKind.NOT_IN_TEST,
+        name,
+        len(absent),
+        f"classes without a test row: {len(absent)} of {len(in_test)}; in train:"
+        f" {listed({label: in_train[label] for label in absent})}",
+        "they cannot be judged: split in folds, merge them, or label more rows",
+    )
+
+
+def _one_class(name: str, task: Task) -> Finding | None:
+    if task.problem in (Problem.MULTILABEL, Problem.TAGGING):
+        return None
+    counts = _class_counts(task.train, task)
+    label, largest = max(counts.items(), key=lambda item: item[1])
+    if largest <= _LARGEST_CLASS * len(task.train):
+        return None
+    others = len(task.train) - largest
+    return Finding(
+        FindingKind.ONE_CLASS,
+        name,
+        others,
+        f"{100 * largest / len(task.train):.1f} % of the training rows are"
+        f" {listed({label: largest})}; {others:,} are anything else",
+        "judge it by macro F1, not by accuracy; label more rows of the others first",
+    )
+
+
+def _few_rows(name: str, task: Task) -> Finding | None:
+    rows = sum(map(len, task.splits.values()))
+    if rows >= _FEWEST_ROWS:
+        return None
+    return Finding(
+        FindingKind.FEW_ROWS,
+        name,
+        rows,
+        f"labelled rows: {rows}; differences between sources will be within chance",
+        "label more; with fewer than 500 rows split in folds, repeated",
+    )
+
+
+def _conflicts(name: str, task: Task) -> Finding | None:
+    labels: dict[str, set[tuple[float, ...]]] = {}
+    rows: Counter[str] = Counter()
+    for examples in task.splits.values():
+        for form, label in zip(row_forms(examples), examples.labels, strict=True):
+            found = tags_of(label) if task.problem is Problem.TAGGING else np.atleast_1d(label)
+            labels.setdefault(form, set()).add(tuple(map(float, found)))
+            rows[form] += 1
+    torn = [form for form, several in labels.items() if len(several) > 1]
+    if not torn:
+        return None
+    return Finding(
+        FindingKind.CONFLICTING_LABELS,
+        name,
+        len(torn),
+        f"texts with different labels in different rows: {len(torn):,}, in"
+        f" {sum(rows[form] for form in torn):,} rows",
+        "decide on one label per text, or leave these rows out: no model can learn both",
+    )

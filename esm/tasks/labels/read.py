@@ -1,0 +1,353 @@
+"""A raw column to labels: which problem it is, its classes, and which rows have a label."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.common.errors import TaskError
+from esm.tasks.formats.sentences import UNEQUAL, fitting_tags, in_iob2
+from esm.tasks.labels.rare import Classes, choose_classes
+from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
+from esm.tasks.spec import ColumnSpec, RareClasses
+from esm.tasks.tagging import padded, tag_names
+from esm.tasks.task import LABELLED, Problem, RareClass, SplitName
+
+AS_IS = "as-is"
+AUTO = "auto"
+NO_LABEL = "no label"
+NOT_IN_TRAIN = "label not in train"
+
+_Label = str | bool | int | float
+
+# Whole numbers with more distinct values than this are amounts, not classes.
+_MOST_NUMBERED_CLASSES = 20
+# A column with more distinct strings than this, most of them unique, holds texts or ids.
+_MOST_RARE_CLASSES = 30
+# With fewer rows than this, classes may well occur once each.
+_FEWEST_ROWS_OF_TEXTS = 10
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of one column.
+
+    Attributes:
+        problem: Kind of output.
+        names: Names of the c classes; empty for regression.
+        values: Labels of the rows kept, by split, as in :class:`~esm.tasks.task.Examples`.
+        rows: Positions of the rows kept, by split.
+        dropped: How many rows of all splits were left out, by reason.
+        rare: Classes that were merged or left out because they have too few training rows.
+    """
+
+    problem: Problem
+    names: tuple[str, ...]
+    values: Mapping[SplitName, npt.NDArray[Any]]
+    rows: Mapping[SplitName, npt.NDArray[np.int64]]
+    dropped: Mapping[str, int]
+    rare: tuple[RareClass, ...] = ()
+
+
+def read_labels(
+    column: str,
+    splits: Mapping[SplitName, Values],
+    known: LabelColumn,
+    *,
+    kind: str = AUTO,
+    reading: str = AS_IS,
+    how: ColumnSpec | None = None,
+    texts: Mapping[SplitName, Sequence[str]] | None = None,
+) -> Labels:
+    """Read one column as labels.
+
+    Strings and truth values are classes; whole numbers are classes where there are at most 20
+    distinct ones; other numbers are amounts; lists are sets of labels, or tags of words where the
+    description or the kind says so. Problem and classes come
+    from the training rows alone, so that nothing is learnt of the test rows.
+
+    Args:
+        column: The column's name, for messages.
+        splits: Raw values by split; train is there.
+        known: What the task's description says of the column.
+        kind: "auto", or a problem that overrides the guess.
+        reading: "as-is", or the name of a reading in ``known``.
+        how: What was said of this column: its kind, which comes before ``kind``, the order of its
+            classes, and what becomes of rare ones.
+        texts: The rows' texts by split, whose words tags belong to; needed for tagging alone.
+
+    Raises:
+        TaskError: No labels, one class only, an unknown reading or kind, values that are neither
+            numbers, strings nor lists of strings, a label without a place on its ordered scale,
+            or classes that are too rare.
+    """
+    how = how or ColumnSpec()
+    dropped: Counter[str] = Counter()
+    read = _reader(column, known, reading)
+    values: dict[SplitName, Values] = {}
+    for split, raw in splits.items():
+        cleaned = [None if _is_unlabelled(value) else value for value in raw]
+        values[split] = [None if value is None else read(value) for value in cleaned]
+        dropped[NO_LABEL] += cleaned.count(None)
+        dropped[f"left out by the reading {reading!r}"] += sum(
+            new is None and old is not None for new, old in zip(values[split], cleaned, strict=True)
+        )
+    train = [value for value in values[SplitName.TRAIN] if value is not None]
+    if not train:
+        raise TaskError(
+            f"column {column!r} has no labels: all {len(splits[SplitName.TRAIN])} training rows"
+            " are empty, NaN or left out",
+            expected="labels",
+        )
+    problem = _problem(column, train, known, kind if how.kind == AUTO else how.kind)
+    if problem is Problem.TAGGING:
+        values, dropped[UNEQUAL] = fitting_tags(column, values, texts or {})
+        values = in_iob2(column, values)
+        train = [value for value in values[SplitName.TRAIN] if value is not None]
+    if problem is Problem.REGRESSION:
+        given = [value for of_split in values.values() for value in of_split if value is not None]
+        _refuse_no_amounts(column, given)
+    classes = _classes(column, train, problem, known.names if reading == AS_IS else (), how)
+    encode = _encoder(column, train, problem, classes)
+    too_few = _too_few(problem, classes)
+    encoded: dict[SplitName, npt.NDArray[Any]] = {}
+    rows: dict[SplitName, npt.NDArray[np.int64]] = {}
+    for split, of_split in values.items():
+        codes = [None if value is None else encode(value) for value in of_split]
+        kept = [row for row, code in enumerate(codes) if code is not None]
+        dropped.update(
+            too_few.get(label_name(value), NOT_IN_TRAIN)
+            for value, code in zip(of_split, codes, strict=True)
+            if value is not None and code is None
+        )
+        rows[split] = np.asarray(kept, dtype=np.int64)
+        encoded[split] = _array([codes[row] for row in kept], problem, len(classes.names))
+    return Labels(
+        problem=problem,
+        names=classes.names,
+        values=encoded,
+        rows=rows,
+        dropped={reason: count for reason, count in dropped.items() if count},
+        rare=classes.rare,
+    )
+
+
+def distinct(values: Iterable[Any]) -> set[str]:
+    """Return the names of the labels that occur; those inside the lists of a list column.
+
+    Values that cannot be labels, such as dates and records, have no names.
+    """
+    # With the type, because True equals 1; as a set first, because columns have few values.
+    found = {(type(item), item) for item in _items(values) if isinstance(item, _Label)}
+    return {label_name(item) for _, item in found if not _is_unlabelled(item)}
+
+
+def _items(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from value
+        elif value is not None:
+            yield value
+
+
+def label_name(value: object) -> str:
+    """Return a label as a string; 1, 1.0 and "1" are the same class."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _is_unlabelled(value: object) -> bool:
+    """Return whether a row has no label; ``nan`` is what a number column's null is printed as."""
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
+
+
+def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any]:
+    if reading == AS_IS:
+        return lambda value: value
+    if reading not in known.readings:
+        raise TaskError(
+            f"column {column!r} has no reading {reading!r}",
+            expected=f"one of {', '.join([AS_IS, *known.readings])}",
+            hint="leave --reading out, or name the attributes that have it",
+        )
+    mapping = known.readings[reading]
+
+    def read(value: Any) -> Any:
+        name = label_name(value)
+        if name not in mapping:
+            raise TaskError(
+                f"reading {reading!r} of column {column!r} does not say what {name[:60]!r} is",
+                expected="an entry for every label, null to leave the row out",
+                hint="mend target.json",
+            )
+        return mapping[name]
+
+    return read
+
+
+# ------------------------------------------------------------------------------- which problem
+
+
+def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Problem:
+    lists = sum(isinstance(value, list) for value in train)
+    if lists not in (0, len(train)):
+        raise TaskError(
+            f"column {column!r} has {lists} lists and {len(train) - lists} single values",
+            expected="one or the other",
+        )
+    odd = next((item for item in _items(train) if not isinstance(item, _Label | None)), None)
+    if odd is not None:
+        raise TaskError(
+            f"column {column!r} holds {type(odd).__name__} values",
+            expected="strings, numbers, truth values or lists of strings",
+        )
+    problem = _asked_for(column, kind) or known.problem or _guess(column, train)
+    if problem is Problem.CLASSIFICATION and not (known.names or all(map(is_number, train))):
+        _refuse_texts(column, train)
+    if (problem in (Problem.MULTILABEL, Problem.TAGGING)) != bool(lists):
+        raise TaskError(
+            f"column {column!r} holds {'lists' if lists else 'single values'}, but {problem} was"
+            " asked for",
+            expected="lists of labels for multi-label and tagging, single values for the others",
+            hint="cells such as 'a; b' become lists where the specification in TOML names their"
+            f" separator under [columns.{column}]"
+            if problem is Problem.MULTILABEL
+            else "--kind multi-label",
+        )
+    return problem
+
+
+def _asked_for(column: str, kind: str) -> Problem | None:
+    if kind == AUTO:
+        return None
+    if kind not in LABELLED:
+        raise TaskError(
+            f"kind {kind!r} of column {column!r}", expected=f"one of {', '.join([AUTO, *LABELLED])}"
+        )
+    return Problem(kind)
+
+
+def _guess(column: str, train: Values) -> Problem:
+    if isinstance(train[0], list):
+        return Problem.MULTILABEL
+    numbers = [value for value in train if is_number(value) and not isinstance(value, str)]
+    if len(numbers) < len(train):
+        return Problem.CLASSIFICATION
+    whole = all(float(value).is_integer() for value in numbers)
+    if whole and len(set(numbers)) <= _MOST_NUMBERED_CLASSES:
+        return Problem.CLASSIFICATION
+    return Problem.REGRESSION
+
+
+def _refuse_texts(column: str, train: Values) -> None:
+    count = len(distinct(train))
+    no_two_alike = count == len(train) > _FEWEST_ROWS_OF_TEXTS
+    if no_two_alike or count > max(_MOST_RARE_CLASSES, len(train) / 2):
+        raise TaskError(
+            f"column {column!r} has {count} distinct values in {len(train)} rows: texts or ids",
+            expected="classes, each in several rows",
+            hint="name another column with --attribute",
+        )
+
+
+# ------------------------------------------------------------------------------------ encoding
+
+
+def _classes(
+    column: str, train: Values, problem: Problem, described: tuple[str, ...], how: ColumnSpec
+) -> Classes:
+    """Return the classes of the training rows; an amount has none."""
+    if problem is Problem.REGRESSION:
+        return Classes((), {})
+    if problem is Problem.TAGGING:
+        if how.rare is not RareClasses.KEEP:
+            raise TaskError(
+                f"a rule for rare classes, {how.rare.value!r}, for the tags of column {column!r}",
+                expected=f"{RareClasses.KEEP.value!r}: a word without its tag has none",
+                hint=f"take min_per_class and rare out of [columns.{column}]",
+            )
+        names = tag_names(column, distinct(train), tuple(map(label_name, how.order or described)))
+        return Classes(names, {name: code for code, name in enumerate(names)})
+    counts = Counter(name for value in train for name in distinct([value]))
+    return choose_classes(column, counts, problem, tuple(map(label_name, described)), how)
+
+
+def _too_few(problem: Problem, classes: Classes) -> dict[str, str]:
+    """Return why rows with these labels are left out; in a set of labels, only the label is."""
+    if problem is Problem.MULTILABEL:
+        return {}
+    return {
+        rare.name: f"class {rare.name[:60]!r} has too few training rows ({rare.rows})"
+        for rare in classes.rare
+        if rare.into is None
+    }
+
+
+def _encoder(
+    column: str, train: Values, problem: Problem, classes: Classes
+) -> Callable[[Any], Any]:
+    """Return what turns a value into its code, or into None where its row is left out."""
+    if problem is Problem.REGRESSION:
+        _refuse_constant(column, set(map(float, train)), len(train))
+        return float
+    if problem is not Problem.MULTILABEL:
+        found = distinct(train) if problem is Problem.TAGGING else set(classes.names)
+        _refuse_constant(column, found, len(train))
+        if problem is Problem.TAGGING:
+            return lambda tags: _all_of([classes.codes.get(label_name(tag)) for tag in tags])
+        return lambda value: classes.codes.get(label_name(value))
+
+    def codes(value: list[Any]) -> list[int] | None:
+        names = distinct([value])
+        if not names <= classes.codes.keys():
+            return None
+        return sorted({code for name in names if (code := classes.codes[name]) is not None})
+
+    _refuse_constant(column, {tuple(codes(value) or ()) for value in train}, len(train))
+    return codes
+
+
+def _all_of(codes: list[int | None]) -> list[int] | None:
+    """Return the codes of all tags of a row; None where one of them is not known."""
+    known = [code for code in codes if code is not None]
+    return known if len(known) == len(codes) else None
+
+
+def _refuse_constant(column: str, values: set[Any], count: int) -> None:
+    if len(values) < 2:
+        raise TaskError(
+            f"column {column!r} has one class or value only in its {count} training rows",
+            expected="at least two that differ",
+            hint="leave the attribute out, or give rows of the other classes",
+        )
+
+
+def _refuse_no_amounts(column: str, values: Values) -> None:
+    odd = [value for value in values if not is_number(value) or not math.isfinite(float(value))]
+    if odd:
+        raise TaskError(
+            f"column {column!r} holds values that are not finite numbers: {len(odd)} of"
+            f" {len(values)}, such as {label_name(odd[0])[:30]!r}",
+            expected="numbers for regression",
+            hint="empty those cells, or --kind classification",
+        )
+
+
+def _array(codes: list[Any], problem: Problem, num_classes: int) -> npt.NDArray[Any]:
+    if problem is Problem.REGRESSION:
+        return np.asarray(codes, dtype=np.float64)
+    if problem is Problem.TAGGING:
+        return padded(codes)
+    if problem is not Problem.MULTILABEL:
+        return np.asarray(codes, dtype=np.int64)
+    indicators = np.zeros((len(codes), num_classes), dtype=np.float64)
+    for row, of_row in enumerate(codes):
+        indicators[row, of_row] = 1.0
+    return indicators

@@ -1,0 +1,319 @@
+"""Where a task lies to what it is: the one way in, for folders, files and the Hub."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from esm.common.errors import TaskError
+from esm.common.runtime import note
+from esm.common.storage import check_id
+from esm.tasks.arrange import arrange
+from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
+from esm.tasks.formats import files, folders, hub
+from esm.tasks.formats.sentences import as_sentences
+from esm.tasks.guess.columns import choose_attributes, choose_texts, offered_attributes
+from esm.tasks.guess.doubts import doubts
+from esm.tasks.labels.read import AUTO, Labels, read_labels
+from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
+from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
+from esm.tasks.splits.divide import Divider, method_of, put_together
+from esm.tasks.splits.folds import fold_targets
+from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
+from esm.tasks.tagging import is_iob2
+from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
+
+# The first metric of each problem is its default.
+_METRICS = {
+    Problem.CLASSIFICATION: (Metric.MACRO_F1, Metric.ACCURACY, Metric.MATTHEWS),
+    Problem.ORDINAL: (Metric.MACRO_F1, Metric.ACCURACY, Metric.SPEARMAN, Metric.KAPPA),
+    Problem.REGRESSION: (Metric.SPEARMAN,),
+    Problem.MULTILABEL: (Metric.MACRO_F1, Metric.ACCURACY),
+    Problem.TAGGING: (Metric.SPAN_F1, Metric.ACCURACY, Metric.MACRO_F1),
+}
+
+
+def load_target(spec: TaskSpec) -> Target:
+    """Load a target: a task for each of its attributes, over the same texts.
+
+    An attribute that was not named and cannot be used (one class only, say) is left out and
+    listed in ``Target.skipped``. Where the split is by folds, all rows are training rows; see
+    :func:`load_targets`.
+
+    Raises:
+        TaskError: The data, or an attribute that was named, cannot be used; or none can.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    return _target(_open(spec), spec)
+
+
+def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
+    """Load a target as often as it is split: once, or per fold of each repetition.
+
+    The data are read once. Every text is a test text in one fold of each repetition, and no
+    text, nor group where a group column is named, is on both sides of a fold.
+
+    Raises:
+        TaskError: As :func:`load_target`; or there are too few rows for the folds.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    opened = _open(spec)
+    whole = _target(opened, spec)
+    if opened.divider.method is not SplitMethod.K_FOLD:
+        return (whole,)
+    draws = opened.divider.folds(opened.splits[SplitName.TRAIN])
+    return fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+
+
+def load_tasks(spec: TaskSpec) -> list[tuple[TaskSpec, Task]]:
+    """Load a source task for each attribute that is named, each with its own specification.
+
+    Raises:
+        TaskError: As :func:`load_task`; several attributes and none was named.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    names = spec.attributes or (None,)
+    singles = [
+        spec if name is None else spec.model_copy(update={"attributes": (name,)}) for name in names
+    ]
+    return [(single, load_task(single)) for single in singles]
+
+
+def load_task(spec: TaskSpec) -> Task:
+    """Load a source task: a task folder, a corpus, or one attribute of anything else.
+
+    Its id is the data's, with ``/attribute`` where the data offer several. Where the split is by
+    folds, all rows are training rows.
+
+    Raises:
+        TaskError: Several attributes and none, or more than one, was named; and as
+            :func:`load_target` and :func:`~esm.tasks.corpus.corpus_task`.
+        HubError: The Hub cannot be reached.
+        StorageError: A new split cannot be stored.
+    """
+    raw = _read(spec)
+    if is_corpus(raw, spec):
+        return corpus_task(raw, spec)
+    opened = _divided(raw, spec)
+    if len(opened.chosen) > 1:
+        raise TaskError(
+            f"{opened.raw.id} has {len(opened.chosen)} attributes: {', '.join(opened.chosen)}",
+            expected="the attribute, or the attributes, to make a source task of",
+            hint="--attribute NAME[,NAME]",
+        )
+    task = _task(opened, opened.chosen[0], spec)
+    return task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Data after the choice of columns and the split, before labels are read.
+
+    `chosen` are the attributes to load, `attributes` all that there are. Rows that are split into
+    folds are training rows.
+    """
+
+    raw: RawData
+    divider: Divider
+    attributes: tuple[str, ...]
+    chosen: tuple[str, ...]
+    splits: Mapping[SplitName, TextRows]
+    num_empty: int
+
+
+# ---------------------------------------------------------------------------- rows and columns
+
+
+def _open(spec: TaskSpec) -> _Opened:
+    raw = _read(spec)
+    if is_corpus(raw, spec):
+        raise refuse_corpus(raw)
+    return _divided(raw, spec)
+
+
+def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
+    given = tuple(raw.splits)
+    method = method_of(raw, spec.split)
+    if method is not SplitMethod.AUTO:
+        raw = put_together(raw, method)
+    texts = choose_texts(raw, spec)
+    columns = tuple(name for name in texts if name is not None)
+    divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
+    others = (*texts, spec.split.group, spec.split.column)
+    offered = offered_attributes(raw, others)
+    chosen = choose_attributes(raw, spec, offered)
+    if not (raw.described or spec.columns or spec.attributes) and spec.kind == AUTO:
+        _note_doubts(raw, others, chosen)
+    attributes = tuple(dict.fromkeys((*offered, *chosen)))
+    # A new split is stratified over all attributes, so that it serves whichever is chosen next.
+    needed = attributes if divider.draws else chosen
+    rows = {split: _texts(raw, split, divider, needed) for split in raw.splits}
+    num_empty = sum(map(num_rows, raw.splits.values())) - sum(map(len, rows.values()))
+    if not rows[SplitName.TRAIN].texts:
+        raise TaskError(
+            f"every training row of {raw.id} has an empty text in column {texts[0]!r}",
+            expected="texts",
+            hint="name the text column with --text",
+        )
+    return _Opened(raw, divider, attributes, chosen, divider.divide(rows), num_empty)
+
+
+def _note_doubts(raw: RawData, others: tuple[str | None, ...], chosen: tuple[str, ...]) -> None:
+    found = doubts(raw, others, chosen)
+    if found:
+        note(
+            f"{raw.id}: {'; '.join(found)}; esm tasks init FILE proposes how to read them, and"
+            " --attribute names what to take",
+            once=True,
+        )
+
+
+def _read(spec: TaskSpec) -> RawData:
+    path = spec.path.expanduser()
+    if path.is_dir():
+        raw = folders.read_folder(path)
+    elif path.is_file():
+        raw = files.read_data(path, spec)
+    elif hub.is_hub_id(spec.location) and not _looks_local(path):
+        raw = hub.read_hub(spec)
+    else:
+        raise TaskError(
+            f"nothing at {spec.location!r}",
+            expected=f"a task folder, a target folder, a file ({', '.join(files.SUFFIXES)}), or a"
+            " Hub dataset id owner/name",
+            hint="check the path",
+        )
+    if spec.test is not None:
+        test = files.read_table(Path(spec.test).expanduser(), spec)
+        raw = dataclasses.replace(raw, splits={**raw.splits, SplitName.TEST: test})
+    metadata = dataclasses.replace(
+        raw.metadata,
+        language=spec.language or raw.metadata.language,
+        license=spec.licence or raw.metadata.license,
+    )
+    raw = dataclasses.replace(raw, id=check_id(spec.id or raw.id), metadata=metadata)
+    return as_sentences(arrange(raw, spec), spec)
+
+
+def _looks_local(path: Path) -> bool:
+    """Return whether a path was meant, so that its name is not sent to the Hub."""
+    return path.suffix.lower() in files.SUFFIXES or path.parent.is_dir()
+
+
+def _texts(
+    raw: RawData, split: SplitName, divider: Divider, attributes: tuple[str, ...]
+) -> TextRows:
+    """Return a split's rows whose texts are not blank."""
+    kept, firsts, seconds = filled_rows(raw, split, divider.columns)
+
+    def column(name: str | None) -> Values | None:
+        return None if name is None else take(raw.column(split, name), kept)
+
+    return TextRows(
+        texts=firsts,
+        pairs=seconds,
+        columns={name: take(raw.column(split, name), kept) for name in attributes},
+        groups=column(divider.group_column),
+        parts=column(divider.split_column),
+    )
+
+
+# -------------------------------------------------------------------------------------- labels
+
+
+def _target(opened: _Opened, spec: TaskSpec) -> Target:
+    attributes: dict[str, Task] = {}
+    skipped: dict[str, str] = {}
+    for name in opened.chosen:
+        try:
+            attributes[name] = _task(opened, name, spec)
+        except TaskError as error:
+            if spec.attributes or len(opened.chosen) == 1:
+                raise
+            skipped[name] = str(error)
+            note(f"{opened.raw.id}: attribute {name} is left out: {error}")
+    if not attributes:
+        name, reason = next(iter(skipped.items()))
+        raise TaskError(
+            f"none of the {len(skipped)} attributes of {opened.raw.id} can be used;"
+            f" {name}: {reason}"
+        )
+    _refuse_same_ids(attributes)
+    return Target(
+        id=opened.raw.id,
+        attributes=attributes,
+        skipped=skipped,
+        origin=opened.divider.origin(opened.splits),
+    )
+
+
+def _refuse_same_ids(attributes: Mapping[str, Task]) -> None:
+    """Refuse columns such as ``is true`` and ``is-true``: results would be mixed up."""
+    columns = {task.id: name for name, task in attributes.items()}
+    for name, task in attributes.items():
+        if columns[task.id] != name:
+            raise TaskError(
+                f"columns {name!r} and {columns[task.id]!r} would both be called {task.id}",
+                expected="names that differ in letters or digits",
+                hint="rename one, or name the attributes with --attribute",
+            )
+
+
+def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
+    raw, splits = opened.raw, opened.splits
+    known = raw.known.get(name, LabelColumn())
+    columns = {split: rows.columns[name] for split, rows in splits.items()}
+    how = spec.columns.get(name, ColumnSpec())
+    texts = {split: rows.texts for split, rows in splits.items()}
+    labels = read_labels(
+        name, columns, known, kind=spec.kind, reading=spec.reading, how=how, texts=texts
+    )
+    examples = {}
+    for split, rows in splits.items():
+        kept = labels.rows[split]
+        if len(kept):
+            part = rows.take(kept)
+            examples[split] = Examples(part.texts, part.pairs, labels.values[split])
+    return Task(
+        id=attribute_id(raw.id, name),
+        problem=labels.problem,
+        metric=_metric(name, labels, known.metric, how.metric),
+        label_names=labels.names,
+        splits=examples,
+        metadata=raw.metadata,
+        dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
+        rare=labels.rare,
+        text_columns=opened.divider.columns,
+        unlabelled=_unlabelled(splits[SplitName.TRAIN], labels.rows[SplitName.TRAIN]),
+    )
+
+
+def _unlabelled(rows: TextRows, labelled: npt.NDArray[np.int64]) -> Texts:
+    """Return the texts of the rows that have no label."""
+    part = rows.take(np.setdiff1d(np.arange(len(rows)), labelled))
+    return Texts(part.texts, part.pairs)
+
+
+def _metric(column: str, labels: Labels, described: Metric | None, asked: str | None) -> Metric:
+    """Return the metric asked for, else the described one where it fits, else the default."""
+    problem = labels.problem
+    metrics = _METRICS[problem]
+    if problem is Problem.TAGGING and not is_iob2(labels.names):
+        metrics = tuple(metric for metric in metrics if metric is not Metric.SPAN_F1)
+    if asked is None:
+        return described if described in metrics else metrics[0]
+    if asked not in metrics:
+        raise TaskError(
+            f"metric {asked!r} for the {problem} column {column!r}",
+            expected=f"one of {', '.join(metrics)}",
+            hint=f"correct metric under [columns.{column}]",
+        )
+    return Metric(asked)

@@ -1,0 +1,1 @@
+"""One training run: the loop, losses, schedules, heads, trainable layers."""

@@ -1,0 +1,1 @@
+"""Trainable layers inside an encoder: bottlenecks, LoRA and IA3, prompts."""

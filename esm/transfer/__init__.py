@@ -1,1 +1,0 @@
-"""One transfer strategy per file, behind one protocol; :mod:`~esm.transfer.registry` names them."""

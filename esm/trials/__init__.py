@@ -1,0 +1,1 @@
+"""Really training on a target: plan, costs, runs, ledger, kept models, results."""

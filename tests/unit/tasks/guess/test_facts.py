@@ -1,0 +1,71 @@
+import pytest
+
+from esm.tasks.guess.facts import Facts
+from esm.tasks.guess.hints import SENDERS
+from esm.tasks.guess.words import plain_words, says, says_only
+
+
+def facts(*values):
+    return Facts("stĺpec", list(values))
+
+
+def test_words_of_names_are_compared_without_case_accents_and_endings():
+    assert plain_words("ČísloPríspevku_2") == ("cislo", "prispevku", "2")
+    assert says("Zdroje", SENDERS)
+    assert says("author_gender", SENDERS)
+    assert not says_only("author_gender", SENDERS)
+    assert not says("autorizácia", SENDERS)
+
+
+def test_numbers_are_told_from_strings_and_lists():
+    assert facts(1, None, 2.5, "").is_numbers
+    assert not facts(1, 2.5).is_whole
+    assert facts(1, 2.0).is_whole
+    assert facts("a", None).is_strings
+    assert not facts(True, False).is_numbers
+    assert facts(["a"], []).is_lists
+    assert not facts(None, "").is_strings
+
+
+def test_counts_name_a_label_once_however_it_is_written():
+    found = facts("áno", " áno", None, "nie")
+    assert found.counts == {"áno": 2, "nie": 1}
+    assert (found.fill, found.variety) == (0.75, pytest.approx(2 / 3))
+    assert facts(["b", "a"], ["a", "b"]).variety == 0.5
+
+
+def test_row_numbers_are_counted_on_without_gaps():
+    assert facts(5, 3, 4).is_counted_on
+    assert not facts(5, 3, 6).is_counted_on
+    assert not facts(5, 5, 6).is_counted_on
+
+
+@pytest.mark.parametrize(
+    "date", ["2021-03-05", "2021-03-05T10:00:00", "5. 3. 2021", "05/03/21", "5.3.2021 10:15"]
+)
+def test_dates(date):
+    assert facts(date, None).is_dates
+    assert not facts(date, "neskôr").is_dates
+
+
+def test_addresses_on_the_web():
+    assert facts("https://fb.com/p/1", "www.sme.sk/čaj").is_addresses
+    assert facts("sme.sk/clanok-1").is_addresses
+    assert not facts("áno", "nie").is_addresses
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (["strach; hnev", "žiaľ", "hnev;žiaľ", ";", "hnev"], ";"),
+        (["a|b", "b", "a", "b|a"], "|"),
+        (["strach, hnev", "hnev", "strach", "hnev, žiaľ", "žiaľ, strach"], ","),
+        # Labels with a comma inside: no cell holds one part alone.
+        (["no, harmless", "yes, harmful", "no, harmless", "yes, harmful"], None),
+        (["áno", "nie", "áno"], None),
+        (["a; b", "c", "d", "c", "d"], None),
+        ([f"Veta číslo {i}; a ešte jedna" for i in range(90)], None),
+    ],
+)
+def test_what_separates_labels_in_a_cell(cells, separator):
+    assert facts(*cells).separator == separator
