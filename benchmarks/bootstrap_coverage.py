@@ -17,7 +17,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from esm.ranking.uncertainty import bootstrap_gains
+from esm.ranking.intervals import bootstrap_gains
 from esm.scorers.logme import fitted_precisions, logme_of_moments
 from esm.scorers.moments import Moments, label_columns
 from esm.scorers.predictive import left_out_densities

@@ -31,8 +31,8 @@ from esm.maps.fit.anchored import AnchorBasis
 from esm.maps.fit.ridge import r_squared
 from esm.maps.forms import MapForm
 from esm.maps.lift import Lift
-from esm.pool.anchors import restore_pool_anchors
 from esm.pool.base_model import load_base
+from esm.pool.entry import restore_pool_anchors
 from esm.pool.pool import Pool, PoolEntry
 from esm.scorers import logme
 from esm.tasks.load import load_target

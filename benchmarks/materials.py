@@ -14,14 +14,15 @@ import pandas as pd
 from benchmarks.synthetic import dense, draw_target, name_of
 from esm.cli.demo.tasks import write_demo_tasks
 from esm.common.runtime import Precision
-from esm.common.settings import OFFLINE, BaseIdentity, FineTuneConfig, Pooling
 from esm.common.storage import write_json
 from esm.encoder.find import locate
+from esm.encoder.settings import OFFLINE, BaseIdentity, Pooling
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.pool.bundle.write import BundleWriter
 from esm.pool.pool import POOL_FORMAT, MapRecord, PoolManifest, SourceRecord
 from esm.tasks.task import TaskMetadata
+from esm.training.settings import FineTuneConfig
 
 # Tasks of the demo whose texts are told apart: short texts, about 15 words each.
 TOPICS = ("garden-claims", "kitchen-swaps", "support-tickets", "travel-witness")

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.peer.environment import DEFAULT, install
 from esm.cli.demo.tasks import write_demo_tasks
-from esm.common.settings import OFFLINE
+from esm.encoder.settings import OFFLINE
 from esm.maps.forms import MapForm
 from esm.pool.hub.push import push_maps
 from esm.pool.pool import Pool

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Clock, Memory, versions
+from esm.common.arrays import Float64
 from esm.common.runtime import show_progress
-from esm.common.settings import EncoderConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.pool.bundle.read import Bundle
 from esm.pool.pool import Pool
@@ -31,7 +32,7 @@ from esm.scorers import logme
 from esm.scorers.likelihood.engine import Engine
 from esm.scorers.likelihood.rules import MAX_UPDATES
 from esm.scorers.logme import evidences_of_moments
-from esm.scorers.moments import FeatureMoments, Float64, Moments, label_columns
+from esm.scorers.moments import FeatureMoments, Moments, label_columns
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem
 

@@ -50,9 +50,9 @@ from benchmarks.speed_table import (
 )
 from benchmarks.synthetic import draw_compressed, draw_dense, draw_low_rank, write_bundle
 from esm.common.runtime import show_progress
-from esm.common.settings import EncoderConfig
 from esm.common.storage import write_json
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 
 RESULTS = Path(__file__).with_name("results")

@@ -31,17 +31,19 @@ import pandas as pd
 
 from esm.common.errors import BusyError
 from esm.common.runtime import show_progress
-from esm.common.settings import EncoderConfig, FineTuneConfig, TransferConfig
 from esm.common.storage import read_json, write_json
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking
+from esm.strategies.settings import TransferConfig
 from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.splits.draw import sample
 from esm.tasks.task import Examples, Metric, Problem, Task, joint_hash
+from esm.training.settings import FineTuneConfig
 from esm.trials.ledger import LEDGER_NAME, Ledger
 from esm.trials.settings import Arm, ValidationConfig
 from esm.trials.validate import validate_ranking

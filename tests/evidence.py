@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from esm.common.settings import FineTuneConfig
 from esm.maps.forms import MapForm
 from esm.pool.pool import PoolEntry, SourceRecord
 from esm.scorers.base import Evidence, Head, Source, TargetAttribute
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task, TaskMetadata
 from esm.training.class_weights import balance_weights
+from esm.training.settings import FineTuneConfig
 
 _METRICS = {
     Problem.CLASSIFICATION: Metric.MACRO_F1,

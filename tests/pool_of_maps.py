@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from esm.common.settings import BaseIdentity, FineTuneConfig
 from esm.common.storage import save_tensors, write_json
+from esm.encoder.settings import BaseIdentity
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import MapForm
 from esm.maps.lift import Lift
@@ -23,6 +23,7 @@ from esm.pool.pool import (
     SourceRecord,
 )
 from esm.tasks.task import Metric, Problem, TaskMetadata
+from esm.training.settings import FineTuneConfig
 from tests.likelihood_cases import draw_dense, draw_low_rank
 
 WIDTH, LIFT_WIDTH = 6, 8

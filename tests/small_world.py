@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from esm.common.settings import BaseIdentity, FineTuneConfig
 from esm.common.storage import write_json
+from esm.encoder.settings import BaseIdentity
 from esm.pool.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, SourceRecord
 from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking
 from esm.tasks.load import load_target, load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Target
+from esm.training.settings import FineTuneConfig
 
 SOURCES = ("reviews", "moods", "weather", "claims")
 ATTRIBUTES = ("harmful", "topic")

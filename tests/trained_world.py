@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from esm.common.settings import TransferConfig
 from esm.encoder.encoder import Encoder
 from esm.strategies.protocol import TransferModel
 from esm.strategies.registry import strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Task
 from esm.trials.encoders import MODELS_NAME, model_folder
 from esm.trials.ledger import RunKey

@@ -91,7 +91,7 @@ def commas(values: Iterable[str] | None) -> tuple[str, ...]:
     return tuple(part.replace(r"\,", ",") for part in parts if part)
 
 
-def assigned(values: Iterable[str] | None) -> dict[str, str]:
+def parse_assignments(values: Iterable[str] | None) -> dict[str, str]:
     """Read the values of an option that takes names with values.
 
     Raises:
@@ -231,7 +231,7 @@ class ReadingOptions:
             TaskError: The specification in TOML cannot be read, or the registry has no such entry.
             SettingError: An option has a value that it cannot have.
         """
-        from esm.common.settings import checked
+        from esm.common.records import build_settings
         from esm.tasks.spec import SplitSpec, TaskSpec
 
         base = _described(location)
@@ -252,7 +252,7 @@ class ReadingOptions:
             "train_split": self.train_split,
             "test_split": self.test_split,
         }
-        split = checked(SplitSpec, base.split.model_dump() | self._split(base.split.method))
+        split = build_settings(SplitSpec, base.split.model_dump() | self._split(base.split.method))
         named = {name: value for name, value in given.items() if value is not None}
         described = base.model_dump()
         if self.kind not in (None, "auto"):
@@ -260,7 +260,7 @@ class ReadingOptions:
             described["columns"] = {
                 name: column.of_kind(self.kind) for name, column in base.columns.items()
             }
-        return checked(TaskSpec, described | named | {"split": split})
+        return build_settings(TaskSpec, described | named | {"split": split})
 
     def _split(self, method: str) -> dict[str, Any]:
         """Return what the options say of the split; some of them imply its method."""
@@ -327,7 +327,7 @@ def absolute(location: str) -> str:
 
 def base_model(name: str) -> str:
     """Return the name to store of a base model: a folder's path absolute, others as they are."""
-    from esm.common.settings import OFFLINE
+    from esm.encoder.settings import OFFLINE
 
     return name if name == OFFLINE else absolute(name)
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from esm.cli.options import assigned
+from esm.cli.options import parse_assignments
 
 
 @dataclass(frozen=True)
 class TransferOptions:
-    """How to train on an attribute; see :class:`esm.common.settings.TransferConfig`.
+    """How to train on an attribute; see :class:`esm.strategies.settings.TransferConfig`.
 
     None for what the strategy's paper says.
     """
@@ -42,7 +42,7 @@ class TransferOptions:
     ] = True
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings by name, as :class:`esm.common.settings.TransferConfig` takes them.
+        """Return the settings by name, as the record ``TransferConfig`` takes them.
 
         Raises:
             SettingError: A value of ``--set`` has no name.
@@ -54,5 +54,5 @@ class TransferOptions:
             "adapter_size": self.adapter_size,
             "class_weights": self.class_weights,
             "bf16": self.bf16,
-            "own": assigned(self.own),
+            "own": parse_assignments(self.own),
         }

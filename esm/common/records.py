@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic import ValidationError as PydanticError
 
-from esm.common.errors import EsmError
+from esm.common.errors import EsmError, SettingError
 
 
 class Record(BaseModel):
@@ -48,4 +49,21 @@ def parse(
         field = ".".join(str(part) for part in problem["loc"])
         raise refusal(
             f"{where}: {field}: {problem['msg']}", expected=expected, hint=hint
+        ) from error
+
+
+def build_settings(kind: type[AnyRecord], values: Mapping[str, Any]) -> AnyRecord:
+    """Build settings from a user's values.
+
+    Raises:
+        SettingError: A value is out of range, of the wrong type or unknown.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except PydanticError as error:
+        problem = error.errors()[0]
+        name = ".".join(str(part) for part in problem["loc"])
+        raise SettingError(
+            f"{name} = {str(problem['input'])[:60]!r}",
+            expected=problem["msg"].removeprefix("Input should be ").removeprefix("Value error, "),
         ) from error

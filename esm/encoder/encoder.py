@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from esm.common.arrays import Float32
 from esm.common.errors import EncoderError, ShapeError
 from esm.common.memory import in_batches
 from esm.common.runtime import Precision, progress, resolve_device
-from esm.common.settings import BaseIdentity, EncoderConfig, Pooling
 from esm.encoder.chunks import Tokens
 from esm.encoder.load import is_causal, load_backbone, save_backbone
 from esm.encoder.pooling import join_chunks, pool, wide_features
+from esm.encoder.settings import BaseIdentity, EncoderConfig, Pooling
 from esm.encoder.tokens import SHARES, TextReader
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class Embeddings:
             ``max_length`` or all of its chunks.
     """
 
-    last: FloatArray
-    wide: FloatArray | None
+    last: Float32
+    wide: Float32 | None
     cut: int
 
     def __post_init__(self) -> None:
@@ -232,7 +230,7 @@ class Encoder:
         # The longest first: a batch that does not fit into memory fails at once.
         order = np.argsort(-lengths, kind="stable")
         last = np.zeros((len(texts), self.width), np.float32)
-        features: list[FloatArray] = []  # made when their width is known
+        features: list[Float32] = []  # made when their width is known
 
         def forward(part: slice) -> None:
             rows = order[part]
@@ -297,12 +295,12 @@ class Encoder:
         return self.count_cut([texts[row] for row in full], seconds)
 
 
-def _to_numpy(tensor: Tensor) -> FloatArray:
-    array: FloatArray = tensor.float().cpu().numpy()
+def _to_numpy(tensor: Tensor) -> Float32:
+    array: Float32 = tensor.float().cpu().numpy()
     return array
 
 
-def _finite(embeddings: FloatArray) -> FloatArray:
+def _finite(embeddings: Float32) -> Float32:
     rows = int((~np.isfinite(embeddings).all(axis=1)).sum())
     if rows:
         raise EncoderError(

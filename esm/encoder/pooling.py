@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from esm.common.errors import EncoderError
-from esm.common.settings import Pooling
+from esm.encoder.settings import Pooling
 
 WIDE_LAYERS = 6
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from esm.common.errors import EncoderError
-from esm.common.settings import OFFLINE
+from esm.encoder.settings import OFFLINE
 
 # What a missing, damaged or foreign file makes the libraries raise, as far as it was seen.
 _LOADING_ERRORS = (

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import StorageError, ValidationError
-from esm.common.settings import OFFLINE, Pooling
 from esm.common.storage import atomic_folder, make_private, save_tensors, write_atomic, write_json
-from esm.inference.export_readme import Code, listed, page
+from esm.encoder.settings import OFFLINE, Pooling
+from esm.inference.export_readme import Code, join_names, page
 from esm.metrics.rankings import NO_TRANSFER
 from esm.tasks.licences import Terms, terms
 from esm.tasks.raw import to_id
@@ -283,7 +283,7 @@ def _about(winner: Winner, achieved: Achieved) -> str:
     record = winner.record
     what = f"Predicts `{winner.attribute}`"
     if record.label_names:
-        what += f": {listed(record.label_names)}"
+        what += f": {join_names(record.label_names)}"
     made = (
         f"{what}. Trained on {achieved.num_train} rows by the strategy `{record.key.strategy}`"
         f" ({len(winner.models)} runs, which vote), {_result(achieved)} on {achieved.num_test} test"

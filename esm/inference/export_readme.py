@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Template
 
-from esm.common.settings import Pooling
+from esm.encoder.settings import Pooling
 from esm.tasks.task import Problem
 
 _POOLED = {
@@ -246,7 +246,7 @@ def page(
     )
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Return names as a list in a sentence.
 
     Example:

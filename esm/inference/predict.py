@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import SettingError, TaskError
 from esm.common.runtime import note
 from esm.inference.predictions import AttributePredictions, Predictions
@@ -39,8 +39,6 @@ from esm.trials.model_record import TrainedRecord
 from esm.trials.models import Trained
 from esm.trials.validation import Validation
 from esm.trials.winners import StartEncoders, Winner, winners
-
-Array = npt.NDArray[Any]
 
 
 def predict_file(

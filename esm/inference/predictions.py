@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import SettingError, StorageError
 from esm.common.storage import write_atomic
 from esm.tasks.raw import Table, Values
 from esm.tasks.task import Problem
-
-Array = npt.NDArray[Any]
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from esm.common.errors import MapError
 from esm.common.records import Record, parse
-from esm.common.settings import BaseIdentity
 from esm.common.storage import load_tensors, read_json, save_tensors, write_json
+from esm.encoder.settings import BaseIdentity
 from esm.maps.forms import Array, DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
 from esm.maps.peer import LINEAR, PEER_KEYS, PEER_VERSION, read_peer_config
 

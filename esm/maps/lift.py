@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float32
 from esm.common.errors import FitError, MapError, ShapeError
 from esm.common.storage import load_tensors, save_tensors
 
 # Below this share of its mean, a feature's spread is rounding of float32, not information.
 _CONSTANT = 1e-6
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +28,9 @@ class Lift:
         components: (D, p) float32, orthonormal columns by falling variance.
     """
 
-    mean: FloatArray
-    scale: FloatArray
-    components: FloatArray
+    mean: Float32
+    scale: Float32
+    components: Float32
 
     def __post_init__(self) -> None:
         arrays = {"mean": self.mean, "scale": self.scale, "components": self.components}
@@ -82,7 +81,7 @@ class Lift:
         components = _principal_axes((exact - mean) / scale, width)
         return cls(mean.astype(np.float32), scale.astype(np.float32), components.astype(np.float32))
 
-    def transform(self, wide: npt.NDArray[Any]) -> FloatArray:
+    def transform(self, wide: npt.NDArray[Any]) -> Float32:
         """Return the lifted features (n, p) of wide features (n, D), in float32.
 
         Raises:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from esm.common.arrays import Array
 from esm.common.errors import ShapeError
 from esm.common.records import Record
 from esm.tasks.splits.draw import row_keys, sample, sample_rows
 from esm.tasks.task import Examples, Problem, SplitName, Task
-
-Array = npt.NDArray[Any]
 
 # Fewer training rows than that are too few to choose a temperature by.
 _FEWEST_UNUSED = 50

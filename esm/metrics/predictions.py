@@ -7,16 +7,14 @@ predicted, each with an F1 of zero, and a macro average over them answers anothe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import ShapeError, TaskError
 from esm.tasks.tagging import NO_WORD, is_iob2, spans
 from esm.tasks.task import Problem, Task
-
-Array = npt.NDArray[Any]
 
 
 def performance(task: Task, labels: Array, outputs: Array) -> dict[str, float]:

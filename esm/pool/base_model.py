@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from esm.common.errors import PoolError
 from esm.common.runtime import note
-from esm.common.settings import EncoderConfig
+from esm.encoder.settings import EncoderConfig
 from esm.pool.pool import Pool
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import EncoderError, EsmError, FitError, MapError, PoolError, TaskError
 from esm.common.runtime import note, progress
-from esm.common.settings import EncoderConfig
 from esm.common.storage import folder_lock, sweep, write_json
 from esm.encoder.cache import EmbeddingCache
+from esm.encoder.settings import EncoderConfig
 from esm.maps.anchors import Anchors, corpus_anchors, draw_anchors
 from esm.maps.lift import Lift
 from esm.pool.base_model import base_config, check_base

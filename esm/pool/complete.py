@@ -61,7 +61,7 @@ def entry_state(trainer: EntryTrainer, task: Task, *, replace: bool) -> State:
             entry.load_map(form)
         if trainer.config.keep_models and entry.model_folder is None:
             return State.TRAIN
-        missing = lack(trainer, entry)
+        missing = missing_parts(trainer, entry)
         if missing.forms and entry.model_folder is None:
             raise PoolError(
                 f"source {task.id} has no {missing.forms[0]} map, and its tuned encoder, to which"
@@ -87,7 +87,7 @@ def _check_same(trainer: EntryTrainer, task: Task, entry: PoolEntry) -> None:
         )
 
 
-def lack(trainer: EntryTrainer, entry: PoolEntry) -> Lack:
+def missing_parts(trainer: EntryTrainer, entry: PoolEntry) -> Lack:
     """Return what an entry lacks of what is asked for; a damaged sidecar counts as missing."""
     return Lack(
         forms=tuple(form for form in trainer.config.forms if form not in entry.record.maps),
@@ -116,7 +116,7 @@ def complete(trainer: EntryTrainer, task: Task) -> None:
         TaskError: The texts of the anchors cannot be read again.
     """
     entry = trainer.pool.entry(task.id)
-    missing = lack(trainer, entry)
+    missing = missing_parts(trainer, entry)
     if missing.sidecars:
         note(f"{task.id}: adding vectors and fingerprints of texts, without training again")
         trainer.store_sidecars(entry.folder, task)

@@ -13,27 +13,29 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from esm.common.errors import TaskError
 from esm.common.records import Record
 from esm.common.runtime import note
-from esm.common.settings import EncoderConfig, FineTuneConfig
-from esm.common.storage import atomic_folder, content_hash, save_tensors, write_json
+from esm.common.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
 from esm.encoder.cache import EmbeddingCache
-from esm.maps.anchors import Anchors
+from esm.encoder.settings import EncoderConfig
+from esm.maps.anchors import AnchorRef, Anchors, corpus_anchors, restore_anchors
 from esm.maps.files import MapConfig, save_map
 from esm.maps.fit.anchored import AnchorBasis
 from esm.maps.fit.published import PublishedMethod, fit_published
 from esm.maps.fit.ridge import r_squared
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.maps.lift import Lift
-from esm.pool.anchors import restore_pool_anchors
 from esm.pool.fingerprints import Fingerprint, FingerprintKey, open_key
 from esm.pool.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
 from esm.pool.vectors import VECTORS_NAME, TaskVectors
 from esm.tasks.languages import with_language
+from esm.tasks.load import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.splits.draw import held_out, sample
 from esm.tasks.tagging import text_level, text_level_rows
 from esm.tasks.task import Examples, Task
+from esm.training.settings import FineTuneConfig
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Embeddings, Encoder
@@ -312,3 +314,34 @@ def _training_rows(task: Task, config: FineTuneConfig) -> Examples:
     """The rows that fine-tuning used."""
     rows, _ = held_out(task, config.seed)
     return sample(rows, task.problem, config.max_examples, config.seed)
+
+
+def restore_pool_anchors(pool: Pool, tasks: Sequence[Task] = ()) -> Anchors:
+    """Read the texts of a pool's anchors again from where they came.
+
+    Args:
+        pool: The pool, which holds references only.
+        tasks: Tasks already in memory, so that they are not read twice.
+
+    Raises:
+        TaskError: A task the anchors came from is gone or has changed.
+    """
+    record, _ = pool.common()
+    if record.corpus is not None:
+        anchors = corpus_anchors(Path(record.corpus), seed=record.seed)
+    else:
+        stored = read_json(pool.folder / "anchors.json")
+        at_hand = {task.id: task for task in tasks}
+        read = [
+            at_hand[name] if name in at_hand else load_task(TaskSpec.model_validate(spec))
+            for name, spec in stored["tasks"].items()
+        ]
+        refs = [AnchorRef.model_validate(ref) for ref in stored["anchors"]]
+        anchors = restore_anchors(refs, read)
+    if anchors.content_hash() != record.hash:
+        raise TaskError(
+            f"the anchor texts of pool {pool.folder} have changed since it was made",
+            expected=f"{record.count} texts with hash {record.hash[:12]}",
+            hint="restore the data they came from, or train another pool",
+        )
+    return anchors

@@ -78,7 +78,7 @@ def text_form(text: str) -> str:
     return normal_form(text).removeprefix("rt ")
 
 
-def telling(forms: Sequence[str]) -> npt.NDArray[np.bool_]:
+def is_informative(forms: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Return which texts tell of a copy where they are found twice.
 
     Those of four words or twenty characters; where fewer than half of the texts have as many, all.
@@ -361,18 +361,18 @@ def row_forms(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
     return [f"{first}\n{second}" for first, second in zip(firsts, seconds, strict=True)]
 
 
-def telling_rows(texts: Sequence[str], pairs: Sequence[str] | None) -> dict[str, int]:
+def informative_rows(texts: Sequence[str], pairs: Sequence[str] | None) -> dict[str, int]:
     """Return where the distinct rows that tell come first, by their forms."""
     first: dict[str, int] = {}
     for row, form in enumerate(row_forms(texts, pairs)):
         first.setdefault(form, row)
-    counted = telling(list(first))
+    counted = is_informative(list(first))
     return {form: row for (form, row), counts in zip(first.items(), counted, strict=True) if counts}
 
 
 def _drawn(key: FingerprintKey, examples: Examples) -> tuple[list[int], int]:
     """Draw distinct rows that tell; return where they stand, and of how many they were drawn."""
-    rows = telling_rows(examples.texts, examples.pairs)
+    rows = informative_rows(examples.texts, examples.pairs)
     # By lots and not by place: the draw does not depend on the order of the rows.
     chosen = sorted(rows, key=key.lot)[:MOST_SKETCHED]
     return [rows[form] for form in chosen], len(rows)

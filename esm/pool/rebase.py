@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from esm.common.errors import PoolError
 from esm.common.runtime import note
-from esm.common.settings import EncoderConfig
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.base_model import base_config
 from esm.pool.build import BuildReport, train_pool

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from esm.common.records import Record
-from esm.common.settings import BaseIdentity, FineTuneConfig
+from esm.encoder.settings import BaseIdentity
 from esm.maps.forms import MapForm
 from esm.maps.peer import PeerConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem, TaskMetadata
+from esm.training.settings import FineTuneConfig
 
 POOL_FORMAT = 1
 

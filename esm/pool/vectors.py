@@ -29,6 +29,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float32, Float64
 from esm.common.errors import MapError
 from esm.common.storage import load_tensors, save_tensors
 from esm.tasks.task import Examples, Outputs, Problem
@@ -40,8 +41,6 @@ _FEWEST_TEXTS = 2
 _WORD = re.compile(r"\w+")
 _INVERSE_PENALTY = 0.01
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint32]
 
 

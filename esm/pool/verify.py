@@ -74,21 +74,23 @@ def verify_pool(pool: Pool) -> VerifyReport:
     started = time.monotonic()
     faults = [Fault("", str(error)) for error in _shared(pool)]
     key, is_readable = _known_key(pool)
-    untold = 0
+    count_unknown = 0
     sources, maps = 0, 0
     entries, damaged = pool.entries()
     faults += [Fault(skip.source, skip.reason) for skip in damaged]
     with progress(f"checking {pool.folder.name}", total=len(entries)) as advance:
         for entry in entries:
             found = list(_faults(entry, key))
-            untold += is_readable and not found and _is_untold(entry, key)
+            count_unknown += is_readable and not found and _is_of_unknown(entry, key)
             faults += [Fault(entry.id, str(error)) for error in found]
             sources += not found
             maps += 0 if found else len(entry.record.maps)
             advance(1)
-    if untold:
+    if count_unknown:
         faults.append(
-            Fault("", f"what {untold} sources keep of their texts cannot be read: {_KEYLESS}")
+            Fault(
+                "", f"what {count_unknown} sources keep of their texts cannot be read: {_KEYLESS}"
+            )
         )
     seconds = round(time.monotonic() - started, 2)
     return VerifyReport(str(pool.folder), sources, maps, tuple(faults), seconds)
@@ -116,7 +118,7 @@ def _known_key(pool: Pool) -> tuple[FingerprintKey | None, bool]:
         return None, False
 
 
-def _is_untold(entry: PoolEntry, key: FingerprintKey | None) -> bool:
+def _is_of_unknown(entry: PoolEntry, key: FingerprintKey | None) -> bool:
     """Whether an entry keeps numbers of its texts that this key does not read."""
     return FINGERPRINT_NAME in _file_names(entry) and entry.load_fingerprint(key) is None
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import SettingError, ShapeError
 from esm.common.records import Record
 from esm.scorers.base import EmbeddingKind, Evidence, Source, TargetAttribute
-from esm.scorers.moments import Float64
 
 # Correlation of scores with what sources really give, after the measurement's noise. Rank
 # correlations of 0.2 to 0.4 were measured with truths that are noisy themselves.

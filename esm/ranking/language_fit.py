@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.common.runtime import note
-from esm.common.settings import OFFLINE
+from esm.encoder.settings import OFFLINE
 from esm.tasks.faults.describe import target_language
 from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, declared_codes
-from esm.tasks.licences import fits, marked
+from esm.tasks.licences import fits, licence_label
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
@@ -125,7 +125,9 @@ def allowed_sources(
         if fits(licence, licences):
             allowed.append(entry)
             continue
-        reason = f"its licence, {marked(licence)}, does not meet --licence {','.join(licences)}"
+        reason = (
+            f"its licence, {licence_label(licence)}, does not meet --licence {','.join(licences)}"
+        )
         refused.append(Skipped(entry.id, reason))
     return allowed, refused
 
@@ -152,7 +154,7 @@ def language_warnings(
     return tuple(warning for warning in found if warning)
 
 
-def said(language: Language) -> str:
+def language_in_words(language: Language) -> str:
     """Return a language and how it is known, for a sentence.
 
     Example:
@@ -188,7 +190,8 @@ def _about_pool(language: Language, declared: Sequence[str], part: bool) -> str 
     advice = "" if part else f", and add sources in {language.code} where you can"
     return (
         f"none of the {len(judged)} {which} that declare a language is in the target's,"
-        f" {said(language)}; they are in {', '.join(theirs)}: expect less of their maps{advice}"
+        f" {language_in_words(language)}; they are in {', '.join(theirs)}: expect less of their"
+        f" maps{advice}"
     )
 
 
@@ -200,7 +203,7 @@ def _about_encoder(language: Language, model: str, revision: str | None) -> str 
         return None
     return (
         f"base model {Path(model).name} is made for {', '.join(codes[:8])}; the target is in"
-        f" {said(language)}: train a pool with a multilingual --base"
+        f" {language_in_words(language)}: train a pool with a multilingual --base"
     )
 
 

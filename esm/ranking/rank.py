@@ -38,8 +38,8 @@ from esm.ranking.diverse import check_diverse, diverse_set
 from esm.ranking.expectations import forecast_for, with_expectations
 from esm.ranking.intervals import check_bootstrap, with_intervals
 from esm.ranking.language_fit import allowed_sources, language_warnings
+from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.overlap import Overlaps, overlap_warnings
-from esm.ranking.leaks.siblings import Siblings
 from esm.ranking.result import (
     AttributeRanking,
     Balance,
@@ -99,7 +99,7 @@ def rank_sources(
     targets = load_targets(spec)
     target = targets[0]
     key = pool.fingerprint_key()
-    siblings = Siblings(spec, targets, key)
+    siblings = DerivedSources(spec, targets, key)
     # Of a pool that only a shortlist is taken of, no more is read than that, if all are allowed.
     all_read = not config.shortlist or bool(config.licences)
     entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
@@ -208,7 +208,7 @@ def rank_sources(
                     name: {line.source: line.overlap for line in ranked.ranking}
                     for name, ranked in attributes.items()
                 },
-                overlaps.untold(supply.entries),
+                overlaps.count_unknown(supply.entries),
             ),
         ),
         cut=texts.cut,

@@ -119,7 +119,7 @@ class RankedSource(Record):
         gain_high: Upper end.
         top_probability: Probability of being among the ``top_k`` best.
         group: Sources of one group cannot be told from its first; 1 holds the best
-            (see :class:`esm.ranking.uncertainty.Uncertainty`).
+            (see :class:`esm.ranking.intervals.Uncertainty`).
         overlap: Texts that it shares with the target; None where its pool does not keep which it
             has.
     """

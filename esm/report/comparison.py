@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from esm.report.table import MISSING, Table, duration, number, size, skipped_notes
 
 if TYPE_CHECKING:
-    from esm.trials.compare_costs import ComparisonEffort
     from esm.trials.compare_plan import ComparisonPlan
     from esm.trials.comparison import (
         AttributeComparison,
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
         StrategyResult,
         StrategyTotals,
     )
+    from esm.trials.costs import ComparisonEffort
 
 _BEST, _TIED = "*", "~"
 _NAMES = frozenset({"attribute", "strategy", "source", "attributes", "task"})

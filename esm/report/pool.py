@@ -10,12 +10,12 @@ from esm.report.table import (
     MISSING,
     Table,
     duration,
-    noted,
+    notes_table,
     number,
     size,
     skipped_notes,
 )
-from esm.tasks.licences import marked
+from esm.tasks.licences import licence_label
 
 if TYPE_CHECKING:
     from esm.maps.forms import MapForm
@@ -62,7 +62,7 @@ def pool_tables(
         (
             entry.id,
             entry.record.metadata.language or MISSING,
-            marked(entry.record.metadata.license, longest=LICENCE_LETTERS),
+            licence_label(entry.record.metadata.license, longest=LICENCE_LETTERS),
             MISSING if entry.record.num_used is None else str(entry.record.num_used),
             _quality(entry.record),
             form,
@@ -158,7 +158,7 @@ def verify_report(report: VerifyReport) -> list[Table]:
         f" {len(report.bad)}, faults of the whole pool {shared}; {duration(report.seconds)}"
     )
     if not rows:
-        return noted([verdict])
+        return notes_table([verdict])
     return [
         Table(
             title=verdict,

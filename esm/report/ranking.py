@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from esm.common.errors import RankingError
 from esm.ranking.leaks.overlap import percent
-from esm.report.aggregate import aggregate_tables
-from esm.report.table import LICENCE_LETTERS, MISSING, Table, noted, number, skipped_notes
+from esm.report.table import LICENCE_LETTERS, MISSING, Table, notes_table, number, skipped_notes
 from esm.scorers.base import EmbeddingKind
-from esm.tasks.licences import marked
+from esm.scorers.features import FEATURES
+from esm.tasks.licences import licence_label
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
         *aggregate_tables(ranking, top),
         *tables,
         *unusable_table(ranking.unusable),
-        *noted(ranking.warnings),
+        *notes_table(ranking.warnings),
     ]
 
 
@@ -71,7 +72,7 @@ def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
     columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
     if any(line.overlap is not None for line in ranked.ranking):
         columns["overlap"] = _overlap
-    columns["licence"] = lambda line: marked(line.licence, longest=LICENCE_LETTERS)
+    columns["licence"] = lambda line: licence_label(line.licence, longest=LICENCE_LETTERS)
     return columns
 
 
@@ -187,3 +188,129 @@ def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:
         if name.startswith("regret@")
     ]
     return [f"by measured results: {', '.join(regrets)}"]
+
+
+_HOW = (
+    "mean rank over the attributes; equal ones by mean predicted gain. One source for all"
+    " attributes is a compromise: best and worst show for whom"
+)
+
+
+def aggregate_tables(ranking: Ranking, top: int = 0) -> list[Table]:
+    """Return one table of the sources over all attributes; none where it was not asked for.
+
+    Args:
+        ranking: The ranking.
+        top: Sources to show; 0 for all.
+    """
+    if not ranking.aggregate:
+        return []
+    shown = ranking.aggregate[:top] if top else ranking.aggregate
+    rows = [
+        (
+            str(line.rank),
+            line.source,
+            number(line.mean_rank, 2),
+            str(line.best_rank),
+            str(line.worst_rank),
+            number(line.mean_gain, 4, sign=True),
+        )
+        for line in shown
+    ]
+    last = len(ranking.aggregate)
+    notes = [_HOW]
+    notes += [
+        f"{line.source} is not ranked for {', '.join(line.missing)}: counted as place {last} there"
+        for line in shown
+        if line.missing
+    ]
+    if len(shown) < last:
+        notes.append(f"{last - len(shown)} further sources: --top 0")
+    return [
+        Table(
+            title=f"{ranking.target}, all {len(ranking.attributes)} attributes together",
+            columns=("rank", "source", "mean rank", "best", "worst", "mean predicted gain"),
+            rows=rows,
+            notes=notes,
+            left=frozenset({"source"}),
+        )
+    ]
+
+
+def why_tables(ranking: Ranking, source: str) -> list[Table]:
+    """Return, per attribute, what spoke for and against a source.
+
+    Args:
+        ranking: The ranking.
+        source: Id of a ranked source.
+
+    Raises:
+        RankingError: It is ranked for no attribute.
+    """
+    tables = []
+    for name, ranked in ranking.attributes.items():
+        for line in ranked.ranking:
+            if line.source == source:
+                tables.append(_why(ranking, name, ranked, line))
+    if not tables:
+        reasons = [
+            skip.reason
+            for ranked in ranking.attributes.values()
+            for skip in ranked.skipped
+            if skip.source == source
+        ]
+        raise RankingError(
+            f"source {source!r} is not ranked" + (f": {reasons[0]}" if reasons else ""),
+            expected="the id of a ranked source",
+            hint="esm rank --top 0",
+        )
+    return tables
+
+
+def _why(ranking: Ranking, name: str, ranked: AttributeRanking, line: RankedSource) -> Table:
+    """Say how one source compares with the others, point by point."""
+    others = [one for one in ranked.ranking if one.source != line.source]
+    rows = [
+        (
+            f"{_words(feature)}: points it adds",
+            number(points, 2, sign=True),
+            _mean([one.adds[feature] for one in others]),
+        )
+        for feature, points in sorted(line.adds.items(), key=lambda item: -abs(item[1]))
+    ]
+    facts = [
+        (f"score, {ranking.unit}", number(line.score, 4), _mean([one.score for one in others], 4))
+    ]
+    if line.gain is not None:
+        gains = [one.gain for one in others if one.gain is not None]
+        facts.append(
+            ("predicted gain, the same unit", number(line.gain, 4, sign=True), _mean(gains, 4))
+        )
+    if line.r2 is not None:
+        known = [one.r2 for one in others if one.r2 is not None]
+        facts.append(("R² of its map", number(line.r2, 2), _mean(known, 2, sign=False)))
+    if line.size is not None:
+        sizes = [float(one.size) for one in others if one.size is not None]
+        facts.append(("training rows", str(line.size), _mean(sizes, 0, sign=False)))
+    notes = [f"rank {line.rank} of {len(ranked.ranking)}"]
+    if line.expected is not None:
+        notes.append(
+            f"expected over no transfer: {expected_gain(line)} points of {ranked.metric}; features"
+            " add to, or take from, what is expected of an average source"
+        )
+    return Table(
+        title=f"{ranking.target}/{name}: why {line.source}?",
+        columns=("what", "this source", "mean of the others"),
+        rows=[*rows, *facts],
+        notes=notes,
+        left=frozenset({"what"}),
+    )
+
+
+def _words(feature: str) -> str:
+    """Return what a feature says, for people."""
+    return FEATURES[feature].words if feature in FEATURES else feature
+
+
+def _mean(values: Sequence[float], digits: int = 2, *, sign: bool = True) -> str:
+    return number(sum(values) / len(values), digits, sign=sign) if values else MISSING

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from esm.report.table import Table, number
 
 if TYPE_CHECKING:
-    from esm.trials.errors import OutOfFold
+    from esm.trials.standard_errors import OutOfFold
 
 _METHODS = {
     "given": "the split that the data come with",

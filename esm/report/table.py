@@ -37,7 +37,7 @@ class Table:
     left: frozenset[str] = field(default_factory=frozenset)
 
 
-def noted(lines: Sequence[str]) -> list[Table]:
+def notes_table(lines: Sequence[str]) -> list[Table]:
     """Return lines to print below tables; nothing where there are none."""
     return [Table("", (), (), list(lines))] if lines else []
 

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.report.table import LICENCE_LETTERS, MISSING, Table, size
-from esm.tasks.licences import marked
+from esm.report.classes import row_notes
+from esm.report.ranking import unusable_table
+from esm.report.table import LICENCE_LETTERS, MISSING, Table, number, size
+from esm.tasks.licences import licence_label
 
 if TYPE_CHECKING:
     from esm.common.caches import Cache
+    from esm.tasks.faults.findings import Finding
+    from esm.tasks.guess.propose import Proposal
+    from esm.tasks.guess.roles import Guess
     from esm.tasks.registry import RegistryEntry
 
 
@@ -22,7 +27,7 @@ def registry_tables(entries: Sequence[RegistryEntry]) -> list[Table]:
             entry.hub + (f" ({entry.config})" if entry.config else ""),
             entry.kind + (" of pairs" if entry.text_pair else ""),
             entry.language,
-            marked(entry.licence, longest=LICENCE_LETTERS),
+            licence_label(entry.licence, longest=LICENCE_LETTERS),
             entry.good_for,
         )
         for entry in entries
@@ -65,3 +70,128 @@ def cache_tables(
     ]
     title = f"{folder}: {'nothing to remove' if not chosen else fate}"
     return [Table(title, ("cache", "files", "size", ""), rows, notes, frozenset({"cache", ""}))]
+
+
+def proposal_tables(proposal: Proposal, written: Path) -> list[Table]:
+    """Return what each column is proposed as and why, and how rows are to be split."""
+    columns = ("column", "proposed as", "why")
+    rows = [(guess.name, _proposed_as(guess), guess.why) for guess in proposal.guesses]
+    split = proposal.spec.split.method
+    notes = [
+        f"split: {split}: {proposal.reasons['split']}",
+        *(
+            f"{guess.name}: min_per_class = {guess.how.min_per_class}, rare = {guess.how.rare}:"
+            f" {guess.about_rare}"
+            for guess in proposal.guesses
+            if guess.how is not None and guess.about_rare
+        ),
+        f"written to {written}: check it and edit it; then: esm tasks show {written}",
+    ]
+    title = f"{proposal.spec.path.name}: {proposal.rows:,} rows"
+    return [Table(title, columns, rows, notes, frozenset(columns))]
+
+
+def _proposed_as(guess: Guess) -> str:
+    return guess.role.value if guess.how is None else f"{guess.role}: {guess.how.kind}"
+
+
+def finding_tables(findings: Sequence[Finding]) -> list[Table]:
+    """Return what may spoil results, and what to do about each; nothing where all is well."""
+    if not findings:
+        return []
+    columns = ("finding", "attribute", "count", "what", "what to do")
+    rows = [
+        (
+            finding.kind.value,
+            finding.attribute or MISSING,
+            f"{finding.count:,}",
+            finding.message,
+            finding.hint,
+        )
+        for finding in findings
+    ]
+    title = (
+        f"{len(findings)} things may spoil results"
+        if len(findings) > 1
+        else ("1 thing may spoil results")
+    )
+    return [Table(title, columns, rows, left=frozenset(columns) - {"count"})]
+
+
+_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
+
+_SPLITS = ("train", "validation", "test")
+
+
+def task_list(
+    found: Sequence[Mapping[str, Any]], skipped: Sequence[Mapping[str, str]]
+) -> list[Table]:
+    """Return one line per attribute of every description (see :mod:`esm.tasks.faults.describe`)."""
+    rows = [
+        (
+            attribute["id"],
+            attribute["problem"] + (" of pairs" if attribute["is_pair"] else ""),
+            str(len(attribute["label_names"])) if attribute["label_names"] else MISSING,
+            *(_rows(attribute, split) for split in _SPLITS),
+            attribute["metric"],
+            attribute["metadata"]["language"] or MISSING,
+            licence_label(attribute["metadata"]["license"], longest=LICENCE_LETTERS),
+        )
+        for described in found
+        for attribute in described["attributes"].values()
+    ]
+    columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "licence")
+    left = _NAMES | {"task", "problem", "metric"}
+    unusable = {
+        f"{described['id']}/{name}": reason
+        for described in found
+        for name, reason in described["skipped"].items()
+    }
+    notes = [f"{len(skipped)} skipped:"] if skipped else []
+    notes += [f"  {skip['source']}: {skip['reason']}" for skip in skipped]
+    return [Table("", columns, rows, notes, left), *unusable_table(unusable)]
+
+
+def _rows(attribute: Mapping[str, Any], split: str) -> str:
+    return str(attribute["splits"][split]["rows"]) if split in attribute["splits"] else MISSING
+
+
+def task_details(described: Mapping[str, Any]) -> list[Table]:
+    """Return, per attribute of a description, rows and balance of every split, and warnings."""
+    tables = [
+        _details(f"{described['id']}/{name}", attribute)
+        for name, attribute in described["attributes"].items()
+    ]
+    return [*tables, *unusable_table(described["skipped"])]
+
+
+def _details(name: str, attribute: Mapping[str, Any]) -> Table:
+    splits = [name for name in _SPLITS if name in attribute["splits"]]
+    rows = [
+        ("rows", *(_rows(attribute, split) for split in splits)),
+        ("words, median", *(_words(attribute, split, "median") for split in splits)),
+        ("words, longest", *(_words(attribute, split, "max") for split in splits)),
+        ("duplicate rows", *(str(attribute["splits"][s]["duplicates"]) for s in splits)),
+    ]
+    for label in attribute["splits"]["train"]["labels"]:
+        shares = [attribute["splits"][split]["labels"][label] for split in splits]
+        rows.append((f"  {label}", *(_share(share) for share in shares)))
+    notes = row_notes(attribute)
+    if attribute["shared_train_test"]:
+        notes.append(
+            f"{attribute['shared_train_test']} texts are in train and in test: results on test will"
+            " flatter"
+        )
+    pairs = " of pairs" if attribute["is_pair"] else ""
+    title = f"{name}: {attribute['problem']}{pairs}, metric {attribute['metric']}"
+    return Table(title, ("", *splits), rows, notes, frozenset({""}))
+
+
+def _words(attribute: Mapping[str, Any], split: str, which: str) -> str:
+    return number(attribute["splits"][split]["words"][which], 0)
+
+
+def _share(share: Mapping[str, float] | float) -> str:
+    if isinstance(share, Mapping):
+        return f"{share['rows']:.0f} ({100 * share['share']:.0f} %)"
+    return number(share)

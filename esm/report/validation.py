@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from esm.report.table import Table, duration, size, skipped_notes
+from esm.metrics.rankings import NO_TRANSFER
+from esm.report.splits import fold_notes
+from esm.report.table import MISSING, Table, duration, number, size, skipped_notes
 
 if TYPE_CHECKING:
     from esm.trials.costs import Estimate
     from esm.trials.plan import LeftOut, Plan
+    from esm.trials.validation import ArmResult, AttributeResult, Validation
 
 
 def plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
@@ -48,3 +51,130 @@ def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
             for arm in left_out
         ),
     ]
+
+
+_SECOND_METRICS = frozenset({"accuracy", "kappa", "mae"})
+_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
+
+
+def validation_tables(validation: Validation) -> list[Table]:
+    """Return one table per attribute: performance of every arm, gain over no transfer, regret."""
+    tables = [_validated(validation, name, found) for name, found in validation.attributes.items()]
+    notes = [
+        f"{validation.finished} of {validation.planned} runs finished, {validation.seeds} per arm;"
+        f" strategy {validation.strategy}; {duration(validation.seconds)} of training",
+        f"± standard error {validation.standard_error}",
+        "predicted: the gain that the ranking predicted, in its own unit; gain: mean difference to"
+        " no transfer with the same seed and fold, points of the metric (x 100)",
+    ]
+    notes += [
+        f"{failure.attribute} after {failure.source}: {failure.runs} runs failed: {failure.reason}"
+        for failure in validation.failures
+    ]
+    if validation.aggregate:
+        notes.append("rank: the place over all attributes, by which the picks were chosen")
+    notes += [*left_out_notes(validation.left_out), *skipped_notes(validation.skipped)]
+    return [*tables, Table("", (), (), notes)]
+
+
+def _validated(validation: Validation, name: str, found: AttributeResult) -> Table:
+    measured = found.arms[0].metrics if found.arms else {}
+    others = [metric for metric in measured if metric in _SECOND_METRICS - {found.metric}]
+    rows = [
+        (
+            arm.arm,
+            arm.source,
+            str(arm.rank or MISSING),
+            number(arm.predicted_gain, 4, sign=True),
+            str(arm.runs),
+            _plus_minus(arm.mean, arm.standard_error),
+            _plus_minus(arm.gain, arm.gain_standard_error, sign=True),
+            *(_metric(other, arm.metrics[other]) for other in others),
+            duration(arm.seconds),
+        )
+        for arm in found.arms
+    ]
+    columns = (
+        "arm",
+        "source",
+        "rank",
+        "predicted",
+        "runs",
+        found.metric,
+        "gain",
+        *others,
+        "time",
+    )
+    notes = training_notes(found.arms)
+    if found.regret:
+        regrets = ", ".join(f"{k} {number(value, 2)} %" for k, value in found.regret.items())
+        notes.append(
+            f"realised {regrets} over the {len(found.measured)} measured sources:"
+            f" {', '.join(found.measured)}"
+        )
+    notes += _winner_note(validation, name)
+    notes += fold_notes(validation.folds, found.out_of_fold)
+    title = (
+        f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
+    )
+    return Table(title, columns, rows, notes, _NAMES)
+
+
+def _winner_note(validation: Validation, name: str) -> list[str]:
+    """Say which arm won, and whether its gain is more than its error."""
+    winner = validation.winners.get(name)
+    if winner is None:
+        return []
+    if winner == NO_TRANSFER:
+        return ["winner: no transfer; no source that was measured does better"]
+    (arm,) = (arm for arm in validation.attributes[name].arms if arm.source == winner)
+    if arm.gain is None:
+        return [f"winner: {winner}"]
+    gain = _plus_minus(arm.gain, arm.gain_standard_error, sign=True)
+    if arm.gain_standard_error is None:
+        doubt = "; from one run, whose error is not known (--seeds 3)"
+    elif arm.gain > 2 * arm.gain_standard_error:
+        doubt = ""
+    else:
+        doubt = "; that is not more than two standard errors"
+    return [f"winner: {winner}, {gain} over no transfer on the same test rows{doubt}"]
+
+
+def _metric(name: str, value: float) -> str:
+    """Format a metric: fractions in points, errors in the label's unit."""
+    return number(value) if name == "mae" else number(100 * value, 1)
+
+
+def _plus_minus(value: float | None, error: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return MISSING
+    spread = "" if error is None else f" ± {100 * error:.1f}"
+    return number(100 * value, 1, sign=sign) + spread
+
+
+# Mean and scale of the labels are kept too.
+_SCALE = 2
+
+
+def training_notes(arms: Sequence[ArmResult]) -> list[str]:
+    """Return the share and number of weights trained, what is kept, the memory, the remarks."""
+    lines = [_trained(arm) for arm in sorted(arms, key=lambda arm: arm.trained_share)]
+    kept = [arm.stored_parameters for arm in arms if _differs(arm)]
+    lines += [f"{count:,} numbers are kept of a model" for count in kept]
+    peaks = [arm.peak_memory for arm in arms if arm.peak_memory is not None]
+    if peaks:
+        lines.append(f"at most {max(peaks) / 1e6:,.0f} MB of memory in use while training")
+    lines += [remark for arm in arms for remark in arm.remarks]
+    return list(dict.fromkeys(lines))
+
+
+def _trained(arm: ArmResult) -> str:
+    count = "" if arm.trained_parameters is None else f" ({arm.trained_parameters:,})"
+    return f"{number(100 * arm.trained_share, 1)} % of the weights were trained{count}"
+
+
+def _differs(arm: ArmResult) -> bool:
+    """Whether more, or less, is kept than what was trained and the scale of the labels."""
+    if arm.stored_parameters is None or arm.trained_parameters is None:
+        return False
+    return abs(arm.stored_parameters - arm.trained_parameters) > _SCALE

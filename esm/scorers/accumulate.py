@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError
-from esm.scorers.moments import Float64, Moments, Numbers, normalise_weights
+from esm.scorers.moments import Moments, Numbers, normalise_weights
 
 Block = tuple[Numbers, Numbers | None]
 

@@ -20,11 +20,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError
 from esm.scorers.base import EmbeddingKind, Evidence, Need
 from esm.scorers.views import mean_over_classes
-
-Float64 = npt.NDArray[np.float64]
 
 _BATCH = 4096
 _ROUNDING = 1e-13

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError, TaskError
 from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
 from esm.scorers.likelihood.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
-from esm.scorers.moments import FeatureMoments, Float64, label_columns, normalise_weights
+from esm.scorers.moments import FeatureMoments, label_columns, normalise_weights
 from esm.tasks.task import Problem
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from esm.common.arrays import Float64
 from esm.common.errors import MapError, PoolError, StorageError
 from esm.maps.forms import EmbeddingSpaceMap
 from esm.scorers.base import Source, TargetAttribute
 from esm.scorers.logme import LogME, evidences_of_moments
-from esm.scorers.moments import Float64
 
 if TYPE_CHECKING:
     from esm.scorers.likelihood.engine import Engine

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError, TaskError
 from esm.maps.forms import EmbeddingSpaceMap
 from esm.tasks.task import Problem
 
-Float64 = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
 

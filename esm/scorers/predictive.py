@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from esm.common.arrays import Float64
 from esm.common.errors import ShapeError
 from esm.scorers.base import Evidence
 from esm.scorers.logme import LogME, Precisions, fitted_precisions
-from esm.scorers.moments import Float64, normalise_weights
+from esm.scorers.moments import normalise_weights
 
 # Keeps the logarithm finite where an example's features determine its label altogether.
 _SMALLEST = float(np.finfo(np.float64).tiny)

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import TaskError
 from esm.metrics.predictions import performance
 from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Need, TargetAttribute
 from esm.tasks.splits.draw import cross_folds
 from esm.tasks.task import Problem
-
-Array = npt.NDArray[Any]
 
 FOLDS = 5
 _SEED = 0

@@ -14,7 +14,7 @@ from esm.pool.vectors import MOST_WORDS, Hashes
 from esm.scorers.base import EmbeddingKind, Evidence, Need
 
 
-def covered(source: Hashes, target: Hashes) -> float:
+def vocabulary_coverage(source: Hashes, target: Hashes) -> float:
     """Return the share of the target's words that the source has; NaN where none is comparable.
 
     Of a vocabulary that was cut to its smallest hashes, only those up to the largest kept one are
@@ -49,4 +49,4 @@ class Vocab:
     def score(self, evidence: Evidence) -> float:
         """Return the share, between 0 and 1."""
         assert evidence.source is not None
-        return covered(evidence.source.vectors.vocabulary, evidence.target.words)
+        return vocabulary_coverage(evidence.source.vectors.vocabulary, evidence.target.words)

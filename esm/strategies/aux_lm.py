@@ -9,14 +9,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from esm.common.records import Record
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
+from esm.encoder.settings import BaseIdentity
 from esm.strategies import full
 from esm.strategies.protocol import TEXT_PROBLEMS, Effort
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tuning import Tuned, Tuning
 from esm.tasks.task import Examples
 from esm.training.finetune import HeadedEncoder
 from esm.training.language_model import LanguageModel, check_language_model
 from esm.training.loop import Training
+from esm.training.settings import FineTuneConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

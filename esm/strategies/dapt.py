@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 
+from esm.common.arrays import Array
 from esm.common.errors import EncoderError, ValidationError
 from esm.common.memory import peak_memory
 from esm.common.records import Record
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.common.storage import content_hash, hash_texts
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import (
     PASSES_PER_STEP,
     Effort,
@@ -29,14 +29,15 @@ from esm.strategies.protocol import (
     encoder_size,
     training_settings,
 )
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Problem, SplitName, Task, Texts
 from esm.training.language_model import Pretrained, check_language_model, pretrain
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-Array = npt.NDArray[Any]
 
 _PREFIX = "dapt."
 

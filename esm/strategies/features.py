@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esm.common.memory import peak_memory
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.linear import STANDARDISED, LinearModel, fit_linear
 from esm.strategies.protocol import TEXT_PROBLEMS, Effort, Transferred, check_problem
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.state import State

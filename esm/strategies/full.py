@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from esm.common.settings import FineTuneConfig
 from esm.strategies.tuning import Tuning
+from esm.training.settings import FineTuneConfig
 
 DEFAULT = FineTuneConfig(num_epochs=6, batch_size=16, learning_rate=1e-4)
 

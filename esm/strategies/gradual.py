@@ -11,14 +11,14 @@ from torch import nn
 
 from esm.common.errors import EncoderError
 from esm.common.records import Record
-from esm.common.settings import FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tuning import Tuned, Tuning
 from esm.tasks.task import Examples, Outputs
 from esm.training.finetune import HeadedEncoder, train
 from esm.training.layers.bottlenecks import freeze_all_but
-from esm.training.pacing import Pace
-from esm.training.schedules import slanted_triangular
+from esm.training.schedules import Pace, slanted_triangular
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 DEFAULT = FineTuneConfig(num_epochs=15, batch_size=16, learning_rate=1e-3)

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
+from esm.common.arrays import Array
 from esm.common.errors import FitError
 from esm.common.memory import peak_memory
 from esm.common.runtime import progress, seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.linear import check_state
 from esm.strategies.protocol import (
     EVERY_PROBLEM,
@@ -28,17 +28,18 @@ from esm.strategies.protocol import (
     check_problem,
     training_settings,
 )
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.losses import label_scale, loss_targets, loss_weights, training_loss
 from esm.training.schedules import linear
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 from esm.training.units import EachWord, States
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-Array = npt.NDArray[Any]
 EmbedRows = Callable[[Sequence[int]], Tensor]
 
 DEFAULT = FineTuneConfig(num_epochs=30, batch_size=16, learning_rate=1e-3)

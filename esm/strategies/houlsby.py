@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import EncoderError
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import Effort, training_passes
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
@@ -19,6 +20,7 @@ from esm.training.layers.bottlenecks import (
     freeze_all_but,
     insert_houlsby,
 )
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from esm.common.settings import BaseIdentity, FineTuneConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import Effort, split_state, training_passes
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
 from esm.training.layers.lora_ia3 import check_ia3, insert_ia3, merged_ia3
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from esm.common.arrays import Array
 from esm.common.errors import EncoderError
 from esm.common.memory import peak_memory
 from esm.common.neighbours import nearest, nearest_others
 from esm.common.records import Record
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import (
     TEXT_PROBLEMS,
     Effort,
@@ -25,6 +26,7 @@ from esm.strategies.protocol import (
     check_problem,
     no_plain_model,
 )
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.training.class_weights import balanced_class_weights, weighs_classes
 from esm.training.state import State
@@ -32,7 +34,6 @@ from esm.training.state import State
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-Array = npt.NDArray[Any]
 
 _CHOICES = (1, 3, 5, 9, 15, 25, 45)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from esm.common.arrays import Array
 from esm.common.errors import EncoderError, FitError
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
@@ -26,7 +26,6 @@ from esm.training.state import State
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-Array = npt.NDArray[Any]
 
 _FOLDS = 3
 

@@ -10,13 +10,15 @@ from pydantic import Field
 
 from esm.common.errors import EncoderError
 from esm.common.records import Record
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import Effort, split_state, training_passes
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
 from esm.training.layers.lora_ia3 import check_lora, insert_lora, merged_lora
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

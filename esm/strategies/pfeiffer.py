@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.houlsby import adapter_numbers, stored_size
 from esm.strategies.protocol import Effort, training_passes
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
@@ -18,6 +19,7 @@ from esm.training.layers.bottlenecks import (
     freeze_all_but,
     insert_pfeiffer,
 )
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

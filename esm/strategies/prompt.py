@@ -9,14 +9,16 @@ from pydantic import Field
 
 from esm.common.errors import EncoderError
 from esm.common.records import Record
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import TEXT_PROBLEMS, Effort, no_plain_model, training_passes
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tuning import Tuned, Tuning
 from esm.tasks.task import Examples, Outputs
 from esm.training.finetune import HeadedEncoder, train
-from esm.training.layers.prompts import WEIGHT, check_prompt, insert_prompt, room
-from esm.training.pacing import Pace
+from esm.training.layers.prompts import WEIGHT, check_prompt, insert_prompt, tokens_beside_prompt
+from esm.training.schedules import Pace
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class PromptedEncoder(HeadedEncoder):
     """
 
     def __init__(self, encoder: Encoder, task: Outputs, tokens: int) -> None:
-        limit = room(encoder.model, tokens)
+        limit = tokens_beside_prompt(encoder.model, tokens)
         super().__init__(encoder if limit is None else encoder.within(limit), task)
         self.is_cut = self.encoder.max_length < encoder.max_length
         insert_prompt(self.backbone, tokens)

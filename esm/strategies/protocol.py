@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import ValidationError
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
+from esm.encoder.settings import BaseIdentity
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import LABELLED, Examples, Outputs, Problem, Task
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 
+from esm.common.arrays import Array
 from esm.common.memory import peak_memory
 from esm.common.records import Record
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.episodes import EpisodeShape, train_episodes
 from esm.strategies.linear import NEVER, LinearModel
 from esm.strategies.protocol import (
@@ -27,14 +27,15 @@ from esm.strategies.protocol import (
     check_problem,
     encoder_size,
 )
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.training.finetune import HeadedEncoder
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-Array = npt.NDArray[Any]
 
 DEFAULT = FineTuneConfig(num_epochs=1, learning_rate=2e-5)
 

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from esm.common.arrays import Array
 from esm.common.errors import EncoderError, FitError, ShapeError
 from esm.common.memory import peak_memory
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.linear import Penalties, check_state, fit_linear
 from esm.strategies.protocol import (
     TEXT_PROBLEMS,
@@ -25,6 +25,7 @@ from esm.strategies.protocol import (
     check_problem,
     no_plain_model,
 )
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.state import State
@@ -32,7 +33,6 @@ from esm.training.state import State
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-Array = npt.NDArray[Any]
 
 # For rows of length 1.
 _PENALTIES = Penalties((0.1, 1.0, 10.0, 100.0), tuple(np.logspace(-2, 2, 9)))

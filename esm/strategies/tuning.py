@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from esm.common.memory import peak_memory
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import (
     EVERY_PROBLEM,
     Effort,
@@ -20,9 +20,11 @@ from esm.strategies.protocol import (
     training_passes,
     training_settings,
 )
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.finetune import HeadedEncoder, train
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from esm.common.errors import TaskError
-from esm.tasks.formats.cells import settle, split_labels, written
+from esm.tasks.formats.cells import parse_column, split_labels, written
 from esm.tasks.formats.sentences import TEXT
 from esm.tasks.guess.columns import check_texts
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing, missing_column
@@ -144,7 +144,7 @@ def _wide(
         merged = _together if several else _single
         found = merged(name, cells[name], column)
         values = [found.get(key) for key in rows]
-        table[name] = values if column.separator else settle(values, decimal_comma=True)
+        table[name] = values if column.separator else parse_column(values, decimal_comma=True)
     return table
 
 
@@ -209,7 +209,7 @@ def _together(name: str, cells: Mapping[_Key, Values], column: ColumnSpec) -> di
 def _listed(values: Values) -> Iterable[list[Any]]:
     """Return each value as a list; a string that is written as a list is one."""
     for value in values:
-        settled = settle([value])[0] if isinstance(value, str) else value
+        settled = parse_column([value])[0] if isinstance(value, str) else value
         yield settled if isinstance(settled, list) else [value]
 
 

@@ -76,7 +76,7 @@ def is_stated(licence: str) -> bool:
     return _UNSTATED.fullmatch(" ".join(licence.casefold().split())) is None
 
 
-def marked(licence: str, *, longest: int | None = None) -> str:
+def licence_label(licence: str, *, longest: int | None = None) -> str:
     """Return a licence for a table: what is not stated is said, what restricts is marked.
 
     Args:

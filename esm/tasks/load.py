@@ -17,8 +17,12 @@ from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.formats import files, folders, hub
 from esm.tasks.formats.sentences import as_sentences
-from esm.tasks.guess.columns import choose_attributes, choose_texts, offered_attributes
-from esm.tasks.guess.doubts import doubts
+from esm.tasks.guess.columns import (
+    choose_attributes,
+    choose_texts,
+    offered_attributes,
+    unread_columns,
+)
 from esm.tasks.labels.read import AUTO, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
@@ -167,7 +171,7 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
 
 
 def _note_doubts(raw: RawData, others: tuple[str | None, ...], chosen: tuple[str, ...]) -> None:
-    found = doubts(raw, others, chosen)
+    found = unread_columns(raw, others, chosen)
     if found:
         note(
             f"{raw.id}: {'; '.join(found)}; esm tasks init FILE proposes how to read them, and"

@@ -70,7 +70,7 @@ def _type(tag: str) -> str | None:
     return tag[2:] if tag[:2] in (_BEGIN, _INSIDE) and len(tag) > 2 else None
 
 
-def mended(tags: Sequence[str]) -> list[str]:
+def to_iob2(tags: Sequence[str]) -> list[str]:
     """Return tags in which every span begins with ``B-``: also one that began with ``I-``.
 
     Example:
@@ -96,7 +96,7 @@ def spans(tags: Sequence[str]) -> set[Span]:
     """
     found: set[Span] = set()
     first, open_type = 0, None
-    for place, tag in enumerate([*mended(tags), OUTSIDE]):
+    for place, tag in enumerate([*to_iob2(tags), OUTSIDE]):
         if tag.startswith(_INSIDE) and _type(tag) == open_type:
             continue
         if open_type is not None:

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import ShapeError
-from esm.common.settings import ClassWeights
 from esm.tasks.task import Metric, Problem, Task
-
-Float64 = npt.NDArray[np.float64]
+from esm.training.settings import ClassWeights
 
 # A label of one row in a thousand would otherwise drown the rest of the batch.
 _LARGEST_POSITIVE_WEIGHT = 10.0

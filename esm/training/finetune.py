@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig
 from esm.encoder.encoder import Encoder
 from esm.metrics.predictions import performance
 from esm.tasks.splits.draw import held_out, sample
@@ -27,7 +26,8 @@ from esm.tasks.task import Examples, Outputs, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.loop import Training
 from esm.training.losses import label_scale, loss_targets, loss_weights, training_loss
-from esm.training.pacing import Pace
+from esm.training.schedules import Pace
+from esm.training.settings import FineTuneConfig
 from esm.training.units import Reading, unit_of
 from esm.training.weights import load_weights
 

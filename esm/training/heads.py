@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from esm.common.arrays import Array
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.tasks.task import Outputs
@@ -22,8 +23,6 @@ from esm.training.weights import load_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-Array = npt.NDArray[Any]
 
 
 class TaskHead(nn.Module):

@@ -15,12 +15,12 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, PreTrainedC
 
 from esm.common.errors import EncoderError, FitError
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig
 from esm.encoder.encoder import Encoder
 from esm.encoder.find import locate
 from esm.encoder.refusals import loading
 from esm.tasks.task import Texts
 from esm.training.loop import Training
+from esm.training.settings import FineTuneConfig
 
 # From hidden states (m, d) to logits over the vocabulary, by architecture.
 _HEADS: Mapping[str, Callable[[Any, Tensor], Tensor]] = {

@@ -29,10 +29,10 @@ from transformers import (
 from esm.common.errors import FitError
 from esm.common.memory import SMALLER, is_out_of_memory, release_memory
 from esm.common.runtime import Advance, has_bfloat16, note, progress, seeded
-from esm.common.settings import FineTuneConfig
 from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
-from esm.training.pacing import Pace, Unfreezing, split_by_rate
+from esm.training.schedules import Pace, Unfreezing, split_by_rate
+from esm.training.settings import FineTuneConfig
 
 # Batches are cut from this many batches' worth of random examples, sorted by length.
 _BATCHES_SORTED_TOGETHER = 16

@@ -6,12 +6,12 @@ import copy
 import time
 
 from esm.common.runtime import note, seeded
-from esm.common.settings import FineTuneConfig
 from esm.encoder.encoder import Encoder
 from esm.tasks.splits.draw import held_out, sample
 from esm.tasks.task import Examples, Metric, Problem, Task, Texts
 from esm.training.finetune import MOST_JUDGED, FineTuned, fine_tune
 from esm.training.language_model import LanguageModel, held_out_loss, train_language_model
+from esm.training.settings import FineTuneConfig
 
 _MASKED = 0.15
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from esm.common.arrays import Float32
 from esm.common.errors import ShapeError
 from esm.common.memory import in_batches
 from esm.common.runtime import note, progress
@@ -24,8 +25,6 @@ from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
 from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Problem
-
-Float32 = npt.NDArray[np.float32]
 
 FIRST = "first_tokens"
 """Name under which a batch says where the words of its texts begin; no input of the model."""

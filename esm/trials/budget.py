@@ -53,7 +53,7 @@ def seconds_of(text: str) -> float:
     return total
 
 
-def spelled(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration, rounded up to seconds, as :func:`seconds_of` reads it.
 
     Example:
@@ -85,7 +85,7 @@ def fit_plan(plan: Plan, costs: Costs, seconds: float) -> Plan:
         ValidationError: Not even one attribute's first pick fits.
     """
     openings, further = _units(plan)
-    reason = f"does not fit into the budget of {spelled(seconds)}"
+    reason = f"does not fit into the budget of {format_duration(seconds)}"
     chosen: list[Run] = []
     omitted: list[Unit] = []
     made: set[Path] = set()
@@ -162,7 +162,7 @@ class Clock:
 
     def rest(self, plan: Plan, waiting: Sequence[Unit]) -> Plan:
         """Return the plan without the arms that wait, which it names."""
-        reason = f"the budget of {spelled(self.budget or 0)} was used up before"
+        reason = f"the budget of {format_duration(self.budget or 0)} was used up before"
         return leave_out(plan, waiting, self.costs, reason)
 
 
@@ -188,8 +188,8 @@ def _too_short(openings: Iterable[Unit], costs: Costs, seconds: float) -> Valida
     )
     sources = " and ".join(dict.fromkeys(run.source for run in unit))
     return ValidationError(
-        f"the budget of {spelled(seconds)} is too short for any attribute",
-        expected=f"at least {spelled(least)}, for {sources} on {unit[0].attribute}"
+        f"the budget of {format_duration(seconds)} is too short for any attribute",
+        expected=f"at least {format_duration(least)}, for {sources} on {unit[0].attribute}"
         f" ({len(unit)} runs)",
         hint="fewer --seeds or --epochs, --max-train, or --strategy features",
     )

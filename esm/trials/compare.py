@@ -29,7 +29,7 @@ def compare_strategies(
 
     Cost: a training per strategy, attribute (or for all together), number of examples, seed and
     fold; a fine-tuning per source that the pool does not keep. See
-    :func:`esm.trials.compare_costs.estimate`.
+    :func:`esm.trials.costs.estimate`.
 
     Args:
         opened: What is to be compared, see :func:`~esm.trials.open.open_comparison`.

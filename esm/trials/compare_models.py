@@ -15,14 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from esm.common.errors import ValidationError
 from esm.common.records import Record, parse
-from esm.common.settings import EncoderConfig
 from esm.common.storage import atomic_folder, load_tensors, read_json, save_tensors, write_json
+from esm.encoder.settings import EncoderConfig
 from esm.strategies.joint.protocol import AttributeModel
 from esm.strategies.joint.registry import joint_strategy
 from esm.tasks.task import Problem, Task
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from esm.strategies.protocol import TransferModel
     from esm.training.state import State
 
-Array = npt.NDArray[Any]
 
 TRAINED_NAME = "trained"
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esm.common.errors import EncoderError, TaskError, ValidationError
-from esm.common.settings import BaseIdentity
 from esm.common.storage import content_hash, hash_texts
+from esm.encoder.settings import BaseIdentity
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import PoolEntry, Skipped
 from esm.strategies.joint.protocol import JointStrategy
@@ -19,9 +19,9 @@ from esm.strategies.joint.registry import joint_strategy
 from esm.strategies.registry import reads_unlabelled
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import Problem, SplitName, Target, joint_hash
-from esm.trials.compare_settings import ComparisonConfig
 from esm.trials.ledger import RunKey
 from esm.trials.plan import source_hash
+from esm.trials.settings import ComparisonConfig
 from esm.trials.sources import Choice
 
 if TYPE_CHECKING:

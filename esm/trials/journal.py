@@ -8,7 +8,7 @@ from pathlib import Path
 from esm.common.errors import EsmError, ValidationError
 from esm.common.runtime import note
 from esm.ranking.result import Ranking
-from esm.trials.budget import Clock, Unit, spelled
+from esm.trials.budget import Clock, Unit, format_duration
 from esm.trials.ledger import Ledger, RunKey, RunRow
 from esm.trials.models import TrainedStore
 from esm.trials.plan import Plan, Run
@@ -96,7 +96,8 @@ class Book:
         """
         if not self._rows and not self._failed:
             raise ValidationError(
-                f"the budget of {spelled(clock.budget or 0)} was used up before the first run",
+                f"the budget of {format_duration(clock.budget or 0)} was used up before the first"
+                " run",
                 expected="time to load the data and the base model, and for a run",
                 hint="a longer --budget",
             )

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.metrics.calibration import CalibratedOn, calibration_rows
 from esm.metrics.confusion import confusion_matrix
 from esm.metrics.predictions import performance
@@ -31,7 +31,6 @@ from esm.trials.validate import library_versions
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
 
-Array = npt.NDArray[Any]
 
 # All strategies train on the same rows, whatever the seed.
 _SAMPLE_SEED = 0

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
+from esm.common.arrays import Array
 from esm.common.errors import ValidationError
 from esm.common.records import Record, parse
-from esm.common.settings import BaseIdentity, EncoderConfig
 from esm.common.storage import read_json, save_tensors, write_json
+from esm.encoder.settings import BaseIdentity, EncoderConfig
 from esm.metrics.calibration import Calibration, calibrate, calibration_rows, has_probabilities
 from esm.metrics.rankings import NO_TRANSFER
-from esm.tasks.licences import marked
+from esm.tasks.licences import licence_label
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import Metric, Problem, Task
 from esm.trials.encoders import model_folder
@@ -26,7 +26,6 @@ from esm.trials.ledger import RunKey
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
 
-Array = npt.NDArray[Any]
 
 TRAINED_FORMAT = 1
 RECORD_NAME = "model.json"
@@ -79,10 +78,10 @@ class TrainedRecord(Record):
     @property
     def licences(self) -> dict[str, str]:
         """Licences of the data that the model was made from, by their ids, for a reader."""
-        found = {self.key.target: marked(self.licence)}
+        found = {self.key.target: licence_label(self.licence)}
         if self.source_licence is not None:
-            found[self.key.source] = marked(self.source_licence)
-        return found | {name: marked(terms) for name, terms in self.further_licences.items()}
+            found[self.key.source] = licence_label(self.source_licence)
+        return found | {name: licence_label(terms) for name, terms in self.further_licences.items()}
 
 
 @dataclass(frozen=True)

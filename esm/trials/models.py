@@ -18,12 +18,11 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy.typing as npt
-
-from esm.common.settings import EncoderConfig
+from esm.common.arrays import Array
 from esm.common.storage import atomic_folder, load_tensors, save_tensors
+from esm.encoder.settings import EncoderConfig
 from esm.strategies.registry import strategy
 from esm.tasks.task import Task
 from esm.trials.ledger import RunKey
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from esm.strategies.protocol import TransferModel
     from esm.training.state import State
 
-Array = npt.NDArray[Any]
 
 TRAINED_NAME = "trained"
 WEIGHTS_NAME = "model.safetensors"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import SettingError, ValidationError
-from esm.common.settings import EncoderConfig
+from esm.encoder.settings import EncoderConfig
 from esm.pool.base_model import load_base
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
@@ -17,8 +17,8 @@ from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Target, joint_hash
 from esm.trials.compare_plan import ComparisonPlan, compared_attributes, plan_comparison
-from esm.trials.compare_settings import AUTO, ComparisonConfig
 from esm.trials.outside import Outside, read_outside
+from esm.trials.settings import AUTO, ComparisonConfig
 from esm.trials.sources import Choice, choose_sources
 
 if TYPE_CHECKING:

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import StorageError, ValidationError
 from esm.common.records import Record, parse
 from esm.common.storage import atomic_folder, load_tensors, read_json, save_tensors, write_json
 from esm.trials.compare_plan import Cell
-
-Array = npt.NDArray[Any]
 
 CELLS_NAME = "cells"
 CELL_FORMAT = 1

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import TaskError
 from esm.common.storage import hash_file
 from esm.pool.pool import Skipped
@@ -18,8 +18,6 @@ from esm.tasks.formats.files import read_table
 from esm.tasks.raw import Table, Values, attribute_id, is_missing, is_number
 from esm.tasks.splits.draw import row_keys
 from esm.tasks.task import Problem, Target, Task
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

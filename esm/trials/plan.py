@@ -13,7 +13,7 @@ from esm.common.records import Record
 from esm.common.storage import content_hash, hash_texts
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import Pool, PoolEntry, Skipped
-from esm.ranking.leaks.siblings import Siblings
+from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.result import Ranking
 from esm.strategies.protocol import check_problem
 from esm.strategies.registry import check_own, reads_unlabelled, strategy
@@ -172,12 +172,12 @@ def plan_validation(
     if not strategy(config.strategy).uses_source:
         entries, skipped = {}, [_no_source(config.strategy)]
         config = config.model_copy(update={"controls": (Arm.NONE,)})
-    siblings = Siblings(ranking.target_spec, targets, pool.fingerprint_key())
+    siblings = DerivedSources(ranking.target_spec, targets, pool.fingerprint_key())
     runs: list[Run] = []
     for name in names:
         plain = _plain_keys(targets, name, ranking, pool, config)
         places = ranking.places(name)
-        usable, refused = siblings.sift(name, {s: e for s, e in entries.items() if s in places})
+        usable, refused = siblings.usable(name, {s: e for s, e in entries.items() if s in places})
         skipped += refused
         picks = ranking.picks(name, config.top)
         for arm, source in _arms(name, picks, places, usable, config):

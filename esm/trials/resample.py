@@ -9,17 +9,13 @@ product; the rank correlation from weighted ranks. Each equals
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array, Float64
 from esm.metrics.predictions import predicted_labels, span_counts
 from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Metric, Problem, Task
-
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
 
 Resampled = Callable[[Float64], Float64]
 """From counts (b, n) of resamples to the value of a metric in each, (b,)."""

@@ -8,8 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from esm.common.errors import ValidationError
 from esm.common.records import Record
-from esm.common.settings import TransferConfig
-from esm.strategies.registry import STRATEGIES, check_name
+from esm.strategies.joint.registry import check_joint_name
+from esm.strategies.registry import STRATEGIES, check_name, check_own
+from esm.strategies.settings import TransferConfig
 
 
 class Arm(StrEnum):
@@ -77,3 +78,73 @@ class ValidationConfig(Record):
                 " every source seed has to be used equally often"
             )
         return self
+
+
+AUTO = "auto"
+"""In place of the name of a source: the best-ranked ones."""
+
+DEFAULT_STRATEGIES = ("features", "houlsby", "full", "multitask")
+
+
+class ComparisonConfig(Record):
+    """Settings of a comparison.
+
+    Attributes:
+        strategies: Names of strategies, with their variants: the columns.
+        attributes: Attributes to compare on; none means all of the target.
+        sources: Ids of sources, the most promising first; ``auto`` alone takes them from a
+            ranking; none trains without a source.
+        top: How many of the best-ranked sources a strategy gets that makes use of several. Others
+            start from the first one.
+        seeds: Runs per strategy, size and fold.
+        examples: Numbers of training rows per attribute; None stands for all. The largest is what
+            strategies are compared at, the others are a learning curve.
+        max_train: All means at most so many.
+        transfer: Settings that strategies share.
+    """
+
+    strategies: tuple[str, ...] = DEFAULT_STRATEGIES
+    attributes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    top: int = Field(default=3, ge=1)
+    seeds: int = Field(default=3, ge=1)
+    examples: tuple[int | None, ...] = (None,)
+    max_train: int | None = Field(default=None, ge=2)
+    transfer: TransferConfig = Field(default_factory=TransferConfig)
+
+    @field_validator("strategies")
+    @classmethod
+    def _strategies_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            check_joint_name(name)  # its error is a ValueError, which pydantic reports
+        if not names or len(set(names)) < len(names):
+            raise ValueError("each strategy once, and at least one")
+        return names
+
+    @field_validator("examples")
+    @classmethod
+    def _enough_examples(cls, sizes: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        if not sizes or any(size is not None and size < 2 for size in sizes):
+            raise ValueError("numbers of training rows from 2 on, or all")
+        return sizes
+
+    @model_validator(mode="after")
+    def _auto_stands_alone(self) -> ComparisonConfig:
+        if AUTO in self.sources and len(self.sources) > 1:
+            raise ValueError("auto, or names of sources, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _own_settings_are_of_these_strategies(self) -> ComparisonConfig:
+        used = {name.partition(":")[0] for name in self.strategies}
+        members = {word for name in self.strategies for word in name.split(":")[1:]}
+        check_own(self.transfer.own, sorted(used | (members & set(STRATEGIES))))
+        return self
+
+    @property
+    def sizes(self) -> tuple[int | None, ...]:
+        """The different numbers of training rows, ascending; None for all."""
+        capped = {self.max_train if size is None else size for size in self.examples}
+        if self.max_train is not None:
+            capped = {min(size, self.max_train) for size in capped if size is not None}
+        return tuple(sorted(capped, key=lambda size: (size is None, size or 0)))

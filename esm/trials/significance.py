@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array, Float64
 from esm.tasks.task import Task
 from esm.trials.resample import counts, resampled_metric
-
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
 
 RESAMPLES = 10_000
 LEVEL = 0.05

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from esm.common.errors import EsmError, ValidationError
 from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.aggregate import aggregate_rankings
-from esm.ranking.leaks.siblings import Siblings
+from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.result import Ranking
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Target
-from esm.trials.compare_settings import AUTO, ComparisonConfig
+from esm.trials.settings import AUTO, ComparisonConfig
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def choose_sources(
             expected="the folder of a pool, or a ranking, which names one",
             hint="--pool DIR or --ranking FILE",
         )
-    siblings = Siblings(spec, targets)
+    siblings = DerivedSources(spec, targets)
     named = config.sources != (AUTO,)
     orders = _named(config, attributes) if named else _ranked(ranking, attributes)
     together = config.sources if named else _together(ranking, attributes)
@@ -78,7 +78,7 @@ def choose_sources(
     usable = {}
     for name in attributes:
         found = {one: entries[one] for one in orders[name] if one in entries}
-        usable[name], refused = siblings.sift(name, found)
+        usable[name], refused = siblings.usable(name, found)
         skipped += refused
     count = None if named else config.top
     return Choice(

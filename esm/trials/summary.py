@@ -20,11 +20,11 @@ from esm.trials.comparison import (
     StrategyResult,
     StrategyTotals,
 )
-from esm.trials.errors import mean_and_error
 from esm.trials.ledger import RunRow
 from esm.trials.outputs import CellRecord, CellStore
 from esm.trials.outside import Outside
 from esm.trials.significance import LEVEL, RESAMPLES, Judged, all_pairs, resampled_values
+from esm.trials.standard_errors import mean_and_error
 
 _TEST = (
     f"paired bootstrap of test rows and seeds, {RESAMPLES:,} resamples; Holm over all pairs of"

@@ -36,7 +36,7 @@ from esm.strategies.registry import strategy
 from esm.tasks.load import load_targets
 from esm.tasks.splits.draw import sample
 from esm.tasks.task import Examples, Target, Task
-from esm.trials.budget import Clock, arms, fit_plan, spelled
+from esm.trials.budget import Clock, arms, fit_plan, format_duration
 from esm.trials.costs import Costs, Estimate, check_disk
 from esm.trials.encoders import MODELS_NAME, TunedModels, keep_only
 from esm.trials.journal import Book
@@ -121,7 +121,10 @@ def validate_ranking(
         if budget is not None:
             plan = fit_plan(plan, costs, budget)
             if plan.left_out:
-                note(f"{len(plan.left_out)} arms do not fit into the budget of {spelled(budget)}")
+                note(
+                    f"{len(plan.left_out)} arms do not fit into the budget of"
+                    f" {format_duration(budget)}"
+                )
         book = Book(plan, ranking, ledger, out, store, keep_models=keep_models)
         something_to_do = bool(book.pending or book.missing())
         if something_to_do:

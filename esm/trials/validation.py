@@ -17,7 +17,10 @@ from esm.metrics.confusion import ClassResult, class_results
 from esm.metrics.rankings import DEFAULT_KS, NO_TRANSFER, measures
 from esm.pool.pool import Skipped
 from esm.ranking.result import AttributeRanking, Ranking
-from esm.trials.errors import (
+from esm.trials.ledger import Confusion, RunRow
+from esm.trials.plan import LeftOut, Plan, Run
+from esm.trials.settings import Arm
+from esm.trials.standard_errors import (
     FoldAndSeed,
     OutOfFold,
     error_sentence,
@@ -25,9 +28,6 @@ from esm.trials.errors import (
     out_of_fold,
     paired_gains,
 )
-from esm.trials.ledger import Confusion, RunRow
-from esm.trials.plan import LeftOut, Plan, Run
-from esm.trials.settings import Arm
 
 RESULT_NAME = "validation.json"
 RESULT_FORMAT = 2

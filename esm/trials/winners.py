@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from esm.common.errors import EncoderError, EsmError, ValidationError
-from esm.common.settings import EncoderConfig
+from esm.encoder.settings import EncoderConfig
 from esm.pool.pool import Pool
 from esm.trials.encoders import MODELS_NAME
 from esm.trials.ledger import RunKey

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from esm.common.errors import PoolError
-from esm.common.settings import EncoderConfig, FineTuneConfig, TransferConfig
+from esm.encoder.settings import EncoderConfig
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
 from esm.pool.pack import pack_pool
@@ -16,12 +16,13 @@ from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
 from esm.report.pool import pool_tables
 from esm.strategies.joint.protocol import Lesson, SourceTask, source_lessons
+from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem
+from esm.training.settings import FineTuneConfig
 from esm.trials.compare import compare_strategies
-from esm.trials.compare_settings import ComparisonConfig
 from esm.trials.open import open_comparison
-from esm.trials.settings import Arm, ValidationConfig
+from esm.trials.settings import Arm, ComparisonConfig, ValidationConfig
 from esm.trials.validate import validate_ranking
 from tests.toy_folders import write_task
 from tests.toy_tasks import toy_task

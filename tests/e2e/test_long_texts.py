@@ -8,9 +8,9 @@ import torch
 
 from esm.common.errors import PoolError
 from esm.common.runtime import show_progress
-from esm.common.settings import EncoderConfig, FineTuneConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.base_model import load_base
 from esm.pool.build import train_pool
@@ -22,6 +22,7 @@ from esm.scorers import logme
 from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import TaskSpec
 from esm.training.class_weights import balance_weights
+from esm.training.settings import FineTuneConfig
 from esm.trials.encoders import TunedModels
 from esm.trials.ledger import LEDGER_NAME, Ledger
 from esm.trials.plan import plan_validation

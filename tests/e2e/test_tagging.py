@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from esm.common.errors import ValidationError
-from esm.common.settings import EncoderConfig, FineTuneConfig, TransferConfig
+from esm.encoder.settings import EncoderConfig
 from esm.inference.export import export_run
 from esm.inference.predict import predict_file
 from esm.pool.build import train_pool
@@ -17,13 +17,14 @@ from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.strategies.joint.protocol import SourceTask, source_lessons
+from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of
 from esm.tasks.task import Metric, Problem
+from esm.training.settings import FineTuneConfig
 from esm.trials.compare import compare_strategies
-from esm.trials.compare_settings import ComparisonConfig
 from esm.trials.open import open_comparison
-from esm.trials.settings import Arm, ValidationConfig
+from esm.trials.settings import Arm, ComparisonConfig, ValidationConfig
 from esm.trials.validate import validate_ranking
 from esm.trials.validation import Validation
 from esm.trials.winners import StartEncoders, winners

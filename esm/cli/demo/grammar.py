@@ -287,7 +287,7 @@ def advice(words: Words, home_made: int, rng: np.random.Generator) -> str:
     return expand("{advice}", {**_COMMON, **words, "pick": [pick], "drop": [drop]}, rng)
 
 
-def dress(sentences: Sequence[str], words: Words, rng: np.random.Generator) -> str:
+def style_post(sentences: Sequence[str], words: Words, rng: np.random.Generator) -> str:
     """Join sentences as people post them: opener, closer, hashtag, typo, each now and then."""
     parts = [f"{sentence}." for sentence in sentences]
     if rng.random() < OPENER_SHARE:

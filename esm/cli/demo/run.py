@@ -15,13 +15,15 @@ from typing import Any
 
 from esm.cli.demo.tasks import DemoTasks, write_demo_tasks
 from esm.common.runtime import note
-from esm.common.settings import OFFLINE, EncoderConfig, FineTuneConfig, TransferConfig
+from esm.encoder.settings import OFFLINE, EncoderConfig
 from esm.pool.build import BuildReport, train_pool
 from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import Ranking
+from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
+from esm.training.settings import FineTuneConfig
 from esm.trials.settings import Arm, ValidationConfig
 from esm.trials.validate import validate_ranking
 from esm.trials.validation import Validation

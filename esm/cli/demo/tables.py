@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from esm.cli.demo.run import Verdict
 from esm.metrics.rankings import NO_TRANSFER
-from esm.report.results import _plus_minus
 from esm.report.table import Table, number
+from esm.report.validation import _plus_minus
 
 
 def verdict_tables(verdict: Verdict) -> list[Table]:

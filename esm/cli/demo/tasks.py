@@ -24,8 +24,8 @@ from esm.cli.demo.grammar import (
     TICKETS,
     TRAVEL,
     advice,
-    dress,
     expand,
+    style_post,
     view,
     witness,
 )
@@ -79,25 +79,25 @@ _TOPICS = ("account", "billing", "delivery")
 
 
 def _garden(endorsed: int, rng: np.random.Generator) -> str:
-    return dress([view(GARDEN, endorsed, rng)], GARDEN, rng)
+    return style_post([view(GARDEN, endorsed, rng)], GARDEN, rng)
 
 
 def _garden_by_stuff(from_shed: int, rng: np.random.Generator) -> str:
     words = {**GARDEN, "stuff": GARDEN["from_shed" if from_shed else "from_kitchen"]}
-    return dress([view(words, int(rng.integers(2)), rng)], words, rng)
+    return style_post([view(words, int(rng.integers(2)), rng)], words, rng)
 
 
 def _travel(first_hand: int, rng: np.random.Generator) -> str:
-    return dress([witness(TRAVEL, first_hand, rng)], TRAVEL, rng)
+    return style_post([witness(TRAVEL, first_hand, rng)], TRAVEL, rng)
 
 
 def _kitchen(home_made: int, rng: np.random.Generator) -> str:
-    return dress([advice(KITCHEN, home_made, rng)], KITCHEN, rng)
+    return style_post([advice(KITCHEN, home_made, rng)], KITCHEN, rng)
 
 
 def _ticket(topic: int, rng: np.random.Generator) -> str:
     slot = _TOPICS[topic]
-    return dress([expand(f"{{{slot}}} {{since}}, {{plea}}", TICKETS, rng)], TICKETS, rng)
+    return style_post([expand(f"{{{slot}}} {{since}}, {{plea}}", TICKETS, rng)], TICKETS, rng)
 
 
 def _post(labels: Mapping[str, int | None], rng: np.random.Generator) -> str:
@@ -108,7 +108,7 @@ def _post(labels: Mapping[str, int | None], rng: np.random.Generator) -> str:
         if label is not None
     ]
     order = rng.permutation(len(sentences))
-    return dress([sentences[position] for position in order], POSTS, rng)
+    return style_post([sentences[position] for position in order], POSTS, rng)
 
 
 # --------------------------------------------------------------------------------- tables of rows

@@ -96,18 +96,19 @@ def compare(
 
     A stopped comparison goes on where it was.
     """
-    from esm.common.settings import OFFLINE, EncoderConfig, checked
+    from esm.common.records import build_settings
+    from esm.encoder.settings import OFFLINE, EncoderConfig
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
     from esm.report.comparison import comparison_plan_tables, comparison_tables
     from esm.trials.compare import compare_strategies
-    from esm.trials.compare_costs import estimate
-    from esm.trials.compare_settings import DEFAULT_STRATEGIES, ComparisonConfig
+    from esm.trials.costs import estimate
     from esm.trials.open import open_comparison
+    from esm.trials.settings import DEFAULT_STRATEGIES, ComparisonConfig
 
     names = commas(source)
     given = reading.spec(target, identifier=identifier)
-    config = checked(
+    config = build_settings(
         ComparisonConfig,
         {
             "strategies": commas(strategy) or DEFAULT_STRATEGIES,
@@ -125,7 +126,7 @@ def compare(
     opened = open_comparison(
         given,
         config,
-        base=checked(EncoderConfig, reads),
+        base=build_settings(EncoderConfig, reads),
         max_chunks=max_chunks,
         pool=None if pool is None else Pool.open(pool.resolve()),
         ranking=None if ranking is None else Ranking.load(ranking),

@@ -30,7 +30,7 @@ def demo(
     from esm.pool.pool import Pool
     from esm.report.pool import pool_tables
     from esm.report.ranking import ranking_tables
-    from esm.report.results import validation_tables
+    from esm.report.validation import validation_tables
 
     made = run_demo(out.resolve(), base=base_model(base), device=device)
     pool = Pool.open(out / "pool")

@@ -25,7 +25,7 @@ def evaluate(
     Prints regret@k, NDCG and rank correlations.
     """
     from esm.metrics.evaluate import evaluate_rankings
-    from esm.report.results import evaluation_tables
+    from esm.report.evaluation import evaluation_tables
 
     evaluation = evaluate_rankings(scores, truth, _cutoffs(commas(k) or ("1", "3", "5")))
     content = evaluation.as_dict()

@@ -153,16 +153,15 @@ def rank(
     out: OutFile = None,
 ) -> None:
     """Rank the pool's sources for every attribute of a target."""
-    from esm.common.settings import checked
+    from esm.common.records import build_settings
     from esm.metrics.evaluate import evaluate_rankings, read_truth
     from esm.pool.pool import Pool
     from esm.ranking.rank import rank_sources
     from esm.ranking.result import RankConfig, ranking_table
-    from esm.report.ranking import ranking_tables
-    from esm.report.why import why_tables
+    from esm.report.ranking import ranking_tables, why_tables
     from esm.trials.validate import results_table
 
-    config = checked(
+    config = build_settings(
         RankConfig,
         {
             "scorer": scorer,

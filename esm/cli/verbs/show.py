@@ -87,7 +87,7 @@ def _pool(path: Path) -> _Shown:
 
 def _run(path: Path, *, classes: bool) -> _Shown:
     from esm.report.classes import class_tables
-    from esm.report.results import validation_tables
+    from esm.report.validation import validation_tables
     from esm.trials.ledger import LEDGER_NAME, Ledger
     from esm.trials.validation import Validation
 

@@ -43,7 +43,7 @@ def list_tasks(
     out: OutFile = None,
 ) -> None:
     """List tasks and targets: rows, classes, language, licence."""
-    from esm.report.results import task_list
+    from esm.report.tasks import task_list
     from esm.tasks.faults.describe import describe
     from esm.tasks.load import load_target
 
@@ -94,10 +94,8 @@ def show_task(
 
     Texts that are in train and in test are counted too.
     """
-    from esm.report.proposal import finding_tables
-    from esm.report.results import task_details
     from esm.report.splits import split_tables
-    from esm.report.tasks import language_tables
+    from esm.report.tasks import finding_tables, language_tables, task_details
     from esm.tasks.faults.describe import describe
     from esm.tasks.faults.inspect import inspect_target
     from esm.tasks.load import load_target
@@ -140,7 +138,7 @@ def init_task(
 
     Every guess has its reason. Every verb takes the TOML file in place of the data.
     """
-    from esm.report.proposal import finding_tables, proposal_tables
+    from esm.report.tasks import finding_tables, proposal_tables
     from esm.tasks.faults.inspect import inspect_proposal
     from esm.tasks.guess.draft import write_draft
     from esm.tasks.guess.propose import propose

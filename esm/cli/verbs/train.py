@@ -22,12 +22,13 @@ from esm.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from esm.common.settings import EncoderConfig, FineTuneConfig
+    from esm.encoder.settings import EncoderConfig
+    from esm.training.settings import FineTuneConfig
 
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """The base model; see :class:`esm.common.settings.EncoderConfig`."""
+    """The base model; see :class:`esm.encoder.settings.EncoderConfig`."""
 
     base: Annotated[
         str | None,
@@ -55,7 +56,8 @@ class EncoderOptions:
 
     def config(self) -> EncoderConfig | None:
         """Return the library's settings, or None where nothing was given."""
-        from esm.common.settings import EncoderConfig, checked
+        from esm.common.records import build_settings
+        from esm.encoder.settings import EncoderConfig
 
         named = {
             "model": None if self.base is None else base_model(self.base),
@@ -67,12 +69,12 @@ class EncoderOptions:
             "precision": self.precision,
         }
         given = {name: value for name, value in named.items() if value is not None}
-        return checked(EncoderConfig, given) if given else None
+        return build_settings(EncoderConfig, given) if given else None
 
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """Fine-tuning of the sources; see :class:`esm.common.settings.FineTuneConfig`."""
+    """Fine-tuning of the sources; see :class:`esm.training.settings.FineTuneConfig`."""
 
     preset: Annotated[str, typer.Option(help="Settings to start from: default or paper.")] = (
         "default"
@@ -94,11 +96,12 @@ class FineTuneOptions:
 
     def config(self) -> FineTuneConfig:
         """Return the library's settings: the preset with what was given on top."""
-        from esm.common.settings import FineTuneConfig, checked
+        from esm.common.records import build_settings
+        from esm.training.settings import FineTuneConfig
 
         given = {name: value for name, value in asdict(self).items() if value is not None}
         preset = FineTuneConfig.preset(given.pop("preset"))
-        return checked(FineTuneConfig, preset.model_dump() | given)
+        return build_settings(FineTuneConfig, preset.model_dump() | given)
 
 
 @dataclass(frozen=True)
@@ -157,14 +160,14 @@ def train(
 
     Tasks that are in the pool already are left; a stopped run goes on where it was.
     """
-    from esm.common.settings import checked
+    from esm.common.records import build_settings
     from esm.pool.build import train_pool
     from esm.pool.entry import TrainConfig
     from esm.report.pool import build_report
 
     specs = reading.specs(tasks, identifier=identifier)
     settings = fine_tune.config()
-    config = checked(
+    config = build_settings(
         TrainConfig,
         {
             "encoder": encoder.config(),

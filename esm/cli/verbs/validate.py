@@ -75,18 +75,17 @@ def validate(
     Reports realised gain and regret; a stopped run goes on where it was.
     """
     import esm.trials.validate as library
-    from esm.common.settings import checked
+    from esm.common.records import build_settings
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
     from esm.report.classes import class_tables
-    from esm.report.results import validation_tables
-    from esm.report.validation import plan_tables
+    from esm.report.validation import plan_tables, validation_tables
     from esm.trials.budget import seconds_of
     from esm.trials.settings import ValidationConfig
 
     seconds = None if budget is None else seconds_of(budget)
     loaded = Ranking.load(ranking)
-    config = checked(
+    config = build_settings(
         ValidationConfig,
         {
             "attributes": commas(attribute),

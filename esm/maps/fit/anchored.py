@@ -14,15 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError
 from esm.maps.fit.ridge import (
     PENALTIES,
     Features,
-    Float64,
     Numbers,
     check_rows,
     leading_directions,
-    spread,
+    total_variance,
 )
 from esm.maps.forms import LowRankMap
 
@@ -93,7 +93,7 @@ class AnchorBasis:
         self._lifted = ordered - self._features.mean
         self._base_mean = base64.mean(axis=0)
         self._base = base64 - self._base_mean
-        self._base_spread = spread(self._base, "base embeddings")
+        self._base_spread = total_variance(self._base, "base embeddings")
         ends = np.cumsum(np.bincount(folds)).tolist()
         self._folds = [
             self._hold_out(slice(start, end))
@@ -203,7 +203,7 @@ class AnchorBasis:
                 predicted = features @ (coefficients @ directions)
                 gains = (predicted * (2 * (target @ directions) - predicted)).sum(axis=0)
                 explained[i] += np.cumsum(gains)[[rank - 1 for rank in ranks]]
-        quality: Float64 = 1 - (unexplained - explained) / spread(tuned[counted])
+        quality: Float64 = 1 - (unexplained - explained) / total_variance(tuned[counted])
         return quality
 
 

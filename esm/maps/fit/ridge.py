@@ -8,9 +8,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError
 
-Float64 = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]
 
 # In units of the mean eigenvalue of the features' Gram matrix. Held-out R² is flat between
@@ -34,11 +34,11 @@ def r_squared(true: Numbers, predicted: Numbers) -> float:
     if true.shape != predicted.shape or true.ndim != 2:
         raise ShapeError(f"shapes {true.shape} and {predicted.shape}", expected="two equal (n, d)")
     exact = true.astype(np.float64)
-    total = spread(exact)
+    total = total_variance(exact)
     return 1.0 - float(np.square(exact - predicted).sum()) / total
 
 
-def spread(rows: Float64, what: str = "tuned embeddings") -> float:
+def total_variance(rows: Float64, what: str = "tuned embeddings") -> float:
     """Return the sum of squares about the mean.
 
     Raises:

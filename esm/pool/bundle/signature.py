@@ -14,9 +14,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.maps.stack import LowRankStack
 
-Array = npt.NDArray[Any]
 Signatures = npt.NDArray[np.float32]
 
 # Shared directions on either side, coordinates kept of the change and of the bias.

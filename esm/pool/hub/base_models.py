@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from esm.common.errors import PoolError, SettingError
+from esm.common.records import build_settings
 from esm.common.runtime import Precision
-from esm.common.settings import BaseIdentity, FineTuneConfig, Pooling, checked
+from esm.encoder.settings import BaseIdentity, Pooling
 from esm.maps.peer import PeerConfig
 from esm.pool.hub.hub import Listing, is_repo
 from esm.tasks.spec import TaskSpec
+from esm.training.settings import FineTuneConfig
 
 # What hf-dataset-selector embeds with, by model type, and to how many tokens it cuts.
 _PEER_POOLINGS = {
@@ -134,6 +136,6 @@ def fine_tune_settings(config: PeerConfig) -> FineTuneConfig:
     known = {name: value for name, value in stated.items() if value is not None}
     published = FineTuneConfig.paper()
     try:
-        return checked(FineTuneConfig, published.model_dump() | known)
+        return build_settings(FineTuneConfig, published.model_dump() | known)
     except SettingError:  # what it states cannot be: zero epochs, a negative rate
         return published

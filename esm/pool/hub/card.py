@@ -9,7 +9,7 @@ from esm.maps.files import MapConfig
 from esm.maps.peer import PeerConfig
 from esm.pool.hub.hub import ESM_TAG, is_repo
 from esm.pool.pool import MapRecord, SourceRecord
-from esm.tasks.licences import NOT_STATED, Terms, is_stated, marked, terms
+from esm.tasks.licences import NOT_STATED, Terms, is_stated, licence_label, terms
 
 # The Hub takes these names for the field "license"; anything else has to be "other".
 _HUB_LICENCES = frozenset(
@@ -86,7 +86,7 @@ def _body(facts: CardFacts) -> str:
         ("Label column", peer.label_column or NOT_STATED),
         ("Training rows", str(record.num_used or NOT_STATED)),
         ("Language", record.metadata.language or NOT_STATED),
-        ("Licence of the data", marked(record.metadata.license)),
+        ("Licence of the data", licence_label(record.metadata.license)),
         ("Fine-tuning", _fine_tuning(record)),
         *((f"Held-out {name}", f"{value:.3f}") for name, value in sorted(record.quality.items())),
         ("R² on held-out texts of the source", _share(facts.fit.r2_source)),

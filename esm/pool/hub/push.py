@@ -16,8 +16,8 @@ from typing import Any
 
 from esm.common.errors import HubError, MapError, PoolError, SettingError
 from esm.common.runtime import note
-from esm.common.settings import OFFLINE
 from esm.common.storage import atomic_folder, read_json, write_atomic, write_json
+from esm.encoder.settings import OFFLINE
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import DenseMap, MapForm
 from esm.maps.peer import LINEAR, PEER_VERSION, PeerConfig

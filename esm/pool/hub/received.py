@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from esm.common.errors import MapError
-from esm.common.settings import BaseIdentity
 from esm.common.storage import atomic_folder, content_hash, write_atomic, write_json
+from esm.encoder.settings import BaseIdentity
 from esm.maps.files import MapConfig, load_map, save_map
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.pool.hub.base_models import fine_tune_settings, source_task

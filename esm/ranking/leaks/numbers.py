@@ -13,7 +13,7 @@ from esm.pool.fingerprints import (
     Fingerprint,
     FingerprintKey,
     Numbers,
-    telling,
+    is_informative,
     text_form,
     unsalted_numbers,
 )
@@ -28,7 +28,7 @@ class AttributeTexts:
     """Which of a target's texts are an attribute's, as places in the list of all of them.
 
     Attributes:
-        all: Distinct texts that tell (see :func:`~esm.pool.fingerprints.telling`), of all splits.
+        all: Distinct informative texts (see :mod:`esm.pool.fingerprints`), of all splits.
         tests: Those among them that test rows have.
         unseen: Test texts, long or short, that no training row of the target has in the same
             fold, under any attribute: who knows them has seen what should not be seen.
@@ -67,7 +67,7 @@ class Numbered:
         """
         place: dict[str, int] = {}
         folds = [_places(target, form, place) for target in targets]
-        tells = telling([text_form(text) for text in place])
+        tells = is_informative([text_form(text) for text in place])
         return cls(
             number(list(place)),
             {

@@ -28,10 +28,16 @@ import numpy.typing as npt
 
 from esm.common.neighbours import nearest_codes
 from esm.common.records import Record
-from esm.pool.fingerprints import SKETCH_BITS, Fingerprint, FingerprintKey, Sketches, telling_rows
+from esm.pool.fingerprints import (
+    SKETCH_BITS,
+    Fingerprint,
+    FingerprintKey,
+    Sketches,
+    informative_rows,
+)
 from esm.pool.pool import PoolEntry
+from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.numbers import Matches, common
-from esm.ranking.leaks.siblings import Siblings
 
 Near = tuple[float | None, float | None]
 """Estimated shares of near copies among training and among test texts; None where not known."""
@@ -108,12 +114,12 @@ class Overlaps:
         sketches: Gives the target's sketches, when first asked for; None looks for exact copies
             only.
         most: Largest share of the target's texts, or of its test texts, that a source may hold,
-            exactly or nearly; None leaves none out. Siblings may hold any: they are the target's.
+            exactly or nearly; None leaves none out. Sources made of the target may hold any.
     """
 
     def __init__(
         self,
-        siblings: Siblings,
+        siblings: DerivedSources,
         sketches: Callable[[], TargetSketches] | None = None,
         most: float | None = None,
     ) -> None:
@@ -139,9 +145,10 @@ class Overlaps:
             return None
         if overlap.largest <= self._most:
             return None
-        return f"it holds {said(overlap)}: more than --exclude-overlap {self._most:g} allows"
+        held = overlap_in_words(overlap)
+        return f"it holds {held}: more than --exclude-overlap {self._most:g} allows"
 
-    def untold(self, entries: Sequence[PoolEntry]) -> int:
+    def count_unknown(self, entries: Sequence[PoolEntry]) -> int:
         """Return of how many sources that were trained here it is not known what they hold."""
         return sum(
             entry.record.published is None and self.siblings.matches(entry) is None
@@ -178,7 +185,7 @@ def sketch_rows(
         pairs: Their n second texts, for a pair task.
         embeddings: (n, d) base embeddings of the rows.
     """
-    return key.sketches(embeddings[list(telling_rows(texts, pairs).values())])
+    return key.sketches(embeddings[list(informative_rows(texts, pairs).values())])
 
 
 def near_share(fingerprint: Fingerprint, sketches: Sketches) -> float:
@@ -228,13 +235,13 @@ def overlap_of(matches: Matches, attribute: str, near: Near = (None, None)) -> O
 
 
 def overlap_warnings(
-    overlaps: Mapping[str, Mapping[str, Overlap | None]], untold: int
+    overlaps: Mapping[str, Mapping[str, Overlap | None]], count_unknown: int
 ) -> tuple[str, ...]:
     """Return what there is to say of sources that hold texts of the target, a sentence each.
 
     Args:
         overlaps: By attribute and ranked source, what they share.
-        untold: Sources of which it is not known.
+        count_unknown: Sources of which it is not known.
     """
     worst: dict[str, Overlap] = {}
     for lines in overlaps.values():
@@ -242,14 +249,14 @@ def overlap_warnings(
             if overlap is not None and overlap.flagged:
                 known = worst.get(source)
                 worst[source] = max(known or overlap, overlap, key=lambda one: one.largest)
-    return (*_about_flagged(worst), *_about_untold(untold))
+    return (*_about_flagged(worst), *_about_of_unknown(count_unknown))
 
 
 def _about_flagged(worst: Mapping[str, Overlap]) -> list[str]:
     if not worst:
         return []
     order = sorted(worst, key=lambda source: (-worst[source].largest, source))
-    named = [f"{source} ({said(worst[source])})" for source in order[:_MOST_NAMED]]
+    named = [f"{source} ({overlap_in_words(worst[source])})" for source in order[:_MOST_NAMED]]
     if len(order) > _MOST_NAMED:
         named.append(f"{len(order) - _MOST_NAMED} more")
     holds = "1 source holds" if len(order) == 1 else f"{len(order)} sources hold"
@@ -259,17 +266,17 @@ def _about_flagged(worst: Mapping[str, Overlap]) -> list[str]:
     ]
 
 
-def _about_untold(untold: int) -> list[str]:
-    if not untold:
+def _about_of_unknown(count_unknown: int) -> list[str]:
+    if not count_unknown:
         return []
     return [
-        f"of {untold} sources the pool does not keep which texts they have, so whether they hold"
-        " texts of the target is not known; esm train with the same tasks and settings adds that"
-        " without training again"
+        f"of {count_unknown} sources the pool does not keep which texts they have, so whether they"
+        " hold texts of the target is not known; esm train with the same tasks and settings adds"
+        " that without training again"
     ]
 
 
-def said(overlap: Overlap) -> str:
+def overlap_in_words(overlap: Overlap) -> str:
     """Return what a source shares, for a sentence.
 
     Example:

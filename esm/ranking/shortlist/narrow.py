@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import EsmError, MapError, PoolError, SettingError
 from esm.common.runtime import progress
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
@@ -21,7 +22,6 @@ from esm.ranking.sources import Picked, Refuse
 from esm.scorers.base import Estimator, PoolScorer, Scorer, Source, TargetAttribute
 
 Numbers = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 
 class Narrowing:

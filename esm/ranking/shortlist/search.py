@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import SettingError
 from esm.pool.bundle.index import ShortlistIndex
 from esm.ranking.shortlist.surrogate import Kernel, Surrogate, choose_kernel
 
 Numbers = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 MOST = 2000
 """Most maps of a shortlist."""

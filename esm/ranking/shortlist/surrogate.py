@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-Float64 = npt.NDArray[np.float64]
+from esm.common.arrays import Float64
+
 Signatures = npt.NDArray[np.float32]
 
 # Choices of the kernel: length over which scores are alike, share of a part that is linear in the

@@ -19,12 +19,12 @@ import torch
 from scipy.linalg import lapack
 from threadpoolctl import ThreadpoolController
 
+from esm.common.arrays import Float64
 from esm.common.errors import ShapeError
 from esm.maps.forms import DenseMap
 from esm.scorers.likelihood.curves import SMALLEST_SHARE, Curves
 from esm.scorers.likelihood.lapack import triangular_product, tridiagonal
-from esm.scorers.likelihood.target import TargetSpectrum, placed
-from esm.scorers.moments import Float64
+from esm.scorers.likelihood.target import TargetSpectrum, to_tensor
 
 _LIBRARIES = ThreadpoolController()
 
@@ -107,8 +107,8 @@ class DenseTarget:
                 expected=f"width {target.width}",
                 hint="use the base model the map was fitted with",
             )
-        weight = placed(source_map.weight, self._rows.device)
-        bias = placed(source_map.bias, self._rows.device)
+        weight = to_tensor(source_map.weight, self._rows.device)
+        bias = to_tensor(source_map.bias, self._rows.device)
         offset = math.sqrt(target.count) * (weight @ target.mean + bias)
         rows = _product(self._rows, weight)
         from_examples = len(rows) < target.width
@@ -152,10 +152,10 @@ def dense_curves(maps: Sequence[Reduced], nodes: torch.Tensor) -> Curves:
     with np.errstate(divide="ignore", invalid="ignore"):
         logarithms = np.log(residuals)
     return Curves(
-        log_determinant=placed(
+        log_determinant=to_tensor(
             np.array([[one for one, _, _ in row] for row in found]), nodes.device
         ),
-        log_residual=placed(logarithms, nodes.device),
+        log_residual=to_tensor(logarithms, nodes.device),
         trusted=torch.tensor(
             [all(kept for _, _, kept in row) for row in found], device=nodes.device
         ),

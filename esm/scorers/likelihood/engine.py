@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from esm.common.arrays import Float64
 from esm.common.errors import MapError
 from esm.maps.compressed import CompressedMap
 from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap
@@ -25,7 +26,7 @@ from esm.scorers.likelihood.panels import Panels
 from esm.scorers.likelihood.projection import project
 from esm.scorers.likelihood.rules import MAX_UPDATES
 from esm.scorers.likelihood.target import TargetSpectrum
-from esm.scorers.moments import FeatureMoments, Float64, Moments
+from esm.scorers.moments import FeatureMoments, Moments
 
 # Computes the (K,) log evidences of one map from the moments of its embeddings.
 Plain = Callable[[FeatureMoments], Float64]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
 
+from esm.common.arrays import Float64
 from esm.common.errors import FitError
-from esm.scorers.moments import Float64
 
 # Columns that LAPACK reduces before it updates the rest; 32, its own choice, is slower here.
 _PANEL = 16

@@ -17,7 +17,7 @@ import torch
 
 from esm.common.errors import ShapeError
 from esm.maps.stack import LowRankStack
-from esm.scorers.likelihood.target import Inputs, TargetSpectrum, placed
+from esm.scorers.likelihood.target import Inputs, TargetSpectrum, to_tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,15 +71,15 @@ def project(target: TargetSpectrum, maps: LowRankStack) -> Projected:
     """
     inputs = _inputs(target, maps)
     device, dtype = target.eigenvalues.device, target.eigenvalues.dtype
-    scale = placed(maps.scale, device, dtype)
-    right = placed(maps.right, device, dtype)
+    scale = to_tensor(maps.scale, device, dtype)
+    right = to_tensor(maps.right, device, dtype)
     wide = right.new_empty(len(maps), maps.rank + 1, maps.width)
     wide[:, :-1] = torch.from_numpy(np.ascontiguousarray(maps.left)).to(device)
     wide[:, :-1] /= scale[:, None, None]
 
     apart = right @ inputs.outside
     through = (right @ inputs.mean)[:, None, :] @ wide[:, :-1]  # U V^T times the mean of w
-    bias = placed(maps.bias, device, dtype) / scale[:, None]
+    bias = to_tensor(maps.bias, device, dtype) / scale[:, None]
     wide[:, -1] = math.sqrt(target.count) * (target.mean + through[:, 0] + bias)
     written = wide @ target.basis
     return Projected(

@@ -19,13 +19,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from esm.common.arrays import Float64
 from esm.maps.forms import EmbeddingSpaceMap
 from esm.maps.stack import LowRankStack
 from esm.scorers.likelihood.curves import Curves, curves
 from esm.scorers.likelihood.engine import Block, Engine, in_order
 from esm.scorers.likelihood.panels import Panels
 from esm.scorers.likelihood.projection import Projected, project
-from esm.scorers.moments import Float64
 
 # Points of the grid; error of the polynomials that the number of nodes is chosen for, where a
 # single eigenvalue makes up the functions. With hundreds, two digits more are right.

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from esm.scorers.moments import Float64, Moments
+from esm.common.arrays import Float64
+from esm.scorers.moments import Moments
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,24 +124,24 @@ class TargetSpectrum:
             directions, lengths = _outer_pairs(moments.gram[d:, d:], inside, room)
             labels = moments.cross[d:] - inside @ projections
             lifted = Inputs(
-                inside=placed(inside, device),
-                outside=placed(directions * lengths, device),
-                labels=placed(directions @ (directions.T @ labels), device),
-                mean=placed(moments.mean[d:], device),
+                inside=to_tensor(inside, device),
+                outside=to_tensor(directions * lengths, device),
+                labels=to_tensor(directions @ (directions.T @ labels), device),
+                mean=to_tensor(moments.mean[d:], device),
             )
         return cls(
-            eigenvalues=placed(eigenvalues, device),
-            basis=placed(basis, device),
-            projections=placed(projections, device),
-            outside=placed(np.maximum(outside, 0) if room else np.zeros_like(outside), device),
-            mean=placed(moments.mean[:d], device),
-            label_offset=placed(np.sqrt(count) * moments.label_means, device),
+            eigenvalues=to_tensor(eigenvalues, device),
+            basis=to_tensor(basis, device),
+            projections=to_tensor(projections, device),
+            outside=to_tensor(np.maximum(outside, 0) if room else np.zeros_like(outside), device),
+            mean=to_tensor(moments.mean[:d], device),
+            label_offset=to_tensor(np.sqrt(count) * moments.label_means, device),
             lifted=lifted,
             count=count,
         )
 
 
-def placed(
+def to_tensor(
     array: npt.NDArray[Any], device: torch.device, dtype: torch.dtype = torch.float64
 ) -> torch.Tensor:
     """Return an array as a tensor on a device; it is transferred as it is stored."""

@@ -15,13 +15,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esm.common.settings import FineTuneConfig
 from esm.encoder.chunks import Tokens
 from esm.strategies.joint.mixing import MixedBatches, Sampling, loss_targets
 from esm.strategies.joint.protocol import Lesson
 from esm.strategies.joint.uncertainty import UncertainBatches, normalised_entropy
 from esm.training.heads import SharedEncoder, TaskHead
 from esm.training.loop import LengthGroupedBatches, Training
+from esm.training.settings import FineTuneConfig
 
 Rows = npt.NDArray[np.int64]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.encoder.tokens import SHARES
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.annotations import learn_rows
@@ -21,6 +21,7 @@ from esm.strategies.joint.mixing import Sampling
 from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, check_texts, metered
 from esm.strategies.joint.uncertainty import check_entropy
 from esm.strategies.protocol import no_plain_model, training_passes, training_settings
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.heads import SharedEncoder
 from esm.training.state import State

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Array
 from esm.common.errors import EncoderError
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.metrics.calibration import has_probabilities, mean_probabilities, probabilities
 from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, most, needs_sources, part_of
 from esm.strategies.joint.separate import Separate
 from esm.strategies.protocol import TransferModel, no_plain_model
 from esm.strategies.registry import strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs, Problem
 from esm.training.state import State
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-Array = npt.NDArray[Any]
 
 # A chance of zero has no logarithm; no float32 model is surer than that.
 _LEAST_CHANCE = 1e-12

@@ -5,24 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
 
+from esm.common.arrays import Array
 from esm.common.errors import FitError
 from esm.common.memory import SMALLER, is_out_of_memory
 from esm.common.runtime import progress
-from esm.common.settings import FineTuneConfig
 from esm.encoder.encoder import Encoder
 from esm.tasks.task import Examples
 from esm.training.schedules import linear
-
-Array = npt.NDArray[Any]
+from esm.training.settings import FineTuneConfig
 
 _LARGEST_NORM = 1.0
 _MOST_CLASSES = 20

@@ -9,12 +9,13 @@ import torch
 
 from esm.common.errors import ValidationError
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.episodes import EpisodeShape, train_episodes
 from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, metered, needs_sources
 from esm.strategies.protocol import PASSES_PER_STEP
 from esm.strategies.prototype import DEFAULT, PrototypeSettings, prototypes
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs, Problem
 from esm.training.heads import SharedEncoder, SharedHeads
 

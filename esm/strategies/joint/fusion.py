@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.adapter_routes import RoutedEncoder, stored_sizes
 from esm.strategies.joint.mixing import learn
 from esm.strategies.joint.protocol import (
@@ -22,6 +22,7 @@ from esm.strategies.joint.protocol import (
 )
 from esm.strategies.pfeiffer import DEFAULT
 from esm.strategies.protocol import no_plain_model, training_passes, training_settings
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.layers.bottlenecks import check_architecture
 from esm.training.state import State

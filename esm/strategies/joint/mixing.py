@@ -12,23 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esm.common.settings import FineTuneConfig
+from esm.common.arrays import Float64
 from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
 from esm.strategies.joint.protocol import Lesson
 from esm.training.class_weights import weighs_classes
 from esm.training.heads import SharedEncoder
 from esm.training.loop import LengthGroupedBatches, Training
-
-Array = npt.NDArray[Any]
-Float64 = npt.NDArray[np.float64]
+from esm.training.settings import FineTuneConfig
 
 # How far annealed sampling goes from proportional (exponent 1) towards equal shares.
 _ANNEALED_BY = 0.8
@@ -48,7 +45,9 @@ class Sampling(StrEnum):
     UNCERTAINTY = "uncertainty"
 
 
-def shares(sizes: Sequence[int], sampling: Sampling, epoch: int, num_epochs: int) -> Float64:
+def sampling_shares(
+    sizes: Sequence[int], sampling: Sampling, epoch: int, num_epochs: int
+) -> Float64:
     """Return the share of each task in an epoch: its rows to the power of an exponent, normed.
 
     Args:
@@ -220,7 +219,7 @@ class MixedBatches(LengthGroupedBatches):
     def draw(self) -> npt.NDArray[np.int64]:
         """See :meth:`LengthGroupedBatches.draw`."""
         sizes = self._annotated.sum(axis=0).tolist()
-        share = shares(sizes, self._sampling, self._epoch, self._num_epochs)
+        share = sampling_shares(sizes, self._sampling, self._epoch, self._num_epochs)
         self._epoch += 1
         likely, self.weights = row_weights(self._annotated, share)
         return systematic(likely, self._chance)

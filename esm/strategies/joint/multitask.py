@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.annotations import learn_rows
 from esm.strategies.joint.mixing import Sampling, learn
@@ -21,8 +21,10 @@ from esm.strategies.joint.protocol import (
 )
 from esm.strategies.joint.uncertainty import check_entropy
 from esm.strategies.protocol import training_passes, training_settings
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.heads import SharedEncoder, SharedHeads
+from esm.training.settings import FineTuneConfig
 
 
 class Multitask(SharedHeads):

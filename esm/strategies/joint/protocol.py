@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy.typing as npt
-
+from esm.common.arrays import Array
 from esm.common.errors import ValidationError
 from esm.common.memory import peak_memory
 from esm.common.runtime import note
-from esm.common.settings import BaseIdentity, TransferConfig
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import TEXT_PROBLEMS, check_kind
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Outputs, Task
 from esm.training.state import State
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from esm.encoder.encoder import Encoder
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

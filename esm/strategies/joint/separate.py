@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from esm.common.settings import BaseIdentity, TransferConfig
-from esm.strategies.joint.protocol import Array, Jointly, Lesson, SourceTask, most, part_of
+from esm.common.arrays import Array
+from esm.encoder.settings import BaseIdentity
+from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, most, part_of
 from esm.strategies.protocol import Strategy, TransferModel, check_problem
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.state import State
 

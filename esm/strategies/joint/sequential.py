@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from esm.common.runtime import note, seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.metrics.predictions import performance
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.mixing import learn
@@ -23,10 +23,12 @@ from esm.strategies.joint.protocol import (
     source_lessons,
 )
 from esm.strategies.protocol import training_passes, training_settings
+from esm.strategies.settings import TransferConfig
 from esm.tasks.splits.draw import held_out
 from esm.tasks.task import Outputs, SplitName
 from esm.training.heads import SharedEncoder, SharedHeads
 from esm.training.layers.bottlenecks import freeze_all_but
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 

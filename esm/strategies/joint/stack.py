@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esm.common.runtime import seeded
-from esm.common.settings import BaseIdentity, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.adapter_routes import RoutedEncoder, stored_sizes
 from esm.strategies.joint.mixing import Mixture, learn
 from esm.strategies.joint.protocol import (
@@ -20,9 +20,11 @@ from esm.strategies.joint.protocol import (
 )
 from esm.strategies.pfeiffer import DEFAULT
 from esm.strategies.protocol import no_plain_model, training_passes, training_settings
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs, Texts
 from esm.training.language_model import check_language_model, pretrain
 from esm.training.layers.bottlenecks import check_architecture
+from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ _MOST_NAMED = 6
 _LONGEST_NAMED = 30
 
 
-def listed(counts: Mapping[str, int]) -> str:
+def counts_in_words(counts: Mapping[str, int]) -> str:
     """Return classes and their rows for a sentence; of many classes the first six.
 
     Example:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from esm.tasks.faults.findings import Finding, FindingKind, listed
+from esm.tasks.faults.findings import Finding, FindingKind, counts_in_words
 from esm.tasks.faults.texts import row_forms
 from esm.tasks.guess.rare import FEWEST_PER_CLASS
 from esm.tasks.tagging import present, tags_of
@@ -56,7 +56,7 @@ def _rare(name: str, task: Task) -> Finding | None:
         name,
         len(rare),
         f"classes with fewer than {FEWEST_PER_CLASS} training rows: {len(rare)} of {len(counts)},"
-        f" namely {listed(rare)}",
+        f" namely {counts_in_words(rare)}",
         advice,
     )
 
@@ -98,7 +98,7 @@ def _not_in_test(name: str, task: Task) -> Finding | None:
         name,
         len(absent),
         f"classes without a test row: {len(absent)} of {len(in_test)}; in train:"
-        f" {listed({label: in_train[label] for label in absent})}",
+        f" {counts_in_words({label: in_train[label] for label in absent})}",
         "they cannot be judged: split in folds, merge them, or label more rows",
     )
 
@@ -116,7 +116,7 @@ def _one_class(name: str, task: Task) -> Finding | None:
         name,
         others,
         f"{100 * largest / len(task.train):.1f} % of the training rows are"
-        f" {listed({label: largest})}; {others:,} are anything else",
+        f" {counts_in_words({label: largest})}; {others:,} are anything else",
         "judge it by macro F1, not by accuracy; label more rows of the others first",
     )
 

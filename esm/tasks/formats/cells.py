@@ -37,7 +37,7 @@ def column_names(header: Sequence[Any], where: object) -> list[str]:
     return names
 
 
-def settle(cells: Values, *, decimal_comma: bool = False) -> Values:
+def parse_column(cells: Values, *, decimal_comma: bool = False) -> Values:
     """Return a column's values as what all of its cells are, with null where a cell is empty.
 
     A column holds whole numbers where every filled cell is one, likewise numbers, truth values

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from esm.common.errors import TaskError
 from esm.common.runtime import note
-from esm.tasks.formats.cells import column_names, settle
+from esm.tasks.formats.cells import column_names, parse_column
 from esm.tasks.raw import Table, Values, is_missing
 
 # The first of equals is taken.
@@ -109,7 +109,7 @@ def read_delimited(
         if name in as_strings:
             table[name] = [None if is_missing(cell) else cell for cell in cells]
         elif not (is_missing(header) and all(map(is_missing, cells))):
-            table[name] = settle(cells, decimal_comma=delimiter != ",")
+            table[name] = parse_column(cells, decimal_comma=delimiter != ",")
     return table
 
 

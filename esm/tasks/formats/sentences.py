@@ -9,7 +9,7 @@ from esm.common.errors import TaskError
 from esm.common.runtime import note
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing
 from esm.tasks.spec import TaskSpec
-from esm.tasks.tagging import as_words, is_iob2, join_words, mended, words_of
+from esm.tasks.tagging import as_words, is_iob2, join_words, to_iob2, words_of
 from esm.tasks.task import Problem, SplitName
 
 TEXT = "text"
@@ -141,7 +141,7 @@ def in_iob2(column: str, values: Mapping[SplitName, Values]) -> dict[SplitName, 
     if not is_iob2({tag for tags in train for tag in tags}):
         return named
     whole = {
-        split: [None if tags is None else mended(tags) for tags in of_split]
+        split: [None if tags is None else to_iob2(tags) for tags in of_split]
         for split, of_split in named.items()
     }
     count = sum(

@@ -11,7 +11,7 @@ from typing import Any
 
 from esm.common.errors import TaskError
 from esm.common.runtime import note
-from esm.tasks.formats.cells import column_names, settle, written
+from esm.tasks.formats.cells import column_names, parse_column, written
 from esm.tasks.raw import Table, is_missing
 
 
@@ -44,7 +44,7 @@ def read_workbook(
         if name in as_strings:
             table[name] = [None if is_missing(cell) else written(cell) for cell in cells]
         else:
-            table[name] = settle(list(cells), decimal_comma=True)
+            table[name] = parse_column(list(cells), decimal_comma=True)
     return table
 
 

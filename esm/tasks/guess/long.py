@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from esm.tasks.formats.cells import settle, written
+from esm.tasks.formats.cells import parse_column, written
 from esm.tasks.guess.facts import Facts
-from esm.tasks.guess.hints import ANNOTATORS, ATTRIBUTE_NAMES, VALUES
-from esm.tasks.guess.words import says
+from esm.tasks.guess.words import ANNOTATORS, ATTRIBUTE_NAMES, VALUES, says
 from esm.tasks.raw import is_missing
 
 _MOST_ATTRIBUTES = 50
@@ -51,7 +50,7 @@ class LongLayout:
     def attributes(self) -> list[Facts]:
         """The values of each attribute."""
         return [
-            Facts(name, settle([value for _, value in cells], decimal_comma=True))
+            Facts(name, parse_column([value for _, value in cells], decimal_comma=True))
             for name, cells in self._cells.items()
         ]
 

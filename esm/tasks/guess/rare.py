@@ -7,7 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from esm.tasks.formats.cells import settle, split_labels
+from esm.tasks.formats.cells import parse_column, split_labels
 from esm.tasks.guess.facts import Facts
 from esm.tasks.guess.roles import Guess
 from esm.tasks.raw import is_missing
@@ -50,7 +50,7 @@ def with_minimum(
 
 def _label_counts(cells: Sequence[object], how: ColumnSpec) -> Counter[str]:
     if how.separator is None:
-        values = settle(list(cells))
+        values = parse_column(list(cells))
     else:
         values = split_labels(list(cells), how.separator)
     counts: Counter[str] = Counter()

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from esm.tasks.guess.facts import Facts
-from esm.tasks.guess.hints import (
+from esm.tasks.guess.scales import ordered_scale
+from esm.tasks.guess.words import (
     AMOUNTS,
     ANNOTATORS,
     FILLERS,
@@ -17,9 +18,11 @@ from esm.tasks.guess.hints import (
     ROW_NUMBERS,
     SENDERS,
     TEXTS,
+    plain_words,
+    says,
+    says_only,
+    stem,
 )
-from esm.tasks.guess.scales import ordered_scale
-from esm.tasks.guess.words import plain_words, says, says_only, stem
 from esm.tasks.spec import ColumnSpec
 from esm.tasks.splits.divide import split_of
 from esm.tasks.task import Problem, SplitName

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from esm.tasks.guess.hints import RATINGS
-from esm.tasks.guess.words import plain_words, says, stem
+from esm.tasks.guess.words import RATINGS, plain_words, says, stem
 
 _FEWEST_LEVELS = 3
 _NUMBERED = re.compile(r"\s*(-?\d+)\s*[_.:)\-–—]\s*\S.*|\s*(-?\d+)\s+\S.*", re.DOTALL)

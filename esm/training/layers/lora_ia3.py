@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy.typing as npt
 from peft import IA3Config, LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
+from esm.common.arrays import Array
 from esm.common.errors import EncoderError
 from esm.training.layers.bottlenecks import freeze_all_but, modules_in_layers
-
-Array = npt.NDArray[Any]
 
 _ADAPTER = "default"
 

@@ -56,7 +56,7 @@ def check_prompt(config: PreTrainedConfig) -> None:
         )
 
 
-def room(model: PreTrainedModel, tokens: int) -> int | None:
+def tokens_beside_prompt(model: PreTrainedModel, tokens: int) -> int | None:
     """Return how many tokens of a text fit beside a prompt; None where any number does.
 
     Raises:

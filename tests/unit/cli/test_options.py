@@ -12,16 +12,18 @@ from typer.testing import CliRunner
 from esm.cli.options import (
     OutFile,
     ReadingOptions,
-    assigned,
     base_model,
     commas,
     grouped,
+    parse_assignments,
     write_out,
 )
 from esm.common.errors import SettingError
-from esm.common.settings import EncoderConfig, FineTuneConfig, checked
+from esm.common.records import build_settings
+from esm.encoder.settings import EncoderConfig
 from esm.tasks.spec import ColumnSpec, SplitMethod, SplitSpec
 from esm.tasks.specfile import read_spec
+from esm.training.settings import FineTuneConfig
 from tests.toy_folders import write_target, write_task
 
 
@@ -51,14 +53,14 @@ def test_commas_and_repetition():
 
 
 def test_names_with_values():
-    assert assigned(["lora.rank=16, lora.alpha = 8", "dapt.corpus=a=b"]) == {
+    assert parse_assignments(["lora.rank=16, lora.alpha = 8", "dapt.corpus=a=b"]) == {
         "lora.rank": "16",
         "lora.alpha": "8",
         "dapt.corpus": "a=b",
     }
-    assert assigned(None) == {}
+    assert parse_assignments(None) == {}
     with pytest.raises(SettingError, match=r"--set rank; expected NAME=VALUE"):
-        assigned(["rank"])
+        parse_assignments(["rank"])
 
 
 def test_a_comma_after_a_backslash_belongs_to_the_name():
@@ -129,7 +131,7 @@ def test_rows_may_differ_in_their_columns(tmp_path):
 
 def test_settings_name_the_value_that_is_wrong():
     with pytest.raises(SettingError, match=r"max_length = '3'; expected .*greater than or equal"):
-        checked(EncoderConfig, {"max_length": "3"})
+        build_settings(EncoderConfig, {"max_length": "3"})
     with pytest.raises(SettingError, match=r"preset 'wild'; expected default or paper"):
         FineTuneConfig.preset("wild")
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from esm.common.errors import SettingError
 from esm.common.records import Record
-from esm.common.settings import TransferConfig
+from esm.strategies.settings import TransferConfig
 
 
 class Own(Record):

@@ -13,9 +13,9 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 from esm.common.errors import EncoderError, ShapeError, StorageError
 from esm.common.runtime import Precision
-from esm.common.settings import OFFLINE, EncoderConfig, Pooling
 from esm.encoder import find
 from esm.encoder.encoder import Embeddings, Encoder
+from esm.encoder.settings import OFFLINE, EncoderConfig, Pooling
 from tests.tiny_models import KINDS, LAYERS, POSITIONS, WIDTH, save_tiny
 
 TEXTS = (

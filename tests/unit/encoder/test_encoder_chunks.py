@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from esm.cli.verbs.train import EncoderOptions
-from esm.common.settings import EncoderConfig, Pooling
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig, Pooling
 from tests.tiny_models import save_tiny
 
 WORDS = ("the", "film", "was", "really", "very", "good", "and", "food", "not", "bad", "people")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esm.common.errors import EncoderError
-from esm.common.settings import Pooling
 from esm.encoder.pooling import join_chunks, pool, wide_features, wide_layers
+from esm.encoder.settings import Pooling
 
 # Two texts of three and one tokens, two wide; what stands at padding must never count.
 HIDDEN = torch.tensor(

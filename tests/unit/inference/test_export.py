@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from esm.common.errors import MapError, StorageError, ValidationError
-from esm.common.settings import Pooling
 from esm.encoder.encoder import Encoder, EncoderConfig
+from esm.encoder.settings import Pooling
 from esm.inference.export import export_run
 from esm.inference.predict import predict_file
 from esm.report.inference import export_tables

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from esm.common.errors import MapError, ShapeError, StorageError
 from esm.common.runtime import Precision
-from esm.common.settings import BaseIdentity, Pooling
+from esm.encoder.settings import BaseIdentity, Pooling
 from esm.maps.files import MapConfig, load_map, save_map
 from esm.maps.forms import DenseMap, LowRankMap, MapForm
 

@@ -7,19 +7,19 @@ import pytest
 from transformers import AutoTokenizer
 
 from esm.common.errors import BusyError, PoolError, StorageError, TaskError
-from esm.common.settings import EncoderConfig, FineTuneConfig
 from esm.common.storage import folder_lock, save_tensors
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
 from esm.maps.fit.ridge import r_squared
 from esm.maps.forms import MapForm
-from esm.pool.anchors import restore_pool_anchors
 from esm.pool.build import train_pool
-from esm.pool.entry import TrainConfig
+from esm.pool.entry import TrainConfig, restore_pool_anchors
 from esm.pool.fingerprints import text_form
 from esm.pool.pool import Pool
 from esm.tasks.load import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.splits.draw import held_out
+from esm.training.settings import FineTuneConfig
 from tests.tiny_models import save_tiny
 from tests.toy_folders import write_task
 

@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from esm.common.settings import EncoderConfig, FineTuneConfig
 from esm.common.storage import save_tensors
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
@@ -16,6 +16,7 @@ from esm.pool.fingerprints import FINGERPRINT_NAME, unsalted_numbers
 from esm.pool.pool import Pool
 from esm.pool.vectors import VECTORS_NAME
 from esm.tasks.spec import TaskSpec
+from esm.training.settings import FineTuneConfig
 from tests.toy_folders import write_task
 
 pytestmark = pytest.mark.slow

@@ -17,10 +17,10 @@ from esm.pool.fingerprints import (
     MOST_SKETCHED,
     Fingerprint,
     FingerprintKey,
+    is_informative,
     load_key,
     open_key,
     read_fingerprint,
-    telling,
     text_form,
     unsalted_numbers,
 )
@@ -83,10 +83,10 @@ def test_short_texts_do_not_tell():
         "a" * 19,
         "b c d e",
     ]
-    assert telling(forms).tolist() == [False, False, True, True, False, True]
+    assert is_informative(forms).tolist() == [False, False, True, True, False, True]
     # Where most are short, the short ones are what there is.
-    assert telling(forms[:3]).tolist() == [True] * 3
-    assert telling([]).tolist() == []
+    assert is_informative(forms[:3]).tolist() == [True] * 3
+    assert is_informative([]).tolist() == []
 
 
 # ------------------------------------------------------------------------------------------- key

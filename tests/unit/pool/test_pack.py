@@ -24,8 +24,8 @@ from esm.pool.fingerprints import (
 from esm.pool.pack import pack_pool
 from esm.pool.pool import Pool
 from esm.pool.verify import verify_pool
+from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.overlap import Overlaps, TargetSketches
-from esm.ranking.leaks.siblings import Siblings
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
@@ -120,7 +120,7 @@ def overlaps_with(pool, target):
     sketches = None
     if key is not None:
         sketches = lambda: TargetSketches(False, key.sketches(embed(rows(*range(100)))))  # noqa: E731
-    overlaps = Overlaps(Siblings(target, load_targets(target), key), sketches)
+    overlaps = Overlaps(DerivedSources(target, load_targets(target), key), sketches)
     return {entry.id: overlaps.of(entry, "tone") for entry in pool.entries(strict=True)[0]}
 
 

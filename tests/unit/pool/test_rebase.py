@@ -10,14 +10,15 @@ from typer.testing import CliRunner
 
 from esm.cli.app import app
 from esm.common.errors import PoolError
-from esm.common.settings import EncoderConfig, FineTuneConfig
 from esm.common.storage import read_json, write_json
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.pool.rebase import rebase_pool
 from esm.tasks.spec import TaskSpec
+from esm.training.settings import FineTuneConfig
 from tests.toy_folders import texts, write_task
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,8 @@ from esm.ranking.language_fit import (
     TokenFit,
     allowed_sources,
     encoder_languages,
+    language_in_words,
     language_warnings,
-    said,
     token_fit,
 )
 from esm.tasks.languages import Language
@@ -113,9 +113,9 @@ def test_without_a_card_no_language_is_declared(tmp_path):
 
 
 def test_how_a_language_is_known_is_said():
-    assert said(Language("sk", True, "sk", 0.9, 0.1, 5, None)) == "sk (declared)"
+    assert language_in_words(Language("sk", True, "sk", 0.9, 0.1, 5, None)) == "sk (declared)"
     unsure = Language("und", False, "und", 0.5, 0.1, 7, None)
-    assert said(unsure) == "unknown (the detector is not sure; 7 texts)"
+    assert language_in_words(unsure) == "unknown (the detector is not sure; 7 texts)"
 
 
 def test_sources_are_filtered_by_licence_with_the_reason():

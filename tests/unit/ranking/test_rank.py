@@ -10,8 +10,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from esm.common.errors import EsmError, MapError, PoolError, RankingError, SettingError
-from esm.common.settings import EncoderConfig, FineTuneConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.bundle.read import Bundle
@@ -25,6 +25,7 @@ from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.tasks.task import joint_hash
 from esm.training.class_weights import balance_weights
+from esm.training.settings import FineTuneConfig
 from tests.tiny_models import save_tiny
 from tests.toy_folders import label_of, texts, write_target, write_task
 

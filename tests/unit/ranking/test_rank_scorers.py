@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from esm.common.errors import EncoderError, PoolError, RankingError, SettingError, TaskError
-from esm.common.settings import EncoderConfig, FineTuneConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
@@ -29,6 +29,7 @@ from esm.scorers.registry import ScorerName
 from esm.tasks.load import load_target
 from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.training.class_weights import balance_weights
+from esm.training.settings import FineTuneConfig
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow

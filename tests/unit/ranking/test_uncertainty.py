@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import t
 
 from esm.common.errors import ShapeError
-from esm.ranking.uncertainty import bootstrap_gains, centred
+from esm.ranking.intervals import bootstrap_gains, centred
 
 
 def shares(n=400, m=6, seed=0, spread=1.0):

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.result import ranking_table
-from esm.report.aggregate import aggregate_tables
-from esm.report.ranking import ranking_tables
+from esm.report.ranking import aggregate_tables, ranking_tables
 from esm.report.table import plain
 from tests.small_world import ranked
 from tests.unit.report.test_results import ranking

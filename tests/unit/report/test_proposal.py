@@ -8,8 +8,8 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from esm.cli.app import app
-from esm.report.proposal import finding_tables, proposal_tables
 from esm.report.table import plain
+from esm.report.tasks import finding_tables, proposal_tables
 from esm.tasks.faults.findings import Finding, FindingKind
 from esm.tasks.guess.propose import Proposal
 from esm.tasks.guess.roles import Guess, Role

@@ -6,9 +6,11 @@ import pytest
 from esm.maps.forms import MapForm
 from esm.metrics.evaluate import evaluate_rankings
 from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking, ranking_table
+from esm.report.evaluation import evaluation_tables
 from esm.report.ranking import ranking_tables
-from esm.report.results import evaluation_tables, task_list, validation_tables
 from esm.report.table import plain
+from esm.report.tasks import task_list
+from esm.report.validation import validation_tables
 from esm.tasks.spec import TaskSpec
 from esm.trials.validation import Validation
 

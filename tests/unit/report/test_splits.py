@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from esm.report.splits import fold_notes, split_tables
 from esm.report.table import plain
-from esm.trials.errors import OutOfFold
+from esm.trials.standard_errors import OutOfFold
 
 
 def described(**split):

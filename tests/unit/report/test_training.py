@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esm.report.training import training_notes
+from esm.report.validation import training_notes
 from esm.trials.validation import ArmResult
 
 ARM = {

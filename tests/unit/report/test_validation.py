@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from esm.report.results import validation_tables
 from esm.report.table import plain
-from esm.report.validation import plan_tables
+from esm.report.validation import plan_tables, validation_tables
 from esm.trials.costs import Estimate
 from esm.trials.plan import LeftOut
 from esm.trials.settings import Arm

@@ -15,7 +15,7 @@ from esm.scorers.size import Size
 from esm.scorers.static import Static
 from esm.scorers.taskemb import TaskEmb
 from esm.scorers.textemb import TextEmb
-from esm.scorers.vocab import Vocab, covered
+from esm.scorers.vocab import Vocab, vocabulary_coverage
 from esm.tasks.task import Examples
 from tests.evidence import evidence_of, record_of, source_of, target_of
 
@@ -78,10 +78,12 @@ def test_a_vocabulary_that_was_cut_is_compared_as_far_as_it_is_known():
     kept = source[:MOST_WORDS]
     target = everything[rng.random(len(everything)) < 0.3]
     known = target[target <= kept[-1]]
-    assert covered(kept, target) == np.isin(known, kept).mean()
-    assert covered(kept, target) == pytest.approx(np.isin(target, source).mean(), abs=0.05)
-    assert np.isnan(covered(kept, hashes()))
-    assert covered(hashes(), hashes(1, 2)) == 0
+    assert vocabulary_coverage(kept, target) == np.isin(known, kept).mean()
+    assert vocabulary_coverage(kept, target) == pytest.approx(
+        np.isin(target, source).mean(), abs=0.05
+    )
+    assert np.isnan(vocabulary_coverage(kept, hashes()))
+    assert vocabulary_coverage(hashes(), hashes(1, 2)) == 0
 
 
 def test_size_is_that_of_the_task_not_of_the_sample():

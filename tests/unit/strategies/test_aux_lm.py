@@ -9,9 +9,9 @@ from transformers import BartConfig
 
 from esm.common.errors import EncoderError, SettingError
 from esm.common.runtime import seeded
-from esm.common.settings import TransferConfig
 from esm.strategies.aux_lm import AuxLm
 from esm.strategies.full import Full
+from esm.strategies.settings import TransferConfig
 from esm.training.finetune import HeadedEncoder
 from esm.training.language_model import LanguageModel
 from esm.training.loop import Training

@@ -10,9 +10,9 @@ import torch
 from transformers import BartConfig, FunnelConfig
 
 from esm.common.errors import EncoderError, ValidationError
-from esm.common.settings import TransferConfig
 from esm.strategies.dapt import DaptModel, _Latest, texts_of
 from esm.strategies.registry import check_name, parts, reads_unlabelled, strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, SplitName, Texts
 from tests.toy_tasks import toy_task
 

@@ -12,10 +12,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 from esm.common.errors import FitError
-from esm.common.settings import TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.strategies.features import Features
 from esm.strategies.linear import STANDARDISED, inverse_penalty
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Metric, Problem
 from tests.toy_tasks import toy_task
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from esm.common.settings import TransferConfig
 from esm.strategies.full import DEFAULT, Full
 from esm.strategies.houlsby import DEFAULT as HOULSBY
+from esm.strategies.settings import TransferConfig
 from tests.toy_tasks import toy_task
 
 

@@ -9,13 +9,12 @@ import pytest
 import torch
 
 from esm.common.errors import EncoderError
-from esm.common.settings import TransferConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.strategies.gradual import DEFAULT, Gradual, layer_groups, model_groups
+from esm.strategies.settings import TransferConfig
 from esm.training import loop as training
 from esm.training.finetune import HeadedEncoder
-from esm.training.pacing import Pace, split_by_rate
-from esm.training.schedules import slanted_triangular
+from esm.training.schedules import Pace, slanted_triangular, split_by_rate
 from tests.tiny_models import KINDS, LAYERS, save_tiny
 from tests.toy_tasks import toy_task
 

@@ -9,10 +9,11 @@ from sklearn.preprocessing import StandardScaler
 
 from esm.common.errors import EncoderError, FitError
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig, TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.strategies.head import DEFAULT, Head, new_layers, train_layers
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
+from esm.training.settings import FineTuneConfig
 from tests.toy_tasks import TEXT_KINDS, toy_task
 
 CONFIG = TransferConfig(num_epochs=3, batch_size=16, learning_rate=1e-2)

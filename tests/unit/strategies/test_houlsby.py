@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from esm.common.settings import TransferConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.strategies.houlsby import Houlsby
+from esm.strategies.settings import TransferConfig
 from esm.training.finetune import HeadedEncoder
 from esm.training.layers.bottlenecks import (
     adapter_parameters,

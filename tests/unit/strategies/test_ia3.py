@@ -10,9 +10,9 @@ import torch
 from transformers import FunnelConfig, GPT2Config, ModernBertConfig
 
 from esm.common.errors import EncoderError
-from esm.common.settings import TransferConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.strategies.ia3 import Ia3
+from esm.strategies.settings import TransferConfig
 from esm.training.layers.lora_ia3 import insert_ia3
 from tests.tiny_models import KINDS, LAYERS, WIDTH, save_tiny
 from tests.toy_tasks import toy_task

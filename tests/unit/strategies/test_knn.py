@@ -7,9 +7,9 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from esm.common.errors import EncoderError, SettingError, ValidationError
-from esm.common.settings import TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.strategies.knn import Knn, best_number, outputs, unit
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Problem
 from tests.toy_tasks import TEXT_KINDS, toy_task
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from esm.common.settings import TransferConfig
 from esm.strategies.pfeiffer import Pfeiffer
+from esm.strategies.settings import TransferConfig
 from tests.tiny_models import LAYERS, WIDTH
 from tests.toy_tasks import toy_task
 

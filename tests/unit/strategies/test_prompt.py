@@ -10,9 +10,10 @@ import torch
 from transformers import FunnelConfig
 
 from esm.common.errors import EncoderError, ValidationError
-from esm.common.settings import Pooling, TransferConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
+from esm.encoder.settings import Pooling
 from esm.strategies.prompt import Prompt
+from esm.strategies.settings import TransferConfig
 from esm.training.layers.prompts import WEIGHT, insert_prompt
 from tests.tiny_models import KINDS, POSITIONS, WIDTH, save_tiny
 from tests.toy_tasks import toy_task

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from esm.common.errors import ValidationError
-from esm.common.settings import TransferConfig
 from esm.metrics.predictions import performance
 from esm.strategies.registry import STRATEGIES, strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import LABELLED, Problem
 from tests.toy_tasks import toy_task
 

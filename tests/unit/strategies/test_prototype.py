@@ -10,11 +10,12 @@ import torch
 
 from esm.common.errors import FitError
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig, TransferConfig
 from esm.encoder.cache import EmbeddingCache
 from esm.strategies.joint.episodes import EpisodeShape, draw_episodes, episode_loss, train_episodes
 from esm.strategies.prototype import Prototype, prototypes
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples
+from esm.training.settings import FineTuneConfig
 from tests.toy_tasks import toy_task
 
 PLAIN = TransferConfig()

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from esm.common.runtime import seeded
-from esm.common.settings import Pooling, TransferConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.encoder.fresh import fresh_backbone
+from esm.encoder.settings import Pooling
 from esm.strategies.full import Full
 from esm.strategies.scratch import Scratch
+from esm.strategies.settings import TransferConfig
 from tests.tiny_models import KINDS, save_tiny
 from tests.toy_tasks import toy_task
 

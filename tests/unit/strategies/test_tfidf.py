@@ -10,8 +10,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from esm.common.errors import EncoderError, FitError, ValidationError
-from esm.common.settings import TransferConfig
 from esm.strategies.linear import inverse_penalty
+from esm.strategies.settings import TransferConfig
 from esm.strategies.tfidf import _PENALTIES, Tfidf, TfidfModel
 from esm.tasks.task import Examples
 from tests.toy_tasks import TEXT_KINDS, toy_task

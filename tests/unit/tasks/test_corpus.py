@@ -10,11 +10,11 @@ import torch
 
 from esm.common.errors import EncoderError, TaskError
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig
 from esm.tasks.load import load_target, load_task
 from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.tasks.task import Metric, Problem, SplitName, Texts
 from esm.training.language_model import LanguageModel, held_out_loss
+from esm.training.settings import FineTuneConfig
 from esm.training.sources import tune_on_source
 from tests.toy_tasks import toy_task
 
@@ -166,8 +166,8 @@ def test_the_held_out_loss_is_that_of_all_tokens_not_of_batches(tiny_encoder):
 
 
 def test_an_architecture_without_a_language_model_is_refused(tmp_path):
-    from esm.common.settings import EncoderConfig
     from esm.encoder.encoder import Encoder
+    from esm.encoder.settings import EncoderConfig
     from tests.tiny_models import save_tiny
 
     save_tiny("t5", tmp_path)

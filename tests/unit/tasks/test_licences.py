@@ -1,6 +1,6 @@
 import pytest
 
-from esm.tasks.licences import NOT_STATED, Terms, fits, is_stated, marked, terms
+from esm.tasks.licences import NOT_STATED, Terms, fits, is_stated, licence_label, terms
 
 COMMERCIAL = (
     "CC BY 4.0",
@@ -73,7 +73,7 @@ def test_what_leaves_it_open(licence):
 )
 def test_a_licence_that_is_not_named(licence):
     assert not is_stated(licence)
-    assert marked(licence) == NOT_STATED
+    assert licence_label(licence) == NOT_STATED
     assert not fits(licence, ["stated"])
 
 
@@ -84,10 +84,10 @@ def test_a_licence_that_is_named():
 
 
 def test_restrictions_are_marked():
-    assert marked("MIT") == "MIT"
-    assert marked("cc-by-nc-4.0") == "cc-by-nc-4.0 (non-commercial)"
-    assert marked("non-commercial use") == "non-commercial use"
-    assert marked("Twitter's terms apply") == "Twitter's terms apply (unclear)"
+    assert licence_label("MIT") == "MIT"
+    assert licence_label("cc-by-nc-4.0") == "cc-by-nc-4.0 (non-commercial)"
+    assert licence_label("non-commercial use") == "non-commercial use"
+    assert licence_label("Twitter's terms apply") == "Twitter's terms apply (unclear)"
 
 
 def test_a_filter_takes_terms_and_parts_of_names():
@@ -101,5 +101,5 @@ def test_a_filter_takes_terms_and_parts_of_names():
 
 def test_a_long_licence_is_cut_between_words_and_still_marked():
     text = "for research purposes only, without any warranty"
-    assert marked(text, longest=28) == "for research purposes ... (non-commercial)"
-    assert marked("MIT", longest=28) == "MIT"
+    assert licence_label(text, longest=28) == "for research purposes ... (non-commercial)"
+    assert licence_label("MIT", longest=28) == "MIT"

@@ -20,12 +20,12 @@ from esm.tasks.splits.draw import sample_rows
 from esm.tasks.tagging import (
     is_iob2,
     join_words,
-    mended,
     present,
     spans,
     tag_names,
     tags_of,
     text_level,
+    to_iob2,
     words_of,
 )
 from esm.tasks.task import Metric, Problem
@@ -240,7 +240,7 @@ def test_schemes():
     assert is_iob2(["O", "B-x"])
     assert not is_iob2(["O"])
     assert not is_iob2(["NOUN", "B-x"])
-    assert mended(["B-A", "I-B", "O", "I-B"]) == ["B-A", "B-B", "O", "B-B"]
+    assert to_iob2(["B-A", "I-B", "O", "I-B"]) == ["B-A", "B-B", "O", "B-B"]
     assert tag_names("x", {"I-a", "O", "B-b"}, ("O", "B-b")) == ("O", "B-b", "I-b", "B-a", "I-a")
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
-from esm.common.settings import ClassWeights
 from esm.tasks.task import LABELLED, Metric, Problem
 from esm.training.class_weights import balanced_class_weights, positive_weights, weighs_classes
 from esm.training.losses import training_loss
+from esm.training.settings import ClassWeights
 from tests.toy_tasks import toy_task
 
 ZERO, ONE = torch.zeros(1), torch.ones(1)

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from esm.common.errors import FitError
 from esm.common.runtime import seeded
-from esm.common.settings import ClassWeights, FineTuneConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.tasks.task import LABELLED, Examples, Metric, Problem, SplitName, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.finetune import HeadedEncoder, fine_tune, train
 from esm.training.loop import LengthGroupedBatches, _arguments
+from esm.training.settings import ClassWeights, FineTuneConfig
 from tests.toy_tasks import TEXT_KINDS, toy_task
 
 pytestmark = pytest.mark.slow

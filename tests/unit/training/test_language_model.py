@@ -10,10 +10,10 @@ import transformers as hf
 
 from esm.common.errors import EncoderError
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.tasks.task import Texts
 from esm.training.language_model import LanguageModel, check_language_model, choose_tokens, pretrain
+from esm.training.settings import FineTuneConfig
 from tests.tiny_models import KINDS, save_tiny
 
 TEXTS = ["the food was very good", "a bad film , slow and cold", "vaccine"]

@@ -15,11 +15,13 @@ from torch.utils.data import DataLoader
 from esm.cli.verbs.train import FineTuneOptions
 from esm.common.errors import FitError
 from esm.common.runtime import has_bfloat16, seeded, show_progress
-from esm.common.settings import EncoderConfig, FineTuneConfig, TransferConfig
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import LABELLED, Examples, Metric, Problem, SplitName, Task
 from esm.training.finetune import HeadedEncoder, fine_tune
 from esm.training.loop import Training, _arguments, _Collator, _parts, _Trainer
+from esm.training.settings import FineTuneConfig
 from tests.toy_tasks import toy_task
 
 ONE_EPOCH = FineTuneConfig(num_epochs=1, batch_size=8, learning_rate=1e-3)

@@ -11,7 +11,6 @@ import torch
 
 from esm.common.errors import ShapeError
 from esm.common.runtime import seeded
-from esm.common.settings import FineTuneConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.metrics.confusion import confusion_matrix
 from esm.metrics.predictions import performance, predicted_labels, span_counts
@@ -20,6 +19,7 @@ from esm.tasks.tagging import padded
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 from esm.training.finetune import HeadedEncoder, fine_tune
 from esm.training.losses import training_loss
+from esm.training.settings import FineTuneConfig
 from esm.training.units import FIRST, EachWord, WholeText, unit_of
 from esm.trials.resample import resampled_metric
 from tests.paths import ROOT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esm.common.errors import SettingError, ValidationError
-from esm.trials.budget import arms, fit_plan, leave_out, seconds_of, spelled
+from esm.trials.budget import arms, fit_plan, format_duration, leave_out, seconds_of
 from esm.trials.costs import Costs
 from esm.trials.encoders import MODELS_NAME, model_folder
 from esm.trials.ledger import LEDGER_NAME, Ledger
@@ -69,11 +69,11 @@ def test_what_is_no_duration_is_named(text):
 
 @pytest.mark.parametrize("seconds", [1, 59, 60, 3600, 3661, 5400, 86_400])
 def test_a_duration_is_written_as_it_is_read(seconds):
-    assert seconds_of(spelled(seconds)) == seconds
+    assert seconds_of(format_duration(seconds)) == seconds
 
 
 def test_a_part_of_a_second_is_rounded_up():
-    assert (spelled(59.2), spelled(0.1), spelled(0)) == ("1m", "1s", "0s")
+    assert (format_duration(59.2), format_duration(0.1), format_duration(0)) == ("1m", "1s", "0s")
 
 
 # -------------------------------------------------------------------------------------- the order
@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_left_out_with_its_cost(world, tmp_path):
     assert (first.attribute, first.arm, first.source) == ("topic", Arm.PICK, "moods")
     assert first.runs == 2
     assert first.seconds == pytest.approx(ARM)  # its source is tuned for the other attribute
-    assert first.reason == f"does not fit into the budget of {spelled(seconds)}"
+    assert first.reason == f"does not fit into the budget of {format_duration(seconds)}"
     assert [left.arm for left in plan.left_out] == [Arm.PICK, Arm.RANDOM, Arm.RANDOM]
     assert plan.left_out[1].seconds == pytest.approx(ARM + TUNE)
     # A budget as long as all of it leaves out nothing.

@@ -12,21 +12,21 @@ import pytest
 
 import esm.trials.measure
 from esm.common.errors import BusyError, SettingError, StorageError, TaskError, ValidationError
-from esm.common.settings import TransferConfig
 from esm.common.storage import folder_lock
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.inference.export import export_run
 from esm.inference.predict import predict_file
 from esm.ranking.diverse import DiverseSet, Pick
+from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import SplitSpec
 from esm.trials.best import best_models
 from esm.trials.compare import compare_strategies
-from esm.trials.compare_costs import estimate
 from esm.trials.compare_models import ModelStore
-from esm.trials.compare_settings import ComparisonConfig
 from esm.trials.comparison import Comparison, is_comparison
+from esm.trials.costs import estimate
 from esm.trials.ledger import LEDGER_NAME, Ledger
 from esm.trials.open import open_comparison
+from esm.trials.settings import ComparisonConfig
 from tests.small_world import make_world
 from tests.unit.inference.test_export import run_here
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from esm.common.errors import StorageError
-from esm.common.settings import TransferConfig
 from esm.common.storage import read_json, write_json
+from esm.strategies.settings import TransferConfig
 from esm.trials.costs import DEFAULT_SECONDS_PER_TEXT, Costs, check_disk
 from esm.trials.encoders import MODELS_NAME, model_folder
 from esm.trials.ledger import LEDGER_NAME, Ledger

@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 
 from esm.common.errors import EsmError, PoolError, TaskError, ValidationError
-from esm.common.settings import BaseIdentity, Pooling, TransferConfig, checked
+from esm.common.records import build_settings
 from esm.common.storage import read_json, write_json
+from esm.encoder.settings import BaseIdentity, Pooling
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import DiverseSet, Pick
 from esm.strategies.registry import strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.load import load_targets, load_task
 from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.tasks.task import Problem, SplitName, Texts, joint_hash
@@ -212,7 +214,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(EsmError, match=message):
-        checked(ValidationConfig, settings)
+        build_settings(ValidationConfig, settings)
 
 
 def test_named_sources_are_trained_with_whatever_their_rank(world):

@@ -24,13 +24,13 @@ from esm.common.errors import (
     TaskError,
     ValidationError,
 )
-from esm.common.settings import TransferConfig
 from esm.common.storage import folder_lock, read_json, write_json
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.inference.predict import predict_file
 from esm.metrics.evaluate import evaluate_rankings
 from esm.ranking.result import ranking_table
 from esm.strategies.features import Features
+from esm.strategies.settings import TransferConfig
 from esm.tasks.load import load_targets
 from esm.tasks.spec import SplitSpec
 from esm.tasks.task import joint_hash

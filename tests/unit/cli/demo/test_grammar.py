@@ -11,8 +11,8 @@ from esm.cli.demo.grammar import (
     TICKETS,
     TRAVEL,
     advice,
-    dress,
     expand,
+    style_post,
     view,
     witness,
 )
@@ -76,10 +76,10 @@ def test_both_labels_of_a_story_with_a_hearer_use_the_same_words():
 
 
 def test_texts_are_dressed_up_now_and_then(monkeypatch):
-    assert "one. two." in {dress(["one", "two"], POSTS, generator(seed)) for seed in range(20)}
+    assert "one. two." in {style_post(["one", "two"], POSTS, generator(seed)) for seed in range(20)}
     for share in ("OPENER_SHARE", "CLOSER_SHARE", "TAG_SHARE"):
         monkeypatch.setattr(demo_grammar, share, 1.0)
-    text = dress(["one"], POSTS, generator())
+    text = style_post(["one"], POSTS, generator())
     assert " one. " in text
     assert text.split()[-1] in POSTS["tag"]
 
@@ -88,6 +88,6 @@ def test_a_typo_swaps_two_neighbouring_letters(monkeypatch):
     for share in ("OPENER_SHARE", "CLOSER_SHARE", "TAG_SHARE"):
         monkeypatch.setattr(demo_grammar, share, 0.0)
     monkeypatch.setattr(demo_grammar, "TYPO_SHARE", 1.0)
-    texts = {dress(["an orange"], POSTS, generator(seed)) for seed in range(20)}
+    texts = {style_post(["an orange"], POSTS, generator(seed)) for seed in range(20)}
     assert texts == {"an oarnge.", "an ornage."}
-    assert dress(["no long word"], POSTS, generator()) == "no long word."
+    assert style_post(["no long word"], POSTS, generator()) == "no long word."

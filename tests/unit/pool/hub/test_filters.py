@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from esm.common.errors import PoolError, SettingError
-from esm.common.settings import FineTuneConfig, Pooling
+from esm.encoder.settings import Pooling
 from esm.maps.peer import PeerConfig
 from esm.pool.hub.base_models import fine_tune_settings, peer_pooling, read_base, source_task
 from esm.pool.hub.filters import Candidate, Filters, is_meaningful
 from esm.pool.hub.hub import DatasetFacts, FileFacts, Listing
+from esm.training.settings import FineTuneConfig
 
 
 def candidate(repo, *, rows=100, dataset="owner/data", weights="w", **changes):

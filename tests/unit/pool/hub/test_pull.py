@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from esm.common.errors import BusyError, HubError, MapError, PoolError
-from esm.common.settings import FineTuneConfig, Pooling
 from esm.common.storage import folder_lock
+from esm.encoder.settings import Pooling
 from esm.maps.forms import MapForm
 from esm.pool.hub.filters import Filters
 from esm.pool.hub.http import HubDownError
@@ -17,6 +17,7 @@ from esm.pool.hub.hub import Hub
 from esm.pool.hub.pull import list_published, pull_pool
 from esm.pool.pool import Pool
 from esm.tasks.spec import TaskSpec
+from esm.training.settings import FineTuneConfig
 from tests.hub_stand_in import Fault, hub_stand_in
 from tests.published_maps import (
     BASE,

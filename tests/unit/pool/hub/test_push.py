@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 from esm.common.errors import HubError, PoolError, SettingError
 from esm.common.runtime import Precision
-from esm.common.settings import BaseIdentity, FineTuneConfig, Pooling
 from esm.common.storage import write_json
+from esm.encoder.settings import BaseIdentity, Pooling
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import DenseMap, MapForm
 from esm.pool.hub.hub import Hub
@@ -21,6 +21,7 @@ from esm.pool.hub.push import export_map, push_maps
 from esm.pool.pool import POOL_FORMAT, MapRecord, Pool, PoolManifest, SourceRecord
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem, TaskMetadata
+from esm.training.settings import FineTuneConfig
 from tests.hub_stand_in import Fault, Repo, hub_stand_in
 from tests.published_maps import BASE, WIDTH, arrays, publish_base
 

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from esm.cli.app import app
 from esm.common.errors import PoolError, RankingError
 from esm.common.runtime import show_progress
-from esm.common.settings import EncoderConfig, FineTuneConfig, Pooling
 from esm.common.storage import read_json, write_json
 from esm.encoder.encoder import Encoder
+from esm.encoder.settings import EncoderConfig, Pooling
 from esm.inference.predict import predict_file
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
@@ -28,6 +28,7 @@ from esm.report.pool import pool_tables
 from esm.scorers import logme
 from esm.tasks.load import load_target, load_targets, load_task
 from esm.tasks.spec import TaskSpec
+from esm.training.settings import FineTuneConfig
 from esm.trials.plan import plan_validation
 from esm.trials.settings import ValidationConfig
 from esm.trials.validate import dry_run, validate_ranking

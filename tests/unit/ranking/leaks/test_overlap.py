@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from esm.pool.fingerprints import Fingerprint, FingerprintKey, telling_rows
+from esm.pool.fingerprints import Fingerprint, FingerprintKey, informative_rows
 from esm.pool.pool import PoolEntry
+from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.numbers import TargetNumbers
 from esm.ranking.leaks.overlap import (
     Overlap,
@@ -20,7 +21,6 @@ from esm.ranking.leaks.overlap import (
     percent,
     sketch_rows,
 )
-from esm.ranking.leaks.siblings import Siblings
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
@@ -195,7 +195,7 @@ def test_pairs_compare_with_pairs_only():
 def test_only_distinct_texts_that_tell_are_sketched():
     texts = [line(0), "ok", line(1), line(0).upper(), line(2)]
     vectors = np.random.default_rng(0).standard_normal((5, WIDTH)).astype(np.float32)
-    assert list(telling_rows(texts, None).values()) == [0, 2, 4]
+    assert list(informative_rows(texts, None).values()) == [0, 2, 4]
     found = sketch_rows(KEY, texts, None, vectors)
     assert (found == KEY.sketches(vectors[[0, 2, 4]])).all()
     assert len(sketch_rows(KEY, texts, ["a b c d"] * 5, vectors)) == 4
@@ -224,7 +224,7 @@ def entry_of(spec, folder, name="other"):
 
 def test_a_source_above_the_limit_is_refused_and_says_why(spec, tmp_path):
     entry = entry_of(write(tmp_path / "other.csv", range(98, 300)), tmp_path / "entry")
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     assert Overlaps(siblings).refusal(entry, "tone") is None
     assert Overlaps(siblings, most=0.5).refusal(entry, "tone") is None
     test = load_targets(spec)[0].attributes["tone"].test.texts
@@ -238,7 +238,7 @@ def test_a_source_above_the_limit_is_refused_and_says_why(spec, tmp_path):
 
 def test_siblings_are_refused_for_test_texts_and_never_flagged(spec, tmp_path):
     targets = load_targets(spec)
-    siblings = Siblings(spec, targets, KEY)
+    siblings = DerivedSources(spec, targets, KEY)
     whole = entry_of(write(tmp_path / "copy.csv", range(100)), tmp_path / "whole")
     assert "hold 20 test texts" in Overlaps(siblings).refusal(whole, "tone")
     folder = tmp_path / "clean"
@@ -262,7 +262,7 @@ def test_near_copies_are_looked_for_once_and_count(spec, tmp_path):
         calls.append(1)
         return TargetSketches(False, KEY.sketches(vectors[:40]), KEY.sketches(vectors[40:]))
 
-    overlaps = Overlaps(Siblings(spec, load_targets(spec), KEY), sketches, most=0.5)
+    overlaps = Overlaps(DerivedSources(spec, load_targets(spec), KEY), sketches, most=0.5)
     shared = overlaps.of(entry, "tone")
     assert (shared.texts, shared.tests, shared.near, shared.near_tests) == (0.0, 0.0, 1.0, 0.0)
     assert shared.flagged
@@ -274,12 +274,12 @@ def test_near_copies_are_looked_for_once_and_count(spec, tmp_path):
 def test_what_is_not_known_is_said_and_not_refused(spec, tmp_path):
     other = write(tmp_path / "other.csv", range(100, 150))
     entry = PoolEntry(source_record("other", other), folder=tmp_path / "none", manifest=None)
-    overlaps = Overlaps(Siblings(spec, load_targets(spec), KEY), most=0.0)
+    overlaps = Overlaps(DerivedSources(spec, load_targets(spec), KEY), most=0.0)
     assert overlaps.of(entry, "tone") is None
     assert overlaps.refusal(entry, "tone") is None
-    assert overlaps.untold([entry]) == 1
+    assert overlaps.count_unknown([entry]) == 1
     known = entry_of(other, tmp_path / "known")
-    assert Overlaps(Siblings(spec, load_targets(spec), KEY)).untold([known]) == 0
+    assert Overlaps(DerivedSources(spec, load_targets(spec), KEY)).count_unknown([known]) == 0
 
 
 def an_overlap(texts, *, flagged=True, **more):

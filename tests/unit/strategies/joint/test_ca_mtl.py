@@ -8,13 +8,13 @@ import torch
 from transformers import BertConfig, DistilBertConfig
 
 from esm.common.errors import EncoderError, ValidationError
-from esm.common.settings import TransferConfig
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.metrics.predictions import performance
 from esm.strategies.joint.ca_mtl import CaMtl, ConditionalEncoder
 from esm.strategies.joint.ca_mtl_layers import BLOCK, ConditionalAttention, with_mask
 from esm.strategies.joint.mixing import Sampling
 from esm.strategies.joint.protocol import Lesson
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.tiny_models import save_tiny
 from tests.toy_tasks import toy_task

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from esm.common.errors import EncoderError, ValidationError
-from esm.common.settings import FineTuneConfig, TransferConfig
 from esm.strategies.joint.ensemble import Ensemble, average
 from esm.strategies.joint.protocol import Lesson, SourceTask
 from esm.strategies.registry import strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from esm.training.finetune import fine_tune
+from esm.training.settings import FineTuneConfig
 from tests.toy_tasks import toy_task
 from tests.trained_world import softmax
 

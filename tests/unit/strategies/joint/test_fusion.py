@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from esm.common.errors import EncoderError
-from esm.common.settings import TransferConfig
 from esm.metrics.predictions import performance
 from esm.strategies.joint.adapter_routes import Fusion, RoutedEncoder
 from esm.strategies.joint.fusion import AdapterFusion, fusion_weights
 from esm.strategies.joint.protocol import Lesson, SourceTask
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task
 

@@ -12,7 +12,7 @@ from esm.strategies.joint.mixing import (
     Mixture,
     Sampling,
     row_weights,
-    shares,
+    sampling_shares,
     systematic,
 )
 from esm.strategies.joint.protocol import Lesson
@@ -32,13 +32,15 @@ def lesson(texts, pairs=None):
 def test_shares_by_hand():
     # Rows 100 and 900: 1:9, roots 10:30, and equal shares to the power of 0.2 at the end.
     sizes = [100, 900]
-    assert shares(sizes, Sampling.PROPORTIONAL, 0, 3).tolist() == pytest.approx([0.1, 0.9])
-    assert shares(sizes, Sampling.SQUARE_ROOT, 2, 3).tolist() == pytest.approx([0.25, 0.75])
-    annealed = [shares(sizes, Sampling.ANNEALED, epoch, 3)[0] for epoch in range(3)]
+    assert sampling_shares(sizes, Sampling.PROPORTIONAL, 0, 3).tolist() == pytest.approx([0.1, 0.9])
+    assert sampling_shares(sizes, Sampling.SQUARE_ROOT, 2, 3).tolist() == pytest.approx(
+        [0.25, 0.75]
+    )
+    annealed = [sampling_shares(sizes, Sampling.ANNEALED, epoch, 3)[0] for epoch in range(3)]
     assert annealed[0] == pytest.approx(0.1)
     assert annealed[1] == pytest.approx(1 / (1 + 9**0.6))
     assert annealed[2] == pytest.approx(1 / (1 + 9**0.2))
-    assert shares(sizes, Sampling.ANNEALED, 0, 1)[0] == pytest.approx(0.1)
+    assert sampling_shares(sizes, Sampling.ANNEALED, 0, 1)[0] == pytest.approx(0.1)
 
 
 # ----------------------------------------------------------------------------------- mixture

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from esm.common.errors import ValidationError
-from esm.common.settings import TransferConfig
 from esm.metrics.predictions import performance
 from esm.strategies.full import Full
 from esm.strategies.joint.mixing import Sampling
 from esm.strategies.joint.multitask import Multitask
 from esm.strategies.joint.protocol import Lesson, SourceTask
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Problem
 from tests.toy_tasks import TEXT_KINDS, toy_task
 

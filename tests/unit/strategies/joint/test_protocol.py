@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esm.common.settings import TransferConfig
 from esm.strategies.joint.protocol import AttributeModel, Lesson, most, part_of
 from esm.strategies.joint.separate import Separate
 from esm.strategies.registry import STRATEGIES, strategy
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from esm.common.errors import ValidationError
-from esm.common.settings import TransferConfig
 from esm.strategies.full import Full
 from esm.strategies.joint.protocol import Lesson, SourceTask
 from esm.strategies.joint.sequential import Sequential, forgetting
+from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task
 

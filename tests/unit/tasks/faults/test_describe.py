@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 
-from esm.report.results import task_details
+from esm.report.tasks import task_details
 from esm.tasks.faults.describe import describe
 from esm.tasks.load import load_target
 from esm.tasks.spec import TaskSpec

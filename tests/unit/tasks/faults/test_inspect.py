@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from esm.tasks.faults import texts as text_faults
-from esm.tasks.faults.findings import FindingKind, listed
+from esm.tasks.faults.findings import FindingKind, counts_in_words
 from esm.tasks.faults.inspect import inspect_proposal, inspect_target
 from esm.tasks.faults.texts import is_damaged
 from esm.tasks.guess.propose import propose
@@ -197,7 +197,7 @@ def test_damaged_texts_are_counted_with_a_way_out():
 
 
 def test_a_list_of_many_classes_is_cut():
-    many = listed({f"x{i}": i for i in range(8)})
+    many = counts_in_words({f"x{i}": i for i in range(8)})
     assert many == "x0 0, x1 1, x2 2, x3 3, x4 4, x5 5, and 2 others"
 
 

@@ -3,7 +3,7 @@ import datetime
 import pytest
 
 from esm.common.errors import TaskError
-from esm.tasks.formats.cells import column_names, settle, split_labels
+from esm.tasks.formats.cells import column_names, parse_column, split_labels
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,15 @@ from esm.tasks.formats.cells import column_names, settle, split_labels
     ],
 )
 def test_a_column_is_what_all_its_cells_are(cells, values):
-    found = settle(cells)
+    found = parse_column(cells)
     assert found == values
     assert list(map(type, found)) == list(map(type, values))
 
 
 def test_decimal_commas():
-    assert settle(["0,5", "-1,25", "3", None], decimal_comma=True) == [0.5, -1.25, 3.0, None]
-    assert settle(["0,5", "1,2,3"], decimal_comma=True) == ["0,5", "1,2,3"]
-    assert settle(["00,5"], decimal_comma=True) == ["00,5"]
+    assert parse_column(["0,5", "-1,25", "3", None], decimal_comma=True) == [0.5, -1.25, 3.0, None]
+    assert parse_column(["0,5", "1,2,3"], decimal_comma=True) == ["0,5", "1,2,3"]
+    assert parse_column(["00,5"], decimal_comma=True) == ["00,5"]
 
 
 def test_dates_are_written_as_in_iso_8601():
@@ -45,7 +45,7 @@ def test_dates_are_written_as_in_iso_8601():
         datetime.date(2024, 2, 29),
         datetime.time(8, 5),
     ]
-    assert settle(cells) == ["2024-03-01", "2024-03-01T12:30:00", "2024-02-29", "08:05:00"]
+    assert parse_column(cells) == ["2024-03-01", "2024-03-01T12:30:00", "2024-02-29", "08:05:00"]
 
 
 def test_names_of_columns():

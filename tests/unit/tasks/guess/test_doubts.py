@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from esm.common.runtime import show_progress
-from esm.tasks.guess.doubts import doubts
+from esm.tasks.guess.columns import unread_columns
 from esm.tasks.load import load_target
 from esm.tasks.raw import RawData
 from esm.tasks.spec import ColumnSpec, TaskSpec
@@ -23,7 +23,7 @@ TABLE = {
 
 def test_what_is_left_out_or_taken_for_single_labels_is_named():
     raw = RawData(id="posts", splits={SplitName.TRAIN: TABLE})
-    assert doubts(raw, ("text", None), ("topic", "tags")) == [
+    assert unread_columns(raw, ("text", None), ("topic", "tags")) == [
         "column 'stars' is left out, which may be an attribute (60 different numbers from 0.05 to"
         " 5.95 in 60 rows)",
         "column 'tags' is read as single labels, but 40 of 60 cells hold several labels between"
@@ -34,17 +34,17 @@ def test_what_is_left_out_or_taken_for_single_labels_is_named():
 def test_what_is_read_as_it_would_be_proposed_raises_no_doubt():
     table = {**TABLE, "tags": [["a", "b"], ["b"], []] * 20}
     raw = RawData(id="posts", splits={SplitName.TRAIN: table})
-    assert doubts(raw, ("text",), ("topic", "stars", "tags")) == []
+    assert unread_columns(raw, ("text",), ("topic", "stars", "tags")) == []
 
 
 def test_lists_of_records_are_no_labels():
     raw = RawData(id="posts", splits={SplitName.TRAIN: {"text": TEXTS, "x": [[{"a": 1}]] * 60}})
-    assert doubts(raw, ("text",), ()) == []
+    assert unread_columns(raw, ("text",), ()) == []
 
 
 def test_of_many_rows_a_sample_is_looked_at():
     raw = RawData(id="posts", splits={SplitName.TRAIN: {"stars": [row / 8 for row in range(4001)]}})
-    (said,) = doubts(raw, (), ())
+    (said,) = unread_columns(raw, (), ())
     assert "1,334 different numbers from 0 to 499.875 in 1,334 rows; of 4,001, a sample" in said
 
 

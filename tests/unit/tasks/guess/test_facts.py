@@ -1,8 +1,7 @@
 import pytest
 
 from esm.tasks.guess.facts import Facts
-from esm.tasks.guess.hints import SENDERS
-from esm.tasks.guess.words import plain_words, says, says_only
+from esm.tasks.guess.words import SENDERS, plain_words, says, says_only
 
 
 def facts(*values):

@@ -29,7 +29,7 @@ from esm.tasks.task import Target
 _OWN_SHARE = 0.5
 
 
-class Siblings:
+class DerivedSources:
     """Tells which sources of a pool are siblings of a target, and which sources may be used.
 
     Args:
@@ -74,7 +74,7 @@ class Siblings:
         seen = found.seen_tests(attribute)
         return f"its training rows hold {seen} test texts of the target" if seen else None
 
-    def sift(
+    def usable(
         self, attribute: str, entries: Mapping[str, PoolEntry]
     ) -> tuple[dict[str, PoolEntry], list[Skipped]]:
         """Return the entries that may be used for an attribute, and the others with the reason."""
@@ -99,7 +99,7 @@ class Siblings:
         try:
             fingerprint = entry.load_fingerprint(self.key)
         except MapError as error:
-            return _untold(str(error))
+            return _of_unknown(str(error))
         if fingerprint is not None:
             return self._numbers.matches(fingerprint)
         if not self._is_named(entry):
@@ -109,10 +109,10 @@ class Siblings:
         try:
             return self._numbers.matches(_read_again(entry, entry.record.task))
         except EsmError as error:
-            return _untold(str(error))
+            return _of_unknown(str(error))
 
 
-def _untold(reason: str) -> str:
+def _of_unknown(reason: str) -> str:
     return f"whether it saw test texts of the target cannot be told: {reason}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from esm.common.storage import save_tensors
 from esm.pool.fingerprints import FINGERPRINT_NAME, Fingerprint, FingerprintKey, unsalted_numbers
 from esm.pool.pool import PoolEntry
-from esm.ranking.leaks.siblings import Siblings
+from esm.ranking.leaks.derived import DerivedSources
 from esm.tasks.load import load_targets, load_tasks
 from esm.tasks.spec import SplitSpec, TaskSpec
 from tests.small_world import source_record
@@ -62,7 +62,7 @@ def entries_of(spec, folder=None, keeper=keep):
 
 
 def test_siblings_of_one_stored_split_are_clean(spec):
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     for entry in entries_of(spec).values():
         assert siblings.includes(entry)
         for attribute in spec.attributes:
@@ -70,7 +70,7 @@ def test_siblings_of_one_stored_split_are_clean(spec):
 
 
 def test_a_sibling_of_another_split_has_seen_test_texts(spec):
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     other = spec.model_copy(update={"split": SplitSpec(seed=1)})
     targets = load_targets(other)
     own_test = set(load_targets(spec)[0].attributes["tón"].test.texts)
@@ -83,7 +83,7 @@ def test_a_sibling_of_another_split_has_seen_test_texts(spec):
 
 def test_every_text_of_a_target_in_folds_is_a_test_text(spec):
     folds = spec.model_copy(update={"split": SplitSpec(method="k-fold", folds=3)})
-    siblings = Siblings(folds, load_targets(folds), KEY)
+    siblings = DerivedSources(folds, load_targets(folds), KEY)
     assert siblings.refusal(entries_of(spec)["téma"], "tón") == (
         "its training rows hold 48 test texts of the target"
     )
@@ -92,7 +92,7 @@ def test_every_text_of_a_target_in_folds_is_a_test_text(spec):
 def test_the_file_of_test_rows_is_the_targets_too(spec, tmp_path):
     test = write(tmp_path / "test.csv", "nový")
     with_test = spec.model_copy(update={"test": str(test)})
-    siblings = Siblings(with_test, load_targets(with_test), KEY)
+    siblings = DerivedSources(with_test, load_targets(with_test), KEY)
     trained_on_test = entries_of(spec.model_copy(update={"location": str(test)}))["téma"]
     assert "hold 48 test texts" in siblings.refusal(trained_on_test, "tón")
     # All rows of the other file are training rows of the target.
@@ -100,7 +100,7 @@ def test_the_file_of_test_rows_is_the_targets_too(spec, tmp_path):
 
 
 def test_a_sibling_by_name_lies_elsewhere(spec, tmp_path):
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     copied = write(tmp_path / "copy.csv")
     options = {"location": str(copied), "id": "posts", "split": SplitSpec(method="k-fold")}
     entry = entries_of(spec.model_copy(update=options))["téma"]
@@ -110,7 +110,7 @@ def test_a_sibling_by_name_lies_elsewhere(spec, tmp_path):
 
 def test_a_copy_under_another_name_is_a_sibling(spec, tmp_path):
     """Found by the numbers of its texts; the file it came from need not be there any more."""
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     copied = write(tmp_path / "copy.csv")
     for keeper in (keep, keep_unsalted):
         options = {"location": str(copied), "split": SplitSpec(seed=1)}
@@ -118,7 +118,7 @@ def test_a_copy_under_another_name_is_a_sibling(spec, tmp_path):
         entry = entries_of(spec.model_copy(update=options), folder, keeper)["téma"]
         assert siblings.includes(entry)
         assert "test texts of the target" in siblings.refusal(entry, "tón")
-        siblings = Siblings(spec, load_targets(spec), KEY)
+        siblings = DerivedSources(spec, load_targets(spec), KEY)
     copied.unlink()
 
 
@@ -128,7 +128,7 @@ def test_a_source_that_shares_some_texts_is_no_sibling_and_not_refused(spec, tmp
     everything = SplitSpec(method="k-fold", folds=2)
     options = {"location": str(other), "split": everything}
     entry = entries_of(spec.model_copy(update=options), tmp_path / "pool")["téma"]
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     assert not siblings.includes(entry)
     assert siblings.refusal(entry, "tón") is None
     matches = siblings.matches(entry)
@@ -151,7 +151,7 @@ def test_a_sibling_may_know_test_texts_that_the_target_trains_on_itself(tmp_path
     ]
     assert forms[0] & forms[1], "the split would have to put a copy on either side"
     entry = entries_of(spec, tmp_path / "pool")["téma"]
-    siblings = Siblings(spec, targets, KEY)
+    siblings = DerivedSources(spec, targets, KEY)
     assert siblings.matches(entry) is not None
     assert siblings.refusal(entry, "tón") is None
 
@@ -160,7 +160,7 @@ def test_numbers_of_texts_tell_the_same_as_the_texts(spec, tmp_path):
     for seed in (0, 1):
         drawn = spec.model_copy(update={"split": SplitSpec(seed=seed)})
         reasons = {
-            Siblings(spec, load_targets(spec), KEY).refusal(entries["téma"], "tón")
+            DerivedSources(spec, load_targets(spec), KEY).refusal(entries["téma"], "tón")
             for entries in (
                 entries_of(drawn),
                 entries_of(drawn, tmp_path / "salted"),
@@ -172,7 +172,7 @@ def test_numbers_of_texts_tell_the_same_as_the_texts(spec, tmp_path):
 
 def test_without_the_key_a_sibling_is_read_again_and_others_are_not_known(spec, tmp_path):
     drawn = spec.model_copy(update={"split": SplitSpec(seed=1)})
-    keyless = Siblings(spec, load_targets(spec))
+    keyless = DerivedSources(spec, load_targets(spec))
     assert "test texts" in keyless.refusal(entries_of(drawn, tmp_path)["téma"], "tón")
     other = spec.model_copy(update={"location": str(write(tmp_path / "other.csv", "iný"))})
     entry = entries_of(other, tmp_path / "others")["téma"]
@@ -181,7 +181,7 @@ def test_without_the_key_a_sibling_is_read_again_and_others_are_not_known(spec, 
 
 
 def test_sources_without_texts_of_the_target_are_never_read_again(spec, tmp_path):
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     other = write(tmp_path / "other.csv", "iný")
     options = spec.model_copy(update={"location": str(other)})
     found = [entries_of(options)["téma"], entries_of(options, tmp_path / "pool")["téma"]]
@@ -192,7 +192,7 @@ def test_sources_without_texts_of_the_target_are_never_read_again(spec, tmp_path
 
 
 def test_damaged_numbers_of_texts_refuse_the_source(spec, tmp_path):
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     entry = entries_of(spec, tmp_path)["téma"]
     (entry.folder / FINGERPRINT_NAME).write_bytes(b"half")
     assert "cannot be told" in siblings.refusal(entry, "tón")
@@ -200,7 +200,7 @@ def test_damaged_numbers_of_texts_refuse_the_source(spec, tmp_path):
 
 
 def test_what_cannot_be_told_is_refused(spec, tmp_path):
-    siblings = Siblings(spec, load_targets(spec), KEY)
+    siblings = DerivedSources(spec, load_targets(spec), KEY)
     changed, gone = entries_of(spec).values()
     record = changed.record.model_copy(update={"task_hash": "other"})
     changed = PoolEntry(record, changed.folder, changed.manifest)
