@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.common.runtime import note
 from esm.encoder.settings import OFFLINE
 from esm.tasks.faults.describe import target_language
 from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, declared_codes
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
     from esm.pool.pool import PoolEntry, Skipped
     from esm.tasks.task import Target
+
+_LOGGER = logging.getLogger(__name__)
 
 # English words are about 1.3 tokens of an English model; beyond these, a tokenizer spells.
 MOST_TOKENS_PER_WORD = 3.0
@@ -102,7 +104,9 @@ def _declared_on_hub(model: str, revision: str | None) -> Any:
     try:
         card = HfApi().model_info(model, revision=revision, timeout=_SECONDS_FOR_HUB).card_data
     except Exception as error:  # the class hangs on the HTTP client that this version uses
-        note(f"the card of {model} cannot be read ({type(error).__name__}): languages not known")
+        _LOGGER.warning(
+            f"the card of {model} cannot be read ({type(error).__name__}): languages not known"
+        )
         return None
     return None if card is None else card.get("language")
 

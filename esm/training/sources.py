@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 
-from esm.common.runtime import note, seeded
+from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.tasks.splits.draw import held_out, sample
 from esm.tasks.task import Examples, Metric, Problem, Task, Texts
 from esm.training.finetune import MOST_JUDGED, FineTuned, fine_tune
 from esm.training.language_model import LanguageModel, held_out_loss, train_language_model
 from esm.training.settings import FineTuneConfig
+
+_LOGGER = logging.getLogger(__name__)
 
 _MASKED = 0.15
 
@@ -64,7 +67,7 @@ def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> Fine
         before = held_out_loss(language, judged, config.seed)
         train_language_model(language, _texts(rows), config, name=task.id)
         after = held_out_loss(language, judged, config.seed)
-    note(f"{task.id}: {language.remark}")
+    _LOGGER.info(f"{task.id}: {language.remark}")
     return FineTuned(
         encoder=copied,
         head={},

@@ -6,6 +6,7 @@ loop, does not tell them apart.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,12 +20,14 @@ from torch import Tensor
 from esm.common.arrays import Float32
 from esm.common.errors import ShapeError
 from esm.common.memory import in_batches
-from esm.common.runtime import note, progress
+from esm.common.runtime import progress, warn_once
 from esm.encoder.alignment import NOT_READ, Aligned, align
 from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
 from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Problem
+
+_LOGGER = logging.getLogger(__name__)
 
 FIRST = "first_tokens"
 """Name under which a batch says where the words of its texts begin; no input of the model."""
@@ -246,8 +249,8 @@ def _aligned(encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None
 
 def _tell_cut(aligned: Aligned, encoder: Encoder, what: str) -> None:
     if aligned.cut:
-        note(
+        warn_once(  # every epoch's evaluation reads the same texts
+            _LOGGER,
             f"{aligned.cut:,} of {aligned.words:,} words stand behind the first"
             f" {encoder.max_length} tokens of their text, or have no token: {what}",
-            once=True,  # every epoch's evaluation reads the same texts
         )

@@ -7,6 +7,7 @@ uses for its base model, or not at all, because that tool would apply it to othe
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from esm.common.errors import HubError, MapError, PoolError, SettingError
-from esm.common.runtime import note
 from esm.common.storage import atomic_folder, read_json, write_atomic, write_json
 from esm.encoder.settings import OFFLINE
 from esm.maps.files import MapConfig, save_map
@@ -25,6 +25,8 @@ from esm.pool.hub.base_models import peer_pooling
 from esm.pool.hub.card import CardFacts, model_card
 from esm.pool.hub.hub import CONFIG_NAME, is_model, is_repo
 from esm.pool.pool import Pool, PoolEntry, Skipped, SourceRecord
+
+_LOGGER = logging.getLogger(__name__)
 
 CARD_NAME = "README.md"
 _PREFIX = "ESM_"
@@ -114,7 +116,7 @@ def push_maps(
                     export_map(entry, folder, repo=target, base=name)
                     url = _upload(folder, target, private=private)
                 pushed.append(Pushed(entry.id, target, url, None))
-                note(f"{entry.id} is published at {url}")
+                _LOGGER.info(f"{entry.id} is published at {url}")
         except (MapError, PoolError) as error:
             if strict:
                 raise

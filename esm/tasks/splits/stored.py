@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,10 @@ import pydantic
 from esm.common.caches import SPLIT_ENDING, cache_folder
 from esm.common.errors import StorageError, TaskError
 from esm.common.records import Record
-from esm.common.runtime import note
 from esm.common.storage import content_hash, read_json, write_json
 from esm.tasks.splits.draw import Membership, Rows, deal_rows
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Drawing(Record):
@@ -130,7 +132,9 @@ def stored_division(
         if found is not None and found.holds(keys):
             return _restore(found, keys, joined, place)
         if found is not None:
-            note(f"none of the test rows in {place} is in the data any more: splitting anew")
+            _LOGGER.warning(
+                f"none of the test rows in {place} is in the data any more: splitting anew"
+            )
     seed = [drawing.seed, drawing.repeat] if drawing.repeat else drawing.seed
     part = deal_rows(joined, membership, drawing.shares, seed)
     made = _StoredDivision(
@@ -183,7 +187,7 @@ def _store(places: tuple[Path, ...], made: _StoredDivision) -> Path:
         try:
             return _write(place, made)
         except StorageError:
-            note(f"{place.parent} cannot be written: the split goes to {places[-1]}")
+            _LOGGER.warning(f"{place.parent} cannot be written: the split goes to {places[-1]}")
     return _write(places[-1], made)
 
 

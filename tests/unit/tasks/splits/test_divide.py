@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 import pytest
 
 from esm.common.errors import TaskError
-from esm.common.runtime import show_progress
 from esm.tasks.load import load_target, load_targets, load_task, load_tasks
 from esm.tasks.spec import SplitMethod, SplitSpec, TaskSpec
 from esm.tasks.splits.divide import split_of
@@ -102,8 +101,8 @@ def with_test_file(posts, tmp_path):
     return TaskSpec(location=str(posts), attributes=("škodlivý",), test=str(test))
 
 
-def test_given_splits_are_kept_unless_a_method_is_named(with_test_file, capsys):
-    show_progress(True)
+def test_given_splits_are_kept_unless_a_method_is_named(with_test_file, caplog):
+    caplog.set_level("INFO")
     given = load_target(with_test_file)
     assert (len(given.attributes["škodlivý"].train), given.origin.method) == (60, "given")
     how = SplitSpec(method=SplitMethod.STRATIFIED)
@@ -112,10 +111,7 @@ def test_given_splits_are_kept_unless_a_method_is_named(with_test_file, capsys):
     assert (len(task.train), len(task.test)) == (80, 20)
     assert any(text.startswith("nový") for text in task.train.texts)
     assert any(text.startswith("nový") for text in task.test.texts)
-    show_progress(False)
-    assert "given splits (train and test) are put together and divided anew" in (
-        capsys.readouterr().err
-    )
+    assert "given splits (train and test) are put together and divided anew" in caplog.text
 
 
 def test_a_column_that_the_test_rows_lack_is_empty_there(with_test_file):
@@ -261,14 +257,13 @@ def test_outside_a_fold_two_labels_are_needed(tmp_path):
         load_targets(spec_of(path, method="k-fold", folds=3))
 
 
-def test_new_rows_are_counted_and_what_becomes_of_them_is_said(posts, capsys):
+def test_new_rows_are_counted_and_what_becomes_of_them_is_said(posts, caplog):
     load_target(spec_of(posts))
     with posts.open("a", encoding="utf-8") as file:
         file.write("celkom nový príspevok,autor 3,áno,vážny\n")
-    show_progress(True)
+    caplog.set_level("INFO")
     load_target(spec_of(posts))
-    show_progress(False)
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "1 rows are new since" in told
     assert "else they are training rows" in told
     assert "celkom" not in told
