@@ -19,8 +19,13 @@ class NoteHandler(logging.Handler):
 
 
 def print_notes() -> None:
-    """Let all that ``esm`` logs be printed, steps and warnings, once however often it is called."""
-    logger = logging.getLogger("esm")
-    logger.setLevel(logging.INFO)
-    logger.handlers = [NoteHandler()]
-    logger.propagate = False  # a library that configures the root logger would say it twice
+    """Let what ``esm`` logs be printed, steps and warnings; calling it again changes nothing.
+
+    So is what huggingface_hub says of requests that it repeats: it would print that itself, across
+    the bars and under ``--quiet``.
+    """
+    for name in ("esm", "huggingface_hub.utils._http"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.handlers = [NoteHandler()]
+        logger.propagate = False  # a library that configures the root logger would say it twice
