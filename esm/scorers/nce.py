@@ -45,7 +45,7 @@ def nce(source_labels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
 class Nce(HeadScorer):
     """NCE of the source head's decisions on the target's texts."""
 
-    name: str = "nce"
+    name = "nce"
 
     def score(self, evidence: Evidence) -> float:
         """Return the negative conditional entropy of the target's labels, nats per example."""

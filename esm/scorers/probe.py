@@ -15,7 +15,7 @@ import numpy as np
 from esm.common.arrays import Array
 from esm.common.errors import TaskError
 from esm.metrics.predictions import performance
-from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Need, TargetAttribute
+from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Scorer, TargetAttribute
 from esm.tasks.splits.draw import cross_folds
 from esm.tasks.task import Problem
 
@@ -29,7 +29,7 @@ _RIDGE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Scorer):
     """The target's metric, of cross-validated linear predictions.
 
     Folds are the same for all sources, equal texts lie in one fold, and the penalty is the one
@@ -45,14 +45,9 @@ class Probe:
 
     name: str = "probe"
     reads: EmbeddingKind = EmbeddingKind.MAPPED
-    unit: str = METRIC
-    weighs_classes: bool = True
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """The embeddings that stand for the source."""
-        return frozenset({self.reads.need})
+    unit = METRIC
+    weighs_classes = True
+    has_base = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the metric of predictions for rows that were not fitted.

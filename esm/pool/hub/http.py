@@ -62,27 +62,29 @@ def get(address: str, params: Mapping[str, Any], what: str, limit: int) -> Answe
         HubError: There is no such thing, it is too large, or it does not arrive whole.
         HubDownError: The Hub cannot be reached, or asks to wait for long.
     """
+    fault = _Fault("nothing was tried")
     for attempt in range(_ATTEMPTS):
         found = _request(address, params, what, limit)
         if isinstance(found, Answer):
             return found
-        if found.asked is not None and found.asked > _LONGEST_WAIT:
+        fault = found
+        if fault.asked is not None and fault.asked > _LONGEST_WAIT:
             raise HubDownError(
-                f"the Hub asks to wait {found.asked:.0f} seconds (HTTP 429)",
+                f"the Hub asks to wait {fault.asked:.0f} seconds (HTTP 429)",
                 hint="the same command later, which goes on from here; `hf auth login` raises the"
                 " limit",
             )
         if attempt + 1 < _ATTEMPTS:
-            time.sleep(min(2.0**attempt, _LONGEST_PAUSE) if found.asked is None else found.asked)
-    if found.is_limit:
-        raise _unreachable(found.reason)
-    raise _not_fetched(what, found.reason)
+            time.sleep(min(2.0**attempt, _LONGEST_PAUSE) if fault.asked is None else fault.asked)
+    if fault.is_limit:
+        raise _unreachable(fault.reason)
+    raise _not_fetched(what, fault.reason)
 
 
 def _request(address: str, params: Mapping[str, Any], what: str, limit: int) -> Answer | _Fault:
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-    from huggingface_hub.utils import http_stream_backoff
+    from huggingface_hub.utils import http_stream_backoff  # type: ignore[attr-defined]
 
     try:
         with http_stream_backoff(
@@ -127,7 +129,7 @@ def _request(address: str, params: Mapping[str, Any], what: str, limit: int) -> 
 
 def _asked_wait(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that the Hub asks to wait, of ``Retry-After`` or ``ratelimit``."""
-    from huggingface_hub.utils import parse_ratelimit_headers
+    from huggingface_hub.utils import parse_ratelimit_headers  # type: ignore[attr-defined]
 
     asked = headers.get("retry-after", "").strip()
     if asked.isdigit():
