@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from esm.common.arrays import Float32
 from esm.common.errors import ShapeError
@@ -126,17 +127,18 @@ class Unit(Protocol):
         ...
 
 
-class WholeText:
+class WholeText(Unit):
     """A head on the pooled embedding of a text, or text pair."""
 
+    @override
     def read(self, encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None) -> Reading:
-        """See :meth:`Unit.read`."""
         return Reading(encoder.tokenize(texts, pairs))
 
+    @override
     def states(self, encoder: Encoder, batch: dict[str, Tensor]) -> Tensor:
-        """See :meth:`Unit.states`."""
         return encoder.pooled(batch)
 
+    @override
     def outputs(
         self,
         encoder: Encoder,
@@ -145,30 +147,32 @@ class WholeText:
         head: Callable[[Tensor], Tensor],
         doing: str,
     ) -> Float32:
-        """See :meth:`Unit.outputs`; from the embeddings that the encoder returns."""
         embeddings = encoder.embed(texts, pairs, batch_size=_EVALUATION_BATCH, doing=doing)
         return _applied(head, embeddings.last, encoder)
 
 
-class EachWord:
+class EachWord(Unit):
     """A head on the last hidden state of the first token of each word.
+
+    Words that are cut off or not read are counted and named.
 
     Source:
         Devlin et al. 2019, "BERT", section 5.3, who label a word by its first sub-token.
     """
 
+    @override
     def read(self, encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None) -> Reading:
-        """See :meth:`Unit.read`; words that are cut off are counted and named."""
         aligned = _aligned(encoder, texts, pairs)
         _tell_cut(aligned, encoder, "nothing is learnt of them")
         return Reading(aligned.tokens, {FIRST: torch.from_numpy(aligned.first)})
 
+    @override
     def states(self, encoder: Encoder, batch: dict[str, Tensor]) -> Tensor:
-        """See :meth:`Unit.states`."""
         hidden = encoder.hidden(batch)
         first = batch[FIRST].to(hidden.device).clamp(min=0)
         return hidden.gather(1, first[:, :, None].expand(-1, -1, hidden.shape[2]))
 
+    @override
     def outputs(
         self,
         encoder: Encoder,
@@ -177,7 +181,6 @@ class EachWord:
         head: Callable[[Tensor], Tensor],
         doing: str,
     ) -> Float32:
-        """See :meth:`Unit.outputs`; words that are not read are counted and named."""
         words = self.embed(encoder, texts, pairs, doing=doing)
         outputs: Float32 = words.spread(_applied(head, words.states, encoder))
         return outputs

@@ -35,11 +35,6 @@ def row_keys(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
     ]
 
 
-def text_keys(examples: Examples) -> frozenset[str]:
-    """Return a hash per distinct text of some rows, the two of a pair each by itself."""
-    return frozenset(row_keys([*examples.texts, *(examples.pairs or ())], None))
-
-
 def joined_keys(keys: Sequence[str], groups: Values) -> list[str]:
     """Return a key per row that is the same for all rows that have to stay together.
 

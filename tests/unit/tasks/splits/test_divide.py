@@ -8,7 +8,7 @@ from esm.common.errors import TaskError
 from esm.tasks.load import load_target, load_targets, load_task, load_tasks
 from esm.tasks.spec import SplitMethod, SplitSpec, TaskSpec
 from esm.tasks.splits.divide import split_of
-from esm.tasks.splits.draw import joined_keys, row_keys, text_keys
+from esm.tasks.splits.draw import joined_keys
 from esm.tasks.task import SplitName, joint_hash
 
 
@@ -192,7 +192,7 @@ def test_every_text_is_a_test_text_once_per_repetition(posts):
             tested = [text for fold in repetition for text in fold.test.texts]
             assert sorted(tested) == sorted(task.train.texts)
         for fold in folds:
-            assert not text_keys(fold.train) & text_keys(fold.test)
+            assert not set(fold.train.texts) & set(fold.test.texts)
             assert len(fold.train) + len(fold.test) == len(task.train)
             assert fold.label_names == task.label_names
 
@@ -294,12 +294,4 @@ def test_named_attributes_are_a_source_each_on_the_training_rows_of_the_split(po
         assert len(single.attributes) == 1
         assert load_task(single).content_hash() == task.content_hash() == of_target.content_hash()
         for other in target.attributes.values():
-            assert not text_keys(task.train) & text_keys(other.test)
-
-
-def test_keys_of_texts_take_pairs_apart(tmp_path):
-    rows = [f"left {i % 3},right {i},{i / 7:.3f}" for i in range(50)]
-    path = write(tmp_path / "sts.csv", rows, "s1,s2,score")
-    task = load_task(TaskSpec(location=str(path), text="s1", text_pair="s2", attributes=("score",)))
-    assert len(text_keys(task.train)) == 3 + 40
-    assert text_keys(task.train) >= set(row_keys(["left 0", "left 1", "left 2"], None))
+            assert not set(task.train.texts) & set(other.test.texts)
