@@ -14,9 +14,8 @@ from esm.pool.fingerprints import (
     FingerprintKey,
     Numbers,
     is_informative,
-    text_form,
-    unsalted_numbers,
 )
+from esm.tasks.identity import fingerprint_form, unsalted_numbers
 from esm.tasks.task import SplitName, Target
 
 Places = npt.NDArray[np.int64]
@@ -67,7 +66,7 @@ class Numbered:
         """
         place: dict[str, int] = {}
         folds = [_places(target, form, place) for target in targets]
-        tells = is_informative([text_form(text) for text in place])
+        tells = is_informative([fingerprint_form(text) for text in place])
         return cls(
             number(list(place)),
             {
@@ -164,7 +163,7 @@ class TargetNumbers:
     @cached_property
     def _salted(self) -> Numbered:
         assert self._key is not None, "salted fingerprints are not read without a key"
-        return Numbered.of(self._targets, text_form, self._key.numbers)
+        return Numbered.of(self._targets, fingerprint_form, self._key.numbers)
 
     @cached_property
     def _unsalted(self) -> Numbered:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from esm.common.errors import TaskError
-from esm.tasks.splits.draw import row_keys
+from esm.tasks.identity import row_keys
 from esm.tasks.task import SplitName, Target, Task
 
 _LOGGER = logging.getLogger(__name__)

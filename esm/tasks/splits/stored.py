@@ -117,7 +117,7 @@ def stored_division(
 
     Args:
         places: Files to look in and to write to, the first that can be written.
-        keys: n keys of the texts, see :func:`~esm.tasks.splits.draw.row_keys`.
+        keys: n keys of the texts, see :func:`~esm.tasks.identity.row_keys`.
         joined: n keys of what stays together, see :func:`~esm.tasks.splits.draw.joined_keys`.
         membership: (n, s), see :func:`~esm.tasks.splits.draw.strata`.
         drawing: How to draw.

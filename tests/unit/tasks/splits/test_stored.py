@@ -7,7 +7,8 @@ import pytest
 from esm.common.caches import cache_folder
 from esm.common.errors import TaskError
 from esm.common.storage import read_json
-from esm.tasks.splits.draw import joined_keys, row_keys, split_rows, strata
+from esm.tasks.identity import row_keys
+from esm.tasks.splits.draw import joined_keys, split_rows, strata
 from esm.tasks.splits.stored import Drawing, split_places, stored_division
 
 
