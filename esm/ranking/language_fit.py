@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.encoder.settings import OFFLINE
 from esm.tasks.faults.describe import target_language
-from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, declared_codes
+from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, language_codes
 from esm.tasks.licences import fits, licence_label
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def encoder_languages(model: str, revision: str | None = None) -> tuple[str, ...
         return ("en",)
     declared = _declared_by_card(model, revision)
     listed = [declared] if isinstance(declared, str) else list(declared or ())
-    return declared_codes(", ".join(map(str, listed)))
+    return language_codes(", ".join(map(str, listed)))
 
 
 def _declared_by_card(model: str, revision: str | None) -> Any:
@@ -184,7 +184,7 @@ def _about_declaration(language: Language) -> str | None:
 
 
 def _about_pool(language: Language, declared: Sequence[str], part: bool) -> str | None:
-    judged = [codes for codes in map(declared_codes, declared) if codes]
+    judged = [codes for codes in map(language_codes, declared) if codes]
     if not judged or not _comparable(language):
         return None
     if any({language.code, MULTILINGUAL} & set(codes) for codes in judged):

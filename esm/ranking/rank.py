@@ -32,7 +32,7 @@ from esm.pool.base_model import load_base
 from esm.pool.pool import Pool, Skipped
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import check_diverse, diverse_set
-from esm.ranking.expectations import forecast_for, with_expectations
+from esm.ranking.forecast import forecast_for, with_forecast
 from esm.ranking.intervals import check_bootstrap, with_intervals
 from esm.ranking.language_fit import allowed_sources, language_warnings
 from esm.ranking.leaks.derived import DerivedSources
@@ -291,7 +291,7 @@ def _rank_attribute(
     )
     base_model = scored[0][0].entry.manifest.base.model
     forecast = forecast_for(scorer, metric, base_model)
-    return with_expectations(ranked, folds, [source for source, _ in scored], scorer, forecast)
+    return with_forecast(ranked, folds, [source for source, _ in scored], scorer, forecast)
 
 
 def _line(

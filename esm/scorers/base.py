@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from esm.common.errors import EncoderError, EsmError, MapError, PoolError, StorageError
 from esm.maps.forms import EmbeddingSpaceMap
-from esm.scorers.kinds import COSINE, METRIC, NATS, EmbeddingKind, Need
 from esm.scorers.moments import FeatureMoments, Moments
+from esm.scorers.needs import COSINE, METRIC, NATS, EmbeddingKind, Need
 from esm.scorers.source import Head, Source
 from esm.scorers.target import TargetAttribute, TextEmbeddings
 

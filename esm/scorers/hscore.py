@@ -23,7 +23,7 @@ import numpy.typing as npt
 from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError
 from esm.scorers.base import EmbeddingKind, Evidence, Scorer
-from esm.scorers.views import mean_over_classes
+from esm.scorers.per_class import mean_over_classes
 
 _BATCH = 4096
 _ROUNDING = 1e-13

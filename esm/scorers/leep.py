@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from esm.common.errors import ShapeError
 from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need, Scorer
-from esm.scorers.views import mean_over_classes
+from esm.scorers.per_class import mean_over_classes
 
 
 def leep(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:

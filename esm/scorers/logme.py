@@ -20,7 +20,7 @@ from esm.common.errors import FitError, ShapeError, TaskError
 from esm.scorers.base import NATS, EmbeddingKind, Evidence, Scorer
 from esm.scorers.likelihood.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
 from esm.scorers.moments import FeatureMoments, label_columns, normalise_weights
-from esm.scorers.predictive import Precisions, left_out_densities
+from esm.scorers.predictive import Precisions, leave_one_out_densities
 from esm.tasks.task import Problem
 
 
@@ -139,7 +139,7 @@ class LogME(Scorer):
         target = evidence.target
         fitted = fitted_precisions(evidence.features(self.reads), self.max_updates)
         rows = evidence.embeddings(self.reads).astype(np.float64)
-        return left_out_densities(rows, target.columns, fitted, target.weights)
+        return leave_one_out_densities(rows, target.columns, fitted, target.weights)
 
 
 class _Posterior(NamedTuple):

@@ -26,7 +26,7 @@ class Precisions(NamedTuple):
     noise: Float64  # beta, of an example of weight 1
 
 
-def left_out_densities(
+def leave_one_out_densities(
     features: Float64, columns: Float64, precisions: Precisions, weights: Float64 | None = None
 ) -> Float64:
     """Return (n,) log densities of each example's labels given all others', mean over columns.

@@ -57,7 +57,7 @@ class Probe(Scorer):
         """
         target = evidence.target
         penalty = target.once("probe", lambda: _best_penalty(target))
-        return cross_validated(target, evidence.embeddings(self.reads), penalty)
+        return cross_validate(target, evidence.embeddings(self.reads), penalty)
 
 
 def _best_penalty(target: TargetAttribute) -> float:
@@ -65,10 +65,10 @@ def _best_penalty(target: TargetAttribute) -> float:
     amounts = target.task.problem in (Problem.REGRESSION, Problem.ORDINAL)
     offered = _RIDGE_PENALTIES[::-1] if amounts else _INVERSE_PENALTIES
     base = target.base
-    return max(offered, key=lambda penalty: cross_validated(target, base, penalty))
+    return max(offered, key=lambda penalty: cross_validate(target, base, penalty))
 
 
-def cross_validated(target: TargetAttribute, embeddings: Array, penalty: float) -> float:
+def cross_validate(target: TargetAttribute, embeddings: Array, penalty: float) -> float:
     """Return the target's metric, of predictions of each fold by a model of the others.
 
     Args:

@@ -74,7 +74,7 @@ class Language:
         return self.code in _detectable() and self.detected not in (self.code, UNDETERMINED)
 
 
-def declared_codes(declared: str) -> tuple[str, ...]:
+def language_codes(declared: str) -> tuple[str, ...]:
     """Return the codes in a declaration: ``"en"``, ``"English"``, ``"slk-Latn"``, ``"sk, cs"``.
 
     Names may be in any language that CLDR knows. Names and codes that are not known are left out;
@@ -82,7 +82,7 @@ def declared_codes(declared: str) -> tuple[str, ...]:
     (Bokmål and Norwegian, Mandarin and Chinese, Filipino and Tagalog), it is the detector's.
 
     Example:
-        >>> declared_codes("Slovak and ces-Latn")
+        >>> language_codes("Slovak and ces-Latn")
         ('sk', 'cs')
     """
     found = [code for part in _SEPARATORS.split(declared) for code in _codes(part.strip(_AROUND))]
@@ -169,7 +169,7 @@ def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Langua
     error = math.sqrt(share * (1 - share) / effective) if effective else 0.0
     sure = total >= _FEWEST_VOTES and share >= _SMALLEST_SHARE
     detected = ranked[0][0] if sure else UNDETERMINED
-    codes = declared_codes(declared)
+    codes = language_codes(declared)
     code = detected if not codes else codes[0] if len(codes) == 1 else MULTILINGUAL
     return Language(
         code=code,

@@ -27,7 +27,7 @@ from esm.tasks.guess.columns import (
 from esm.tasks.labels.read import AUTO, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
-from esm.tasks.splits.divide import Divider, method_of, put_together
+from esm.tasks.splits.divide import Divider, join_splits, method_of
 from esm.tasks.splits.folds import fold_targets
 from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
 from esm.tasks.tagging import is_iob2
@@ -150,7 +150,7 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     given = tuple(raw.splits)
     method = method_of(raw, spec.split)
     if method is not SplitMethod.AUTO:
-        raw = put_together(raw, method)
+        raw = join_splits(raw, method)
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)

@@ -20,8 +20,8 @@ from esm.common.storage import atomic_folder, read_json, write_atomic, write_jso
 from esm.encoder.settings import OFFLINE
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import DenseMap, MapForm
-from esm.maps.peer import LINEAR, PEER_VERSION, PeerConfig
-from esm.pool.hub.base_models import peer_pooling
+from esm.maps.published_config import LINEAR, PEER_VERSION, PublishedConfig
+from esm.pool.hub.base_models import published_pooling
 from esm.pool.hub.card import CardFacts, model_card
 from esm.pool.hub.hub import CONFIG_NAME, is_model, is_repo
 from esm.pool.pool import Pool, PoolEntry, Skipped, SourceRecord
@@ -35,7 +35,7 @@ _OFFLINE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedMap:
     """One published map.
 
     Attributes:
@@ -61,7 +61,7 @@ class PushReport:
         dry_run: Whether nothing was uploaded.
     """
 
-    pushed: tuple[Pushed, ...]
+    pushed: tuple[PushedMap, ...]
     skipped: tuple[Skipped, ...]
     dry_run: bool
 
@@ -102,20 +102,20 @@ def push_maps(
     _check_pooling(pool, name)
     entries, skipped = _entries(pool, sources, strict)
     targets = _repositories(repo, [entry.id for entry in entries])
-    pushed: list[Pushed] = []
+    pushed: list[PushedMap] = []
     for entry in entries:
         target = targets[entry.id]
         try:
             if out is not None:
                 folder = out / target.replace("/", "@")
                 export_map(entry, folder, repo=target, base=name)
-                pushed.append(Pushed(entry.id, target, None, str(folder)))
+                pushed.append(PushedMap(entry.id, target, None, str(folder)))
             else:
                 with tempfile.TemporaryDirectory() as temporary:
                     folder = Path(temporary) / "map"
                     export_map(entry, folder, repo=target, base=name)
                     url = _upload(folder, target, private=private)
-                pushed.append(Pushed(entry.id, target, url, None))
+                pushed.append(PushedMap(entry.id, target, url, None))
                 _LOGGER.info(f"{entry.id} is published at {url}")
         except (MapError, PoolError) as error:
             if strict:
@@ -175,10 +175,10 @@ def export_map(entry: PoolEntry, folder: Path, *, repo: str, base: str) -> None:
         write_atomic(unfinished / CARD_NAME, model_card(facts).encode())
 
 
-def _peer_config(record: SourceRecord, base: str, width: int) -> PeerConfig:
+def _peer_config(record: SourceRecord, base: str, width: int) -> PublishedConfig:
     """Return what hf-dataset-selector is told."""
     settings = record.fine_tune
-    return PeerConfig(
+    return PublishedConfig(
         base_model_name=base,
         **_data(record),
         num_examples=record.num_used,
@@ -229,7 +229,7 @@ def _check_pooling(pool: Pool, base: str) -> None:
 
     identity = pool.manifest.base
     model_type = str(read_config(identity.model, pool.manifest.revision).model_type)
-    peers = peer_pooling(base, model_type)
+    peers = published_pooling(base, model_type)
     if identity.pooling is not peers:
         raise PoolError(
             f"the pool's maps are for {identity.pooling} pooling of {base}",

@@ -17,7 +17,7 @@ from esm.tasks.raw import RawData, Values, is_missing, num_rows
 from esm.tasks.spec import SplitMethod, SplitSpec
 from esm.tasks.splits.draw import Rows
 from esm.tasks.splits.rows import TextRows
-from esm.tasks.splits.stored import Drawing, split_places, stored_division
+from esm.tasks.splits.stored import SplitDraw, split_places, stored_division
 from esm.tasks.task import SplitName, SplitOrigin
 
 _LOGGER = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def method_of(raw: RawData, split: SplitSpec) -> SplitMethod:
     )
 
 
-def put_together(raw: RawData, method: SplitMethod) -> RawData:
+def join_splits(raw: RawData, method: SplitMethod) -> RawData:
     """Return the data with the rows of all given splits as training rows, to be divided anew.
 
     A column that one of the splits lacks is empty there.
@@ -258,7 +258,7 @@ class Divider:
         repeat: int = 0,
     ) -> Rows:
         """Return the part of each row, as it is stored or newly drawn."""
-        drawing = Drawing(
+        drawing = SplitDraw(
             columns=self.columns,
             group=self.how.group,
             files=self.files,

@@ -20,7 +20,7 @@ from esm.tasks.splits.draw import Membership, Rows, deal_rows
 _LOGGER = logging.getLogger(__name__)
 
 
-class Drawing(Record):
+class SplitDraw(Record):
     """What a division is drawn by; two that differ in anything are stored side by side.
 
     Attributes:
@@ -51,7 +51,7 @@ class Drawing(Record):
 
 
 class _StoredDivision(Record):
-    drawing: Drawing
+    drawing: SplitDraw
     parts: tuple[tuple[str, ...], ...]
 
     def holds(self, keys: Sequence[str]) -> bool:
@@ -66,7 +66,7 @@ class _SplitFile(Record):
     version: Literal[2] = 2
     divisions: tuple[_StoredDivision, ...] = ()
 
-    def of(self, drawing: Drawing) -> _StoredDivision | None:
+    def of(self, drawing: SplitDraw) -> _StoredDivision | None:
         return next((found for found in self.divisions if found.drawing == drawing), None)
 
 
@@ -106,7 +106,7 @@ def stored_division(
     keys: Sequence[str],
     joined: Sequence[str],
     membership: Membership,
-    drawing: Drawing,
+    drawing: SplitDraw,
 ) -> Division:
     """Return the division that is stored, or draw and store it.
 

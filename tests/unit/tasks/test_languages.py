@@ -10,8 +10,8 @@ from esm.tasks.languages import (
     MULTILINGUAL,
     UNDETERMINED,
     Language,
-    declared_codes,
     detect,
+    language_codes,
     with_language,
 )
 from esm.tasks.load import load_target
@@ -153,7 +153,7 @@ def test_the_order_of_the_rows_does_not_matter():
     ],
 )
 def test_declarations_are_read(declared, codes):
-    assert declared_codes(declared) == tuple(codes.split())
+    assert language_codes(declared) == tuple(codes.split())
 
 
 @pytest.mark.parametrize(
@@ -161,19 +161,19 @@ def test_declarations_are_read(declared, codes):
     ["", " ", ",;", "und", "zxx", "mis", "qaa", "unknown", "xx", "text", "many", "N/A", "None"],
 )
 def test_what_is_no_language_is_not_recognised(declared):
-    assert declared_codes(declared) == ()
+    assert language_codes(declared) == ()
 
 
 @pytest.mark.parametrize(
     "declared", ["the posts of users", "x-private", "1", "-", "_", "\n", "a" * 999, "\0", "(", "??"]
 )
 def test_nor_is_what_is_no_word_of_one_and_it_is_no_error(declared):
-    assert declared_codes(declared) == ()
+    assert language_codes(declared) == ()
 
 
 @given(st.text(max_size=30))
 def test_no_declaration_is_an_error(declared):
-    assert all(code and code == code.strip() for code in declared_codes(declared))
+    assert all(code and code == code.strip() for code in language_codes(declared))
 
 
 def test_a_language_that_the_detector_does_not_know_is_not_contradicted():

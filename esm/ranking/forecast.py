@@ -19,7 +19,7 @@ def forecast_for(scorer: Scorer, metric: Metric, base_model: str) -> Forecast | 
     return found if fits else None
 
 
-def with_expectations(
+def with_forecast(
     ranked: AttributeRanking,
     folds: Sequence[TargetAttribute],
     sources: Iterable[Source],
