@@ -21,7 +21,8 @@ from tests.unit.test_imports import ORDER
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-TEXTS = [README, ROOT / "CONTRIBUTING.md", *PAGES]
+TEXTS = [README, ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *PAGES]
+RESULTS = sorted((ROOT / "benchmarks").glob("**/*.md"))
 
 MOST_LINES = 160
 MOST_WORDS = 1_500
@@ -29,7 +30,7 @@ MOST_WORDS = 1_500
 # A person at the bottom of the stack sees them from the top: the list of imports, turned round.
 ROOMS = [room for room in reversed(ORDER) if room != "__main__"]
 
-by_page = pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+by_page = pytest.mark.parametrize("page", [*TEXTS, *RESULTS], ids=lambda page: page.name)
 
 
 @cache
