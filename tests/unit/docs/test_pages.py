@@ -27,7 +27,7 @@ RESULTS = sorted((ROOT / "benchmarks").glob("**/*.md"))
 MOST_LINES = 160
 MOST_WORDS = 1_500
 
-# A person at the bottom of the stack sees them from the top: the list of imports, turned round.
+# Pages list them from the top, where the user stands: the order of imports, turned round.
 ROOMS = [room for room in reversed(ORDER) if room != "__main__"]
 
 by_page = pytest.mark.parametrize("page", [*TEXTS, *RESULTS], ids=lambda page: page.name)
