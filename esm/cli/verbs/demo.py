@@ -16,9 +16,9 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the demo's files.", metavar="DIR")
     ] = Path("runs/demo"),
-    base: Annotated[str, typer.Option(help="Base model: 'offline', a Hub id or a folder.")] = (
-        "offline"
-    ),
+    base: Annotated[
+        str, typer.Option(help="Base model: 'offline', 'multilingual', a Hub id or a folder.")
+    ] = ("offline"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Run the whole job on generated data in a few minutes.
