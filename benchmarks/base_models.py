@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("bases", nargs="+")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--balanced", action="store_true", help="all classes weigh the same")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 
@@ -57,7 +58,10 @@ def main() -> None:
         encoder.embed(texts[:8])
         with Clock() as clock:
             embedded = encoder.embed(texts).last.astype(np.float64)
-        values = [_value(task, embedded, labels, train, test) for train, test in folds]
+        values = [
+            _value(task, embedded, labels, train, test, balanced=options.balanced)
+            for train, test in folds
+        ]
         row = {
             "base": name,
             "prefix": encoder.reader.prefix,
@@ -78,16 +82,24 @@ def main() -> None:
     if options.out:
         write_json(
             options.out,
-            {"task": task.id, "rows": len(texts), "machine": machine(), "bases": rows},
+            {
+                "task": task.id,
+                "rows": len(texts),
+                "balanced": options.balanced,
+                "machine": machine(),
+                "bases": rows,
+            },
         )
 
 
-def _value(task: Task, embedded: Array, labels: Array, train: Array, test: Array) -> float:
+def _value(
+    task: Task, embedded: Array, labels: Array, train: Array, test: Array, *, balanced: bool
+) -> float:
     """Return the metric of a linear model fitted on the training rows, on the test rows."""
     mean, scale = embedded[train].mean(axis=0), embedded[train].std(axis=0)
     scale[scale == 0] = 1.0
     weight, bias = fit_linear(
-        task, (embedded[train] - mean) / scale, labels[train], 0, STANDARDISED, balanced=False
+        task, (embedded[train] - mean) / scale, labels[train], 0, STANDARDISED, balanced=balanced
     )
     outputs = (embedded[test] - mean) / scale @ weight + bias
     return float(performance(task, labels[test], outputs)[task.metric])

@@ -25,6 +25,7 @@ from esm.cli.verbs.rank import rank
 from esm.cli.verbs.show import show
 from esm.cli.verbs.tasks import app as tasks
 from esm.cli.verbs.train import train
+from esm.cli.verbs.trim import trim
 from esm.cli.verbs.validate import validate
 from esm.common.errors import EsmError, SettingError
 from esm.common.runtime import show_progress
@@ -99,6 +100,7 @@ app.command()(predict)
 app.command()(export)
 app.command()(evaluate)
 app.command()(show)
+app.command()(trim)
 app.command()(purge)
 
 
