@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError
 
 from esm.common.errors import EncoderError
 from esm.encoder.settings import Pooling
@@ -59,12 +59,14 @@ def declared_prefix(location: str, revision: str | None) -> str:
     That is its default prompt, else the one called ``classification``. Where it has prompts for
     other purposes alone (query and passage, say), none is used and a note names them.
     """
-    declared = _declaration(location, PROMPTS_FILE, revision) or {}
-    prompts = declared.get("prompts") or {}
+    declared = _declaration(location, PROMPTS_FILE, revision)
+    prompts = declared.get("prompts") if isinstance(declared, dict) else None
+    if not isinstance(prompts, dict):
+        return ""
     names = {name.lower(): name for name in prompts}
     chosen = declared.get("default_prompt_name") or names.get("classification")
     if chosen in prompts:
-        return str(prompts[chosen])
+        return str(prompts[chosen] or "")
     if any(prompts.values()):
         listed = ", ".join(f"{name} {text!r}" for name, text in prompts.items() if text)
         _LOGGER.warning(
@@ -118,8 +120,6 @@ def _declaration(location: str, file: str, revision: str | None) -> Any:
     else:
         try:
             path = Path(hf_hub_download(location, file, revision=revision))
-        except LocalEntryNotFoundError:  # not in the cache, and the network is off or away
-            return None
         except EntryNotFoundError:
             return None
     return json.loads(path.read_text(encoding="utf-8"))

