@@ -18,6 +18,7 @@ STEPS = [
     "tutorial",
     f"test TESTS={DEMO_TEST}",
     "lint",
+    "docs",
     f"test TESTS=--deselect {DEMO_TEST}",
 ]
 
