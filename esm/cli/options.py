@@ -369,6 +369,7 @@ class OutputOptions:
     """What is printed: tables or JSON on stdout, progress and errors on stderr."""
 
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False
+    wide: Annotated[bool, typer.Option("--wide", help="Show all columns of the tables.")] = False
     quiet: Quiet = False
     debug: Debug = False
 
@@ -379,7 +380,7 @@ class OutputOptions:
         if self.json:
             typer.echo(to_json(content), nl=False)
         else:
-            print_tables(tables)
+            print_tables(tables, wide=self.wide)
 
 
 PoolFolder = Annotated[

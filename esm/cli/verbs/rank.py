@@ -158,7 +158,8 @@ def rank(
     from esm.pool.pool import Pool
     from esm.ranking.rank import rank_sources
     from esm.ranking.result import RankConfig, ranking_table
-    from esm.report.ranking import ranking_tables, why_tables
+    from esm.report.ranking import ranking_tables
+    from esm.report.why import why_tables
     from esm.trials.validate import results_table
 
     config = build_settings(

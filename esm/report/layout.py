@@ -1,0 +1,169 @@
+"""Fit columns into a width: heads wrap, texts fold, and what is too wide stands in blocks.
+
+Nothing is ever cut. A column of numbers keeps its cells whole; a column of texts is folded between
+words, then behind the separators inside a name, then anywhere. Where that is not enough, the
+columns stand in blocks below each other, the first ones (the names of the rows) repeated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, chop_cells
+
+GAP = "  "
+
+# Letters below which words are not folded: first none is, then those of a narrow column.
+_FOLDS = (None, 16, 8)
+
+_WORD = re.compile(r"\s*\S+")
+_PART = re.compile(r"[^/_.:,=+-]*[/_.:,=+-]+|[^/_.:,=+-]+")
+
+
+def fold(text: str, width: int, indent: str = "") -> list[str]:
+    """Return a text in lines of at most a width, in cells of a terminal.
+
+    Args:
+        text: The text.
+        width: Cells of a line.
+        indent: What all lines but the first begin with.
+
+    Example:
+        >>> fold("the garden-shuffled source", 12)
+        ['the garden-', 'shuffled', 'source']
+    """
+    if cell_len(text) <= width:
+        return [text]
+    lines = [""]
+    for piece in _pieces(text, width - len(indent)):
+        if cell_len(lines[-1] + piece) > width and lines[-1].strip():
+            lines.append(indent)
+            piece = piece.lstrip()
+        lines[-1] += piece
+    return lines
+
+
+def _pieces(text: str, width: int) -> Iterator[str]:
+    """Yield what is not broken: words, of longer ones parts, of longer ones what fits."""
+    for word in _WORD.findall(text):
+        if cell_len(word.strip()) <= width:
+            yield word
+            continue
+        for part in _PART.findall(word):
+            yield from [part] if cell_len(part) <= width else chop_cells(part, width)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its head, its cells, and whether they are texts, to the left, or numbers."""
+
+    head: str
+    cells: Sequence[str]
+    is_text: bool
+
+    @property
+    def full(self) -> int:
+        """Width that needs no second line."""
+        return max(cell_len(self.head), self.cell)
+
+    @property
+    def cell(self) -> int:
+        """Width of the widest cell."""
+        return max(map(cell_len, self.cells), default=0)
+
+    def least(self, longest: int | None) -> int:
+        """Return the least width in which words of up to so many letters are whole."""
+        texts = [self.head, *(self.cells if self.is_text else ())]
+        words = [cell_len(word) for text in texts for word in text.split()]
+        word = max(words, default=0)
+        folded = word if longest is None else min(word, longest)
+        return folded if self.is_text else max(folded, self.cell)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that stand side by side: which, how wide, and whether to the left."""
+
+    columns: tuple[int, ...]
+    widths: tuple[int, ...]
+    is_text: tuple[bool, ...]
+
+    def lines(self, row: Sequence[str], *, bottom: bool = False) -> Iterator[str]:
+        """Yield the lines of a row, or at the bottom of their cells the lines of the heads."""
+        cells = [fold(row[i], width) for i, width in zip(self.columns, self.widths, strict=True)]
+        height = max(map(len, cells), default=0)
+        for place in range(height):
+            shown = []
+            for lines, width, left in zip(cells, self.widths, self.is_text, strict=True):
+                at = place - (height - len(lines)) if bottom else place
+                text = lines[at] if 0 <= at < len(lines) else ""
+                room = " " * (width - cell_len(text))
+                shown.append(text + room if left else room + text)
+            yield GAP.join(shown).rstrip()
+
+
+def arrange(columns: Sequence[Column], keys: int, width: int | None) -> Iterator[Block]:
+    """Yield the blocks in which columns fit a width; None for as wide as they are.
+
+    Args:
+        columns: The columns.
+        keys: How many of the first are repeated in every block.
+        width: Cells of a line.
+    """
+    shown = list(range(len(columns)))
+    whole = _widths(columns, width, _FOLDS[:2])
+    if whole is not None:
+        yield _block(columns, shown, whole)
+        return
+    rest = shown[keys:]
+    while True:
+        count = len(rest)
+        while count > 1 and _widths(_some(columns, keys, rest[:count]), width, _FOLDS) is None:
+            count -= 1
+        taken = _some(columns, keys, rest[:count])
+        widths = _widths(taken, width, _FOLDS) or [one.least(_FOLDS[-1]) for one in taken]
+        yield _block(columns, [*shown[:keys], *rest[:count]], widths)
+        rest = rest[count:]
+        if not rest:
+            return
+
+
+def _some(columns: Sequence[Column], keys: int, further: Sequence[int]) -> list[Column]:
+    return [*columns[:keys], *(columns[i] for i in further)]
+
+
+def _block(columns: Sequence[Column], shown: Sequence[int], widths: Sequence[int]) -> Block:
+    return Block(tuple(shown), tuple(widths), tuple(columns[i].is_text for i in shown))
+
+
+def _widths(
+    columns: Sequence[Column], width: int | None, folds: Sequence[int | None]
+) -> list[int] | None:
+    """Return widths that fit, whole words first; None where none do."""
+    if width is None:
+        return [column.full for column in columns]
+    room = width - len(GAP) * (len(columns) - 1)
+    for longest in folds:
+        widths = [column.least(longest) for column in columns]
+        if sum(widths) <= room:
+            return _grown(columns, widths, room - sum(widths))
+    return None
+
+
+def _grown(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
+    """Give what room is left: to whole words, the shortest first; to cells; to heads."""
+    wanted = [column.least(None) for column in columns]
+    for i in sorted(range(len(columns)), key=wanted.__getitem__):
+        more = min(room, max(wanted[i] - widths[i], 0))
+        widths[i] += more
+        room -= more
+    for goal in ([max(column.cell, 1) for column in columns], [one.full for one in columns]):
+        while room:
+            short = [i for i in range(len(columns)) if widths[i] < goal[i]]
+            if not short:
+                break
+            widths[max(short, key=lambda i: goal[i] / max(widths[i], 1))] += 1
+            room -= 1
+    return widths
