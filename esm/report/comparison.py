@@ -79,7 +79,7 @@ def _details(name: str, one: AttributeComparison) -> Table:
         for result in one.strategies
     ]
     origins = dict.fromkeys(result.unseen_rows for result in one.strategies if result.unseen_rows)
-    notes = [f"unseen: {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    notes = [f"unseen (--wide): {' or '.join(origins)}; gap: train - unseen"] if origins else []
     title = f"{name}: {one.num_train} training rows, {one.num_test} test rows"
     columns = (
         "strategy",

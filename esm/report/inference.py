@@ -47,9 +47,9 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
         "measured on",
     )
     notes = [
-        "coverage, accuracy: on the rows named last, the share that this threshold would label, and"
-        " how many of these rightly, in percent",
-        "calibration error: how far confidence and accuracy lie apart, in percent",
+        "accuracy: of the labels that this threshold would give to the rows that the models were"
+        " calibrated on, how many are right, in percent; coverage (--wide): to how many it would",
+        "calibration error (--wide): how far confidence and accuracy lie apart, in percent",
     ]
     licences = {
         data: terms for found in attributes.values() for data, terms in found["licences"].items()

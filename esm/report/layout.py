@@ -15,8 +15,8 @@ from rich.cells import cell_len, chop_cells
 
 GAP = "  "
 
-# Letters below which words are not folded: first none is, then those of a narrow column.
-_FOLDS = (None, 16, 8)
+# Least letters of a line in a folded word: first none is folded, then to what is read with ease.
+_FOLDS = (None, 14, 8)
 
 _WORD = re.compile(r"\s*\S+")
 _PART = re.compile(r"[^/_.:,=+-]*[/_.:,=+-]+|[^/_.:,=+-]+")
@@ -73,13 +73,15 @@ class Column:
         """Width of the widest cell."""
         return max(map(cell_len, self.cells), default=0)
 
-    def least(self, longest: int | None) -> int:
-        """Return the least width in which words of up to so many letters are whole."""
+    def least(self, line: int | None) -> int:
+        """Return the least width in which words are whole, or their parts in lines this long."""
         texts = [self.head, *(self.cells if self.is_text else ())]
-        words = [cell_len(word) for text in texts for word in text.split()]
-        word = max(words, default=0)
-        folded = word if longest is None else min(word, longest)
-        return folded if self.is_text else max(folded, self.cell)
+        words = [word for text in texts for word in text.split()]
+        width = max(map(cell_len, words), default=0)
+        if line is not None:
+            parts = [cell_len(part) for word in words for part in _PART.findall(word)]
+            width = min(width, max(line, *parts, 0))
+        return width if self.is_text else max(width, self.cell)
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,10 @@ def arrange(columns: Sequence[Column], keys: int, width: int | None) -> Iterator
     rest = shown[keys:]
     while True:
         count = len(rest)
-        while count > 1 and _widths(_some(columns, keys, rest[:count]), width, _FOLDS) is None:
+        while count > 1 and _widths(_some(columns, keys, rest[:count]), width, _FOLDS[:2]) is None:
             count -= 1
         taken = _some(columns, keys, rest[:count])
-        widths = _widths(taken, width, _FOLDS) or [one.least(_FOLDS[-1]) for one in taken]
+        widths = _widths(taken, width, _FOLDS) or [min(one.least(8), width or 8) for one in taken]
         yield _block(columns, [*shown[:keys], *rest[:count]], widths)
         rest = rest[count:]
         if not rest:
@@ -145,25 +147,28 @@ def _widths(
     if width is None:
         return [column.full for column in columns]
     room = width - len(GAP) * (len(columns) - 1)
-    for longest in folds:
-        widths = [column.least(longest) for column in columns]
+    for line in folds:
+        widths = [column.least(line) for column in columns]
         if sum(widths) <= room:
             return _grown(columns, widths, room - sum(widths))
     return None
 
 
 def _grown(columns: Sequence[Column], widths: list[int], room: int) -> list[int]:
-    """Give what room is left: to whole words, the shortest first; to cells; to heads."""
-    wanted = [column.least(None) for column in columns]
-    for i in sorted(range(len(columns)), key=wanted.__getitem__):
-        more = min(room, max(wanted[i] - widths[i], 0))
-        widths[i] += more
-        room -= more
-    for goal in ([max(column.cell, 1) for column in columns], [one.full for one in columns]):
-        while room:
-            short = [i for i in range(len(columns)) if widths[i] < goal[i]]
-            if not short:
-                break
-            widths[max(short, key=lambda i: goal[i] / max(widths[i], 1))] += 1
-            room -= 1
+    """Give what room is left: to whole words, then to cells in fewer lines, then to heads."""
+    room = _fill(widths, [column.least(None) for column in columns], room)
+    room = _fill(widths, [column.cell for column in columns], room, by_lines=True)
+    _fill(widths, [column.full for column in columns], room)
     return widths
+
+
+def _fill(widths: list[int], wanted: Sequence[int], room: int, *, by_lines: bool = False) -> int:
+    """Widen columns, the narrowest or the one of most lines first; return what room is left."""
+    while room and (short := [i for i, width in enumerate(widths) if width < wanted[i]]):
+        if by_lines:
+            chosen = max(short, key=lambda i: wanted[i] / max(widths[i], 1))
+        else:
+            chosen = min(short, key=widths.__getitem__)
+        widths[chosen] += 1
+        room -= 1
+    return room

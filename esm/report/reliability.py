@@ -106,17 +106,16 @@ def flag_notes(shown: Iterable[str]) -> list[str]:
 def trust_note(ranking: Ranking) -> str:
     """Return what the marks mean, in a line."""
     mapped = ranking.reads is EmbeddingKind.MAPPED
-    low = ["the source was trained on texts of the target"]
-    if mapped:
-        low.append("its map explains nothing on texts of other tasks (R² <= 0)")
+    leak = "the source was trained on texts of the target"
+    flat = "the map explains nothing of texts of other tasks (R² <= 0)"
     if not ranking.config.bootstrap:
+        low = f"low where {flat} or {leak}" if mapped else f"low where {leak}"
         rest = "medium else, - where R² is not known" if mapped else "- else: nothing decides it"
-        return f"trust: low where {' or '.join(low)}; {rest}; high takes --bootstrap 200"
-    low.append("the 90 % interval of the gain holds 0")
+        return f"trust: {low}; {rest}; high takes --bootstrap 200"
     high = [
-        "the interval leaves out 0",
-        f"it is in the top {ranking.config.top_k}, or out of it, in nine of ten draws",
+        "the 90 % interval of the gain leaves out 0",
+        f"nine of ten draws agree whether it is in the top {ranking.config.top_k}",
+        *(["its map has R² >= 0.5"] if mapped else []),
     ]
-    if mapped:
-        high.append("its map has R² >= 0.5")
-    return f"trust: high where {', '.join(high)}; low where {' or '.join(low)}; medium else"
+    low = ", ".join(["the interval holds 0", *([flat] if mapped else [])])
+    return f"trust: high where {', '.join(high)}; low where {low} or {leak}; medium else"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ def plain(table: Table, *, wide: bool = False, width: int | None = None) -> str:
     return "\n".join([*(text for _, text in _lines(table, wide=wide, width=width)), ""])
 
 
+_BREAKS = re.compile(r"[ ]*[\r\n\t]+[ ]*")
 _STYLES = {"title": "bold", "heads": "bold", "note": "dim"}
 
 
@@ -106,7 +108,7 @@ def _lines(
     if table.title:
         yield from (("title", line) for line in _folded(table.title, width))
     columns = [
-        Column(head, [row[i] for row in table.rows], head in table.left)
+        Column(head, [_BREAKS.sub(" ", row[i]) for row in table.rows], head in table.left)
         for i, head in enumerate(table.columns)
         if wide or head not in table.further
     ]

@@ -74,7 +74,7 @@ def validation_tables(validation: Validation) -> list[Table]:
         for failure in validation.failures
     ]
     if validation.aggregate:
-        notes.append("rank: the place over all attributes, by which the picks were chosen")
+        notes.append("rank (--wide): the place over all attributes, by which the picks were chosen")
     notes += [*left_out_notes(validation.left_out), *skipped_notes(validation.skipped)]
     return [*tables, Table("", (), (), notes)]
 
