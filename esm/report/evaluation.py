@@ -42,8 +42,10 @@ def _per_target(evaluation: Evaluation) -> Table:
 
 
 def _evaluation_notes(evaluation: Evaluation) -> list[str]:
-    notes = ["regret in percent, 0 is perfect; random: exact expectation over all orders; static:"]
-    notes.append("sources by their mean performance on the other targets, blind to this one")
+    notes = [
+        "regret in percent, 0 is perfect; random: exact expectation over all orders; static:"
+        " sources by their mean performance on the other targets, blind to this one"
+    ]
     notes += [
         f"{target}: not judged, {reason}" for target, reason in evaluation.left_out.targets.items()
     ]
