@@ -1,8 +1,8 @@
 """What a ranking's narrow table says of a source beside its gain: a mark of trust, and flags.
 
 Both are words, so that nothing hangs on colour, and both come from facts that stand in full in the
-table with ``--wide`` and in the JSON. No threshold was fitted: a half and nine in ten are the
-meanings of "most" and "nearly always", an interval and an R² have a natural zero.
+table with ``--wide`` and in the JSON. No threshold was fitted: an interval has a natural zero, a
+map that explains less than half leaves more than it says, and nine in ten is "nearly always".
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 
 from esm.ranking.leaks.overlap import percent
 from esm.report.numbers import MISSING
-from esm.scorers.base import EmbeddingKind
+from esm.scorers.kinds import EmbeddingKind
+from esm.scorers.names import ScorerName
 from esm.tasks.licences import Terms, is_stated, terms
 
 if TYPE_CHECKING:
     from esm.ranking.result import RankedSource, Ranking
 
 _NEARLY_ALWAYS = 0.9
-_MOST = 0.5
+_HALF = 0.5
+_BOOTSTRAPPED = (ScorerName.LOGME, ScorerName.TUNED_LOGME)
 
 NON_COMMERCIAL, LICENCE_UNCLEAR = "NC", "licence?"
 
@@ -38,24 +40,24 @@ def trust(ranking: Ranking, line: RankedSource) -> str:
     """Return the mark of a source, or a dash where nothing is known that would decide it.
 
     LOW, where any of these holds: texts of the target are among those that the source was trained
-    on, the 90 % interval of its gain holds zero, its map explains none of the variance on texts of
-    other tasks (R² <= 0). HIGH, where an interval leaves out zero, the source is within the best k,
-    or without, in nine of ten draws of the bootstrap, and its map, where one is scored, explains
-    half of the variance or more. MEDIUM else.
+    on, the 90 % interval of its gain holds zero, its map explains less than half of the variance on
+    texts of other tasks. HIGH, where an interval leaves out zero, the source is within the best k,
+    or without, in nine of ten draws of the bootstrap, and the R² of its map, where one is scored,
+    is known. MEDIUM else.
     """
     mapped = ranking.reads is EmbeddingKind.MAPPED
     r2 = line.r2 if mapped else None
     holds_zero = None
     if line.gain_low is not None and line.gain_high is not None:
         holds_zero = line.gain_low <= 0 <= line.gain_high
-    if _leaks(line) or holds_zero or (r2 is not None and r2 <= 0):
+    if _leaks(line) or holds_zero or (r2 is not None and r2 < _HALF):
         return Trust.LOW
     if holds_zero is None:
         return MISSING if r2 is None else Trust.MEDIUM
     within = line.top_probability or 0.0
     steady = max(within, 1 - within) >= _NEARLY_ALWAYS
-    faithful = not mapped or (r2 is not None and r2 >= _MOST)
-    return Trust.HIGH if steady and faithful else Trust.MEDIUM
+    known = not mapped or r2 is not None
+    return Trust.HIGH if steady and known else Trust.MEDIUM
 
 
 def _leaks(line: RankedSource) -> bool:
@@ -107,15 +109,15 @@ def trust_note(ranking: Ranking) -> str:
     """Return what the marks mean, in a line."""
     mapped = ranking.reads is EmbeddingKind.MAPPED
     leak = "the source was trained on texts of the target"
-    flat = "the map explains nothing of texts of other tasks (R² <= 0)"
+    flat = "the map explains less than half on texts of other tasks (R² < 0.5)"
     if not ranking.config.bootstrap:
         low = f"low where {flat} or {leak}" if mapped else f"low where {leak}"
         rest = "medium else, - where R² is not known" if mapped else "- else: nothing decides it"
-        return f"trust: {low}; {rest}; high takes --bootstrap 200"
-    high = [
-        "the 90 % interval of the gain leaves out 0",
-        f"nine of ten draws agree whether it is in the top {ranking.config.top_k}",
-        *(["its map has R² >= 0.5"] if mapped else []),
-    ]
-    low = ", ".join(["the interval holds 0", *([flat] if mapped else [])])
-    return f"trust: high where {', '.join(high)}; low where {low} or {leak}; medium else"
+        more = "; high takes --bootstrap 200" if ranking.scorer in _BOOTSTRAPPED else ""
+        return f"trust: {low}; {rest}{more}"
+    high = (
+        "the 90 % interval of the gain leaves out 0 and nine of ten draws agree whether it is in"
+        f" the top {ranking.config.top_k}"
+    )
+    low = f"the interval holds 0, {flat} or {leak}" if mapped else f"the interval holds 0 or {leak}"
+    return f"trust: low where {low}; else high where {high}; medium else"

@@ -33,14 +33,15 @@ def of(bootstrap=0, reads=EmbeddingKind.MAPPED):
         (SURE | {"gain_low": -0.3, "gain_high": -0.1}, "high"),  # it hurts, for sure
         (SURE | {"top_probability": 0.05}, "high"),  # not among the best, for sure
         (SURE | {"top_probability": 0.6}, "medium"),
-        (SURE | {"r2": 0.49}, "medium"),
+        (SURE | {"r2": 0.5}, "high"),
         (SURE | {"r2": None}, "medium"),
         (SURE | {"gain_low": -0.01}, "low"),
-        (SURE | {"r2": 0.0}, "low"),
+        (SURE | {"r2": 0.49}, "low"),
         (SURE | {"overlap": LEAK}, "low"),
         (SURE | {"overlap": LEAK, "sibling": True}, "high"),
         ({}, "medium"),
-        ({"r2": -0.1}, "low"),
+        ({"r2": 0.5}, "medium"),
+        ({"r2": 0.49}, "low"),
         ({"r2": None}, "-"),
     ],
 )
@@ -58,7 +59,9 @@ def test_the_note_says_what_the_marks_mean():
     with_intervals, without = trust_note(of(200)), trust_note(of())
     assert "nine of ten draws agree whether it is in the top 3" in with_intervals
     assert "high takes --bootstrap 200" in without
-    assert "R²" not in trust_note(of(reads=None))
+    blind = of(reads=None).model_copy(update={"scorer": "size"})
+    assert "R²" not in trust_note(blind)
+    assert "bootstrap" not in trust_note(blind)
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,9 @@ def test_a_ranking_shows_what_it_rests_on_what_it_left_out_and_what_it_was_worth
         "rank  source    score  predicted gain  trust   flags     map R²  source rows  licence"
     )
     assert plain(legend) == (
-        "trust: low where the map explains nothing of texts of other tasks (R² <= 0) or the source"
-        " was trained on texts of the target; medium else, - where R² is not known; high takes"
-        " --bootstrap 200\n"
+        "trust: low where the map explains less than half on texts of other tasks (R² < 0.5) or the"
+        " source was trained on texts of the target; medium else, - where R² is not known; high"
+        " takes --bootstrap 200\n"
         "flags: licence?: its licence is not stated, or unclear on commercial use\n"
     )
     assert unusable.rows == [("id", "one class only")]
