@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from esm.cli.help import Verb
+from esm.cli.notes import print_notes
 from esm.cli.options import Debug, Quiet
 from esm.cli.verbs.compare import compare
 from esm.cli.verbs.demo import demo
@@ -85,6 +86,7 @@ def options(
 ) -> None:
     """Which dataset to fine-tune on first: rank source tasks, and prove the ranking by training."""
     show_progress(not quiet)
+    print_notes()
 
 
 app.command(cls=Verb)(demo)
