@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from esm.ranking.leaks.overlap import percent
 from esm.report.numbers import MISSING
-from esm.scorers.kinds import EmbeddingKind
+from esm.scorers.base import EmbeddingKind
 from esm.scorers.names import ScorerName
 from esm.tasks.licences import Terms, is_stated, terms
 

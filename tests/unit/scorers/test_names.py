@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from esm.scorers.kinds import Need
+from esm.scorers.base import Need
 from esm.scorers.names import BY_READING, ScorerName
 from esm.scorers.registry import make_scorer
 
