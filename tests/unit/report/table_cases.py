@@ -13,7 +13,7 @@ from esm.metrics.evaluate import Evaluation, LeftOut
 from esm.pool.build import BuildReport
 from esm.pool.hub.hub import Listing
 from esm.pool.hub.pull import PullReport
-from esm.pool.hub.push import Pushed, PushReport
+from esm.pool.hub.push import PushedMap, PushReport
 from esm.pool.pack import PackReport
 from esm.pool.pool import Skipped
 from esm.pool.verify import Fault, VerifyReport
@@ -346,7 +346,7 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "pool.push_report": lambda: pool.push_report(
         PushReport(
             tuple(
-                Pushed(name, f"hub-user/ESM_{name}", f"https://hf.co/hub-user/{name}", None)
+                PushedMap(name, f"hub-user/ESM_{name}", f"https://hf.co/hub-user/{name}", None)
                 for name in SOURCES
             ),
             SKIPPED,
