@@ -9,6 +9,8 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tables in a pipe are as wide as they need to be; a width of the developer's shell would fold them.
+os.environ.pop("COLUMNS", None)
 # Several test processes share the cores: threads beyond one would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
