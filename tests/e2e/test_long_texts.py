@@ -17,7 +17,7 @@ from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import TaskSpec
 from esm.training.class_weights import balance_weights

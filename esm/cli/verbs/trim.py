@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from esm.cli.options import OutputOptions, base_model, grouped
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import OutputOptions, base_model
 
 
 @grouped
@@ -22,11 +23,11 @@ def trim(
             " with a column text.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the copy.", metavar="DIR")],
+    out: Annotated[Path, option(Heading.DATA, "--out", help="Folder of the copy.", metavar="DIR")],
     output: OutputOptions,
     pieces: Annotated[
         int | None,
-        typer.Option(help="Most pieces to keep. Default: all in the texts' characters."),
+        option(Heading.MODEL, help="Most pieces to keep. Default: all in the texts' characters."),
     ] = None,
 ) -> None:
     """Trim a base model's vocabulary to the languages of a corpus.

@@ -19,11 +19,10 @@ from esm.ranking.rank import rank_sources
 from esm.ranking.result import Balance, RankConfig, Ranking
 from esm.report.ranking import ranking_tables
 from esm.report.table import plain
-from esm.scorers import logme
 from esm.scorers.base import EmbeddingKind
 from esm.scorers.hscore import hscore
 from esm.scorers.leep import leep
-from esm.scorers.logme import LogME
+from esm.scorers.logme import LogME, logme
 from esm.scorers.nce import nce
 from esm.scorers.registry import ScorerName
 from esm.tasks.load import load_target

@@ -24,7 +24,7 @@ from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
 from esm.report.pool import pool_tables
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target, load_targets, load_task
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
