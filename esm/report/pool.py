@@ -107,8 +107,7 @@ def _pool_notes(pool: Pool) -> list[str]:
     manifest = pool.manifest
     base = (
         f"base model {manifest.base.model}, {manifest.base.pooling} pooling,"
-        + (f" prefix {manifest.base.prefix!r}," if manifest.base.prefix else "")
-        + f" {manifest.base.reading}, width {manifest.base.width}"
+        f" {manifest.base.reading}, width {manifest.base.width}"
     )
     if manifest.anchors is None or manifest.lift is None:
         return [base, "maps from the Hub: rows and licence as published, R² not known"]
