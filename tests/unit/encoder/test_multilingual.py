@@ -1,8 +1,10 @@
 import importlib.util
 import json
 import sys
+import time
 import zipfile
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,23 @@ def test_it_is_built_once_and_again_when_damaged(tiny, tmp_path):
     (folder / "model.safetensors").write_bytes(b"damaged")
     assert not is_whole(folder)
     assert is_whole(multilingual_folder(path))
+
+
+def test_of_two_that_come_at_once_one_builds(tiny, tmp_path, monkeypatch):
+    built = []
+
+    def write_slowly(folder, model):
+        built.append(folder)
+        time.sleep(0.2)
+        write_model(folder, model)
+
+    monkeypatch.setattr(multilingual, "write_model", write_slowly)
+    path = wheel(tmp_path)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(multilingual_folder, [path, path])
+    assert first == second
+    assert is_whole(first)
+    assert len(built) == 1
 
 
 def test_a_record_that_is_no_record_is_not_whole(tmp_path):
