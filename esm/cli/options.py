@@ -71,7 +71,7 @@ def base_model(name: str) -> str:
     """
     from esm.encoder.settings import MULTILINGUAL, PACKAGED
 
-    if name.endswith(".whl") and Path(name).is_file():
+    if name.endswith(".whl"):
         from esm.encoder.multilingual import multilingual_folder
 
         multilingual_folder(Path(name))

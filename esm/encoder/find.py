@@ -24,7 +24,7 @@ def locate(model: str) -> str:
     if model == OFFLINE:
         return str(_offline_folder())
     path = Path(model).expanduser()
-    if model == MULTILINGUAL or (path.suffix == ".whl" and path.is_file()):
+    if model == MULTILINGUAL or path.suffix == ".whl":
         from esm.encoder.multilingual import multilingual_folder
 
         return str(multilingual_folder(None if model == MULTILINGUAL else path))

