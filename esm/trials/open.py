@@ -11,7 +11,7 @@ from esm.common.errors import SettingError, ValidationError
 from esm.encoder.settings import EncoderConfig
 from esm.pool.base_model import load_base
 from esm.pool.pool import Pool
-from esm.ranking.rank import rank_sources
+from esm.ranking.rank import rank_targets
 from esm.ranking.result import RankConfig, Ranking
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
@@ -93,9 +93,8 @@ def open_comparison(
         model = None if ranking is None else ranking.base
         encoder = load_base(pool, device, model=model, max_chunks=chunks)
     if ranking is None and config.sources == (AUTO,) and pool is not None:
-        ranking = rank_sources(
-            spec, pool, RankConfig(max_chunks=encoder.config.max_chunks), cache=cache, device=device
-        )
+        how = RankConfig(max_chunks=encoder.config.max_chunks)
+        ranking = rank_targets(spec, targets, encoder, pool, how, cache=cache)
     choice = choose_sources(config, spec, targets, attributes, pool, ranking)
     outside = [
         read_outside(_free_name(name, config), path, targets, attributes)
@@ -115,6 +114,8 @@ def open_comparison(
 
 def _check_ranking(ranking: Ranking, targets: Sequence[Target], attributes: Sequence[str]) -> None:
     """Refuse a ranking of other rows; it may be of more attributes than are compared."""
+    if joint_hash(targets) == ranking.target_hash:
+        return
     ranked = load_targets(ranking.target_spec)
     if joint_hash(ranked) != ranking.target_hash:
         raise ValidationError(
