@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.kill_resume import Case, ledger_state, pool_state, run, trial, undisturbed
-from esm.trials.validation import RESULT_NAME, Validation
+from esm.trials.results import RESULT_NAME, Validation
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow

@@ -22,11 +22,10 @@ from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of
 from esm.tasks.task import Metric, Problem
 from esm.training.settings import FineTuneConfig
-from esm.trials.compare import compare_strategies
 from esm.trials.open import open_comparison
+from esm.trials.results import Validation
+from esm.trials.run import compare_strategies, validate_ranking
 from esm.trials.settings import Arm, ComparisonConfig, ValidationConfig
-from esm.trials.validate import validate_ranking
-from esm.trials.validation import Validation
 from esm.trials.winners import StartEncoders, winners
 from tests.toy_folders import write_task
 from tests.toy_tasks import toy_task

@@ -27,7 +27,10 @@ from tests.small_world import SOURCES, make_world
 from tests.tiny_models import KINDS
 
 ENCODER = "encoder"
-_TRAINING = "--epochs 1 --batch-size 8 --adapter-size 2 --learning-rate 0.02".split()
+_TRAINING = (
+    *("--epochs", "1", "--batch-size", "8"),
+    *("--adapter-size", "2", "--learning-rate", "0.02"),
+)
 _VALIDATE = [*_TRAINING, "--device", "cpu"]
 COMMANDS = {
     "validated": [

@@ -159,7 +159,7 @@ def rank(
     from esm.ranking.rank import rank_sources
     from esm.ranking.result import RankConfig, ranking_table
     from esm.report.ranking import ranking_tables, why_tables
-    from esm.trials.validate import results_table
+    from esm.trials.results import results_table
 
     config = build_settings(
         RankConfig,

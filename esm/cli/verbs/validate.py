@@ -9,7 +9,14 @@ from typing import Annotated
 import typer
 
 from esm.cli.options import OutputOptions, Strict, commas, grouped
-from esm.cli.options_transfer import TransferOptions
+from esm.cli.options_transfer import (
+    Budget,
+    Examples,
+    PredictionFiles,
+    TransferOptions,
+    named_files,
+    row_counts,
+)
 from esm.strategies.registry import STRATEGIES
 
 
@@ -47,23 +54,18 @@ def validate(
             help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another one."
         ),
     ] = STRATEGIES[0],
+    examples: Examples = None,
     max_train: Annotated[
         int | None, typer.Option(help="Training rows per attribute to use at most.")
     ] = None,
+    predictions: PredictionFiles = None,
     classes: Annotated[
         bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
     ] = False,
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
     ] = False,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Time for this command, such as 2h, 90m or 1h30m: first no transfer and the best"
-            " picks, then the controls; what does not fit is named.",
-            metavar="TIME",
-        ),
-    ] = None,
+    budget: Budget = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
     ] = False,
@@ -74,12 +76,12 @@ def validate(
 
     Reports realised gain and regret; a stopped run goes on where it was.
     """
-    import esm.trials.validate as library
     from esm.common.records import build_settings
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
-    from esm.report.classes import class_tables
-    from esm.report.validation import plan_tables, validation_tables
+    from esm.report.trials import result_tables
+    from esm.report.validation import plan_tables
+    from esm.trials import run as library
     from esm.trials.budget import seconds_of
     from esm.trials.settings import ValidationConfig
 
@@ -97,6 +99,7 @@ def validate(
             "source_seeds": source_seeds,
             "strategy": strategy,
             "transfer": transfer.settings(),
+            "examples": row_counts(examples),
             "max_train": max_train,
         },
     )
@@ -106,7 +109,7 @@ def validate(
             loaded, config, run, pool=opened, keep_models=keep_models, budget=seconds
         )
         content = {
-            "runs": [planned.as_dict() for planned in plan.runs],
+            "runs": [planned.as_dict() for planned in plan.trials],
             "skipped": [asdict(skip) for skip in plan.skipped],
             "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
             "estimate": cost.as_dict(),
@@ -118,10 +121,10 @@ def validate(
         config,
         run,
         pool=opened,
+        predictions=named_files(predictions),
         device=device,
         strict=strict,
         keep_models=keep_models,
         budget=seconds,
     )
-    further = class_tables(result) if classes else []
-    output.show(result.as_dict(), [*validation_tables(result), *further])
+    output.show(result.as_dict(), result_tables(result, classes=classes))

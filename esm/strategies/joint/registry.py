@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import ValidationError
+from esm.encoder.settings import BaseIdentity
+from esm.strategies.protocol import encoder_size
 from esm.strategies.registry import STRATEGIES, check_name, strategy
 
 if TYPE_CHECKING:
@@ -147,6 +149,26 @@ def joint_strategy(name: str) -> JointStrategy:
     from esm.strategies.joint.separate import Separate
 
     return Separate(strategy(base))
+
+
+def stored_numbers(
+    name: str, settings: Mapping[str, Any], attributes: int, base: BaseIdentity, vocabulary: int
+) -> int:
+    """Return about how many numbers are kept of a model, beside the encoder it started from.
+
+    Of a joint strategy it is what a whole encoder has, which is the most but for those that keep an
+    encoder per source.
+
+    Args:
+        name: Name of the strategy.
+        settings: What its ``settings`` returned.
+        attributes: How many attributes the model predicts.
+        base: The base model.
+        vocabulary: How many tokens it knows.
+    """
+    if ":" in name or name in JOINT_STRATEGIES:
+        return encoder_size(base, vocabulary)
+    return attributes * strategy(name).effort(settings, base, vocabulary).stored
 
 
 def check_joint_name(name: str) -> None:

@@ -1,16 +1,12 @@
-"""What a comparison will run, and in which order."""
+"""What a comparison will run: trials over strategies, in their order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from esm.common.errors import EncoderError, TaskError, ValidationError
-from esm.common.storage import content_hash, hash_texts
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import PoolEntry, Skipped
@@ -19,125 +15,15 @@ from esm.strategies.joint.registry import joint_strategy
 from esm.strategies.registry import reads_unlabelled
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import Problem, SplitName, Target, joint_hash
+from esm.trials.encoders import source_hash, tuned_key
 from esm.trials.ledger import RunKey
-from esm.trials.plan import source_hash
+from esm.trials.plan import unlabelled_hash
 from esm.trials.settings import ComparisonConfig
 from esm.trials.sources import Choice
+from esm.trials.trial import Plan, Trial, describe_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-_KEY_DIGITS = 24
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training: a strategy on an attribute, or on all of them together.
-
-    Attributes:
-        strategy: Name of the strategy.
-        size: Number of training rows that was asked for; None for all.
-        keys: What determines the outcome, one per attribute.
-        sources: Ids of the sources that the strategy gets beside the encoder it starts from.
-    """
-
-    strategy: str
-    size: int | None
-    keys: tuple[RunKey, ...]
-    sources: tuple[str, ...] = ()
-
-    @property
-    def attributes(self) -> tuple[str, ...]:
-        """Names of the attributes."""
-        return tuple(key.attribute for key in self.keys)
-
-    @property
-    def seed(self) -> int:
-        """Seed of the training."""
-        return self.keys[0].seed
-
-    @property
-    def fold(self) -> int | None:
-        """The fold whose rows are the test rows."""
-        return self.keys[0].fold
-
-    @property
-    def source(self) -> str:
-        """Id of the source that the encoder was tuned on before, or ``none``."""
-        return self.keys[0].source
-
-    @cached_property
-    def rows(self) -> dict[str, str]:
-        """Keys of its rows in the ledger, by attribute."""
-        return {key.attribute: key.content_hash() for key in self.keys}
-
-    @cached_property
-    def id(self) -> str:
-        """Under which its results are kept."""
-        return content_hash(list(self.rows.values()))[:_KEY_DIGITS]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready form."""
-        return {
-            "strategy": self.strategy,
-            "attributes": list(self.attributes),
-            "examples": self.size,
-            "source": self.source,
-            "sources": list(self.sources),
-            "seed": self.seed,
-            "fold": self.fold,
-        }
-
-
-@dataclass(frozen=True)
-class ComparisonPlan:
-    """All trainings of a comparison.
-
-    Attributes:
-        target: Id of the target.
-        config: Settings.
-        base: Identity of the base model.
-        attributes: Names of the attributes that are compared.
-        cells: In the order of execution: the largest size first, and of each size one seed of all
-            strategies before the next. Two sizes that mean the same rows are the same training.
-        num_train: Training rows that there are, by attribute; of folds the mean, rounded.
-        num_test: Test rows, by attribute; of folds the mean, rounded.
-        test_to_train: Test rows per training row, by attribute; of folds the mean.
-        folds: How often the target is split; 0 for one fixed split.
-        skipped: Attributes, sources and strategies that were left out, with the reason.
-    """
-
-    target: str
-    config: ComparisonConfig
-    base: BaseIdentity
-    attributes: tuple[str, ...]
-    cells: tuple[Cell, ...]
-    num_train: Mapping[str, int]
-    num_test: Mapping[str, int]
-    test_to_train: Mapping[str, float]
-    folds: int
-    skipped: tuple[Skipped, ...]
-
-    @property
-    def trainings(self) -> tuple[Cell, ...]:
-        """The cells, each training once."""
-        return tuple({cell.id: cell for cell in reversed(self.cells)}.values())[::-1]
-
-    @property
-    def largest(self) -> int | None:
-        """The size at which strategies are compared."""
-        return self.config.sizes[-1]
-
-    @property
-    def strategies(self) -> tuple[str, ...]:
-        """The strategies that are run, in the order in which they were named."""
-        run = {cell.strategy for cell in self.cells}
-        return tuple(name for name in self.config.strategies if name in run)
-
-    def rows_used(self, attribute: str, size: int | None) -> int:
-        """Return how many training rows of an attribute a size stands for."""
-        there = self.num_train[attribute]
-        return there if size is None else min(size, there)
 
 
 def compared_attributes(
@@ -177,8 +63,11 @@ def plan_comparison(
     skipped: Sequence[Skipped] = (),
     *,
     architecture: PreTrainedConfig | None = None,
-) -> ComparisonPlan:
-    """Plan the trainings.
+    pool: str = "",
+) -> Plan:
+    """Plan the trials: the largest size first, and of each size one seed of all strategies.
+
+    Two sizes that mean the same rows are the same trial.
 
     Args:
         targets: The target, in all its folds.
@@ -188,6 +77,7 @@ def plan_comparison(
         attributes: Names of the attributes, all with test rows.
         skipped: What was left out before.
         architecture: Configuration of the base model; a strategy that cannot train it is left out.
+        pool: Folder of the pool; empty without one.
 
     Raises:
         ValidationError: There is nothing to run.
@@ -204,35 +94,33 @@ def plan_comparison(
             left_out += planner.unlearnable(strategy)
         else:
             left_out.append(Skipped(name, reason))
-    cells = [
-        cell
-        for size in reversed(config.sizes)
-        for seed in range(config.seeds)
-        for fold in targets
-        for strategy in columns
-        for cell in planner.cells(strategy, size, seed, fold)
-    ]
-    if not cells:
-        reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in left_out[:3])
-        raise ValidationError(
-            f"there is nothing to compare for {targets[0].id} ({reasons})",
-            expected="at least one strategy that can be run",
-        )
-    tasks = {name: [fold.attributes[name] for fold in targets] for name in attributes}
-    return ComparisonPlan(
+    trials: dict[str, Trial] = {}
+    same: dict[str, tuple[int | None, ...]] = {}
+    for size in reversed(config.sizes):
+        for seed in range(config.seeds):
+            for fold in targets:
+                for strategy in columns:
+                    for trial in planner.trials(strategy, size, seed, fold):
+                        if trials.setdefault(trial.id, trial) is not trial:
+                            same[trial.id] = (*same.get(trial.id, ()), size)
+    entries = {
+        entry.id: entry
+        for found in (*choice.by_attribute.values(), choice.together)
+        for entry in found
+    }
+    return Plan(
         target=targets[0].id,
         config=config,
         base=base,
-        attributes=tuple(attributes),
-        cells=tuple(cells),
-        num_train={n: round(np.mean([len(fold.train) for fold in f])) for n, f in tasks.items()},
-        num_test={n: round(np.mean([len(fold.test) for fold in f])) for n, f in tasks.items()},
-        test_to_train={
-            n: float(np.mean([len(fold.test) / len(fold.train) for fold in f]))
-            for n, f in tasks.items()
-        },
-        folds=len(targets) if targets[0].fold is not None else 0,
+        trials=tuple(trials.values()),
         skipped=tuple(left_out),
+        pool=pool,
+        entries=entries,
+        source_seconds={
+            source: entry.record.seconds.get("fine_tune", 0.0) for source, entry in entries.items()
+        },
+        same=same,
+        **describe_rows(targets, attributes, config.sizes[-1]),
     )
 
 
@@ -310,12 +198,12 @@ class _Planner:
             if self.config.sources and not self.choice.of((name,))
         ]
 
-    def cells(
+    def trials(
         self, strategy: JointStrategy, size: int | None, seed: int, fold: Target
-    ) -> list[Cell]:
+    ) -> list[Trial]:
         alone = [(name,) for name in self.attributes if self.learnable(strategy, name) is None]
         groups = [self.attributes] if strategy.together else alone
-        return [self._cell(strategy, names, size, seed, fold) for names in groups]
+        return [self._trial(strategy, names, size, seed, fold) for names in groups]
 
     def learnable(self, strategy: JointStrategy, name: str) -> str | None:
         """Return why a strategy that trains alone cannot learn an attribute; None if it can."""
@@ -327,14 +215,14 @@ class _Planner:
             return str(error)
         return None
 
-    def _cell(
+    def _trial(
         self,
         strategy: JointStrategy,
         names: tuple[str, ...],
         size: int | None,
         seed: int,
         fold: Target,
-    ) -> Cell:
+    ) -> Trial:
         sources = self.sources(strategy, names)
         settings = strategy.settings(self.config.transfer)
         if strategy.together:
@@ -342,13 +230,14 @@ class _Planner:
                 name: [self._hash(name), self._cap(name, size)] for name in names
             }
         if any(map(reads_unlabelled, strategy.name.split(":"))):
-            settings["unlabelled"] = self._unlabelled(names)
+            settings["unlabelled"] = unlabelled_hash(
+                fold.attributes[name] for fold in self.targets for name in names
+            )
         if strategy.wants_sources:
             settings["sources"] = [[entry.id, source_hash(entry)] for entry in sources]
         starts = strategy.uses_source and not strategy.wants_sources and sources
         start = sources[0] if starts else None
-        return Cell(
-            strategy=strategy.name,
+        return Trial(
             size=size,
             keys=tuple(
                 self._key(strategy.name, name, settings, start, size, seed, fold.fold)
@@ -367,26 +256,22 @@ class _Planner:
         seed: int,
         fold: int | None,
     ) -> RunKey:
-        return RunKey(
+        key = RunKey(
             target=self.targets[0].id,
             attribute=name,
             target_hash=self._hash(name),
             base=self.base.content_hash(),
             max_chunks=self.base.max_chunks,
-            source=NO_TRANSFER if start is None else start.id,
-            source_hash=None if start is None else source_hash(start),
-            source_seed=None if start is None else start.record.fine_tune.seed,
+            source=NO_TRANSFER,
+            source_hash=None,
+            source_seed=None,
             strategy=strategy,
             transfer=settings,
             max_train=self._cap(name, size),
             seed=seed,
             fold=fold,
         )
-
-    def _unlabelled(self, names: Sequence[str]) -> str:
-        """Return a hash of the texts without labels, which decide what some strategies learn."""
-        texts = [fold.attributes[name].unlabelled for fold in self.targets for name in names]
-        return content_hash([hash_texts(one.texts, one.pairs) for one in texts])
+        return key if start is None else tuned_key(key, start)
 
     def _hash(self, name: str) -> str:
         return joint_hash([fold.attributes[name] for fold in self.targets])
