@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from esm.encoder.encoder import Encoder
-from esm.strategies.joint.separate import SeparateModels
 from esm.strategies.protocol import TransferModel
-from esm.strategies.registry import strategy
+from esm.strategies.registry import single_strategy, strategy
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import SeparateModels
 from esm.tasks.task import Task
 from esm.trials.encoders import MODELS_NAME, model_folder
 from esm.trials.ledger import RunKey
@@ -63,7 +63,7 @@ def make_run(
             key = a_key(attribute, encoder, name=name, seed=seed, source=source)
             if source != "none":
                 encoder.save(model_folder(folder / MODELS_NAME, key))
-            fitted = strategy(name).fit(encoder, known, known.train, CHEAP, seed).model
+            fitted = single_strategy(name).fit_task(encoder, known, known.train, CHEAP, seed).model
             trial = Trial((key,))
             trained = TrainedModel.of(
                 trial,

@@ -11,8 +11,8 @@ from typing import Any
 from esm.common.errors import StorageError
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import PoolEntry, SourceRecord
-from esm.strategies.joint.registry import joint_strategy, stored_numbers
 from esm.strategies.protocol import PASSES_PER_STEP, encoder_size
+from esm.strategies.registry import strategy
 from esm.trials.encoders import MODELS_NAME, model_folder, pool_model, tuned_key
 from esm.trials.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
 from esm.trials.outputs import OutputStore
@@ -124,7 +124,7 @@ class Costs:
         """Return keys of the tuned encoders of a trial: of its start, and of further sources."""
         if trial.source != NO_TRANSFER:
             return [trial.key]
-        if joint_strategy(trial.strategy).learns_sources:
+        if strategy(trial.strategy).learns_sources:
             return []
         return [tuned_key(trial.key, self._plan.entries[name]) for name in trial.sources]
 
@@ -161,10 +161,8 @@ class Costs:
         tuned = _BYTES_PER_WEIGHT * encoder_size(self._plan.base, size)
         most, kept, groups = self._models_bytes(pending, size, keep_models=keep_models)
         needed = len(to_tune)
-        if not keep_models:
-            seeds = getattr(self._plan.config, "source_seeds", 1)
-            per_group = max((len(group[3]) or 1 for group in groups), default=1)
-            needed = min(needed, len(groups) * seeds * per_group)
+        if not keep_models:  # of each attribute those from which the one that is ahead starts
+            needed = min(needed, groups * getattr(self._plan.config, "source_seeds", 1))
         return Estimate(
             done=len(trials) - len(pending),
             pending=len(pending),
@@ -183,16 +181,16 @@ class Costs:
 
     def _models_bytes(
         self, pending: Sequence[Trial], vocabulary: int, *, keep_models: bool
-    ) -> tuple[int, int, list[Group]]:
-        """Return bytes of models at most and in the end, and the groups that may be kept.
+    ) -> tuple[int, int, int]:
+        """Return bytes of models at most and in the end, and of how many groups they then are.
 
         Goes through the trials as they are run: a group stays until all of it is done, and then
         the largest of an attribute may be the one that is ahead.
         """
         stored = {
             one.id: _BYTES_PER_WEIGHT
-            * stored_numbers(
-                one.strategy, one.key.transfer, len(one.keys), self._plan.base, vocabulary
+            * strategy(one.strategy).stored(
+                one.key.transfer, len(one.keys), self._plan.base, vocabulary
             )
             for one in pending
             if one.size == self._plan.largest
@@ -204,30 +202,26 @@ class Costs:
         whole = {group: sum(stored[one] for one in ids) for group, ids in waiting.items()}
         if keep_models:
             total = sum(stored.values())
-            return total, total, list(whole)
-        ahead: dict[tuple[str, ...], tuple[int, Group]] = {}
+            return total, total, len(whole)
+        ahead: dict[tuple[str, ...], int] = {}
         being_made = most = 0
         for one in pending:
             if one.id not in stored:
                 continue
             being_made += stored[one.id]
-            kept = sum(size for size, _ in ahead.values())
-            most = max(most, being_made + kept)
+            most = max(most, being_made + sum(ahead.values()))
             group = one.group
             waiting[group].remove(one.id)
             if not waiting[group]:
                 being_made -= whole[group]
-                best = ahead.get(one.attributes)
-                if best is None or whole[group] > best[0]:
-                    ahead[one.attributes] = (whole[group], group)
-        kept = sum(size for size, _ in ahead.values())
-        return most, kept, [group for _, group in ahead.values()]
+                ahead[one.attributes] = max(whole[group], ahead.get(one.attributes, 0))
+        return most, sum(ahead.values()), len(ahead)
 
     def _passes(self, trial: Trial) -> float:
         """Return how many texts go forward in a trial: training, and judging all its rows."""
         plan = self._plan
         rows = [plan.rows_used(key.attribute, key.max_train) for key in trial.keys]
-        trained = joint_strategy(trial.strategy).passes(
+        trained = strategy(trial.strategy).passes(
             trial.key.transfer, rows, len(trial.sources), plan.base
         )
         return trained + sum(rows) + sum(plan.num_test[name] for name in trial.attributes)

@@ -29,10 +29,9 @@ from esm.common.errors import ValidationError
 from esm.common.records import Record, parse
 from esm.common.storage import atomic_folder, load_tensors, read_json, save_tensors, write_json
 from esm.encoder.settings import EncoderConfig
-from esm.strategies.joint.protocol import AttributeModel
-from esm.strategies.joint.registry import joint_strategy
+from esm.strategies.protocol import AttributeModel
 from esm.strategies.registry import strategy
-from esm.tasks.task import Problem, Task
+from esm.tasks.task import Outputs, Problem, Task
 from esm.trials.model_record import (
     CALIBRATION_NAME,
     RECORD_NAME,
@@ -44,8 +43,7 @@ from esm.trials.trial import Trial
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
-    from esm.strategies.joint.protocol import JointModel
-    from esm.strategies.protocol import TransferModel
+    from esm.strategies.protocol import JointModel, TransferModel
     from esm.training.state import State
 
 
@@ -64,6 +62,11 @@ class PredictedAttribute(Record):
     id: str
     problem: Problem
     num_outputs: int
+
+    @classmethod
+    def of(cls, task: Outputs) -> Self:
+        """Return that of a task."""
+        return cls(id=task.id, problem=task.problem, num_outputs=task.num_outputs)
 
 
 class JointRecord(Record):
@@ -121,12 +124,7 @@ class TrainedModel:
         """
         joint = JointRecord(
             strategy=trial.strategy,
-            attributes={
-                name: PredictedAttribute(
-                    id=task.id, problem=task.problem, num_outputs=task.num_outputs
-                )
-                for name, task in tasks.items()
-            },
+            attributes={name: PredictedAttribute.of(task) for name, task in tasks.items()},
         )
         known = tuple(
             Description.of(
@@ -169,15 +167,12 @@ class Trained:
             MapError: The weights are truncated.
             EncoderError: They are not of this encoder.
         """
-        state = load_tensors(self.whole / WEIGHTS_NAME)
-        if self.folder == self.whole:
-            return strategy(self.record.key.strategy).restore(encoder, self.record, state)
-        joint = self._joint()
-        model = joint_strategy(joint.strategy).restore(encoder, joint.attributes, state)
+        joint, state = self._joint(), self._state()
+        model = strategy(joint.strategy).restore(encoder, joint.attributes, state)
         return AttributeModel(model, self.record.key.attribute)
 
     def exported(self, encoder: Encoder) -> State:
-        """Return what a plain Transformers model needs, see :meth:`JointStrategy.exported`.
+        """Return what a plain Transformers model needs, see :meth:`Strategy.exported`.
 
         Args:
             encoder: The encoder it started from.
@@ -186,12 +181,10 @@ class Trained:
             ValidationError: No plain model does what this one does.
             MapError: The weights are truncated.
         """
-        state = load_tensors(self.whole / WEIGHTS_NAME)
-        if self.folder == self.whole:
-            return strategy(self.record.key.strategy).exported(encoder, self.record, state)
-        joint = self._joint()
-        attribute = self.record.key.attribute
-        return joint_strategy(joint.strategy).exported(encoder, joint.attributes, attribute, state)
+        joint, attribute = self._joint(), self.record.key.attribute
+        return strategy(joint.strategy).exported(
+            encoder, joint.attributes, attribute, self._state()
+        )
 
     def calibration_outputs(self) -> tuple[Array, Array]:
         """Return the outputs (n, c) and labels of the rows its temperature was fitted on.
@@ -203,7 +196,22 @@ class Trained:
         arrays = load_tensors(self.folder / CALIBRATION_NAME)
         return arrays["outputs"], arrays["labels"]
 
+    @property
+    def _is_former(self) -> bool:
+        """Whether it is of an earlier version of validations: one attribute, in one folder."""
+        return self.folder == self.whole
+
+    def _state(self) -> State:
+        state = load_tensors(self.whole / WEIGHTS_NAME)
+        return {f"0.{name}": array for name, array in state.items()} if self._is_former else state
+
     def _joint(self) -> JointRecord:
+        if self._is_former:
+            record = self.record
+            return JointRecord(
+                strategy=record.key.strategy,
+                attributes={record.key.attribute: PredictedAttribute.of(record)},
+            )
         return parse(
             JointRecord,
             read_json(self.whole / _JOINT_NAME),

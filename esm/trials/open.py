@@ -19,14 +19,13 @@ from esm.ranking.result import RankConfig, Ranking
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Target, joint_hash
-from esm.trials.encoders import MODELS_NAME, tuned_key
-from esm.trials.ledger import RunKey
+from esm.trials.encoders import MODELS_NAME
 from esm.trials.outside import Outside, read_outside
 from esm.trials.plan import plan_validation
 from esm.trials.plan_strategies import compared_attributes, plan_comparison
 from esm.trials.settings import AUTO, ComparisonConfig, ValidationConfig
 from esm.trials.sources import choose_sources
-from esm.trials.trial import Plan, Trial
+from esm.trials.trial import Plan
 from esm.trials.worker import Shared
 
 if TYPE_CHECKING:
@@ -79,10 +78,6 @@ class Opened:
         except EncoderError as error:
             note(f"the base model is not looked at: {error}")
             return None
-
-    def tuned_key(self, trial: Trial, source: str) -> RunKey:
-        """Return the key that tells the encoder tuned on one of a trial's further sources."""
-        return tuned_key(trial.key, self.plan.entries[source])
 
     def shared(self, out: Path) -> Shared:
         """Return what a worker has to know beside the trials.

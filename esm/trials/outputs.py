@@ -56,7 +56,7 @@ class TrialRecord(Record):
         strategy: Name of the strategy.
         attributes: What was found, by attribute.
         seconds: Wall-clock time of training.
-        trained_parameters: See :class:`~esm.strategies.joint.protocol.Jointly`.
+        trained_parameters: See :class:`~esm.strategies.protocol.Jointly`.
         stored_parameters: The same.
         shared_parameters: The same.
         total_parameters: The same.

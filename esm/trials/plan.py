@@ -13,7 +13,6 @@ from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.result import Ranking
-from esm.strategies.protocol import check_problem
 from esm.strategies.registry import check_own, reads_unlabelled, strategy
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, Task, joint_hash
@@ -128,7 +127,7 @@ def _learnable(
     skipped: list[Skipped] = []
     for name in names:
         try:
-            check_problem(chosen, target.attributes[name])
+            chosen.check_tasks([target.attributes[name]])
         except ValidationError as error:
             if strict or config.attributes or len(skipped) == len(names) - 1:
                 raise

@@ -10,9 +10,8 @@ from esm.common.errors import EncoderError, TaskError, ValidationError
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import PoolEntry, Skipped
-from esm.strategies.joint.protocol import JointStrategy
-from esm.strategies.joint.registry import joint_strategy
-from esm.strategies.registry import reads_unlabelled
+from esm.strategies.protocol import Strategy
+from esm.strategies.registry import reads_unlabelled, strategy
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import Problem, SplitName, Target, joint_hash
 from esm.trials.encoders import source_hash, tuned_key
@@ -83,15 +82,15 @@ def plan_comparison(
         ValidationError: There is nothing to run.
     """
     planner = _Planner(targets, config, base, choice, tuple(attributes), architecture)
-    columns: list[JointStrategy] = []
+    columns: list[Strategy] = []
     left_out = [*skipped, *choice.skipped, *planner.without_source()]
-    left_out += planner.corpora([joint_strategy(name) for name in config.strategies])
+    left_out += planner.corpora([strategy(name) for name in config.strategies])
     for name in config.strategies:
-        strategy = joint_strategy(name)
-        reason = planner.refusal(strategy)
+        found = strategy(name)
+        reason = planner.refusal(found)
         if reason is None:
-            columns.append(strategy)
-            left_out += planner.unlearnable(strategy)
+            columns.append(found)
+            left_out += planner.unlearnable(found)
         else:
             left_out.append(Skipped(name, reason))
     trials: dict[str, Trial] = {}
@@ -99,8 +98,8 @@ def plan_comparison(
     for size in reversed(config.sizes):
         for seed in range(config.seeds):
             for fold in targets:
-                for strategy in columns:
-                    for trial in planner.trials(strategy, size, seed, fold):
+                for column in columns:
+                    for trial in planner.trials(column, size, seed, fold):
                         if trials.setdefault(trial.id, trial) is not trial:
                             same[trial.id] = (*same.get(trial.id, ()), size)
     entries = {
@@ -133,7 +132,7 @@ class _Planner:
     attributes: tuple[str, ...]
     architecture: PreTrainedConfig | None
 
-    def refusal(self, strategy: JointStrategy) -> str | None:
+    def refusal(self, strategy: Strategy) -> str | None:
         """Return why a strategy cannot be run; None where it can be."""
         if self.architecture is not None:
             try:
@@ -156,14 +155,14 @@ class _Planner:
             return "it learns the labels of sources, and each of these is a corpus without any"
         return None
 
-    def sources(self, strategy: JointStrategy, names: Sequence[str]) -> tuple[PoolEntry, ...]:
+    def sources(self, strategy: Strategy, names: Sequence[str]) -> tuple[PoolEntry, ...]:
         """Return the sources of a strategy: no corpora for one that learns what sources learn."""
         found = self.choice.of(names)
         if not (strategy.wants_sources and strategy.learns_sources):
             return found
         return tuple(entry for entry in found if entry.record.problem is not Problem.CORPUS)
 
-    def corpora(self, strategies: Sequence[JointStrategy]) -> list[Skipped]:
+    def corpora(self, strategies: Sequence[Strategy]) -> list[Skipped]:
         """Name the corpora that strategies that learn the labels of sources go without."""
         chosen = {
             entry.id: entry.record.problem
@@ -177,7 +176,7 @@ class _Planner:
             if strategy.wants_sources and strategy.learns_sources and problem is Problem.CORPUS
         ]
 
-    def unlearnable(self, strategy: JointStrategy) -> list[Skipped]:
+    def unlearnable(self, strategy: Strategy) -> list[Skipped]:
         """Name the attributes that a strategy that trains them one by one cannot learn."""
         if strategy.together:
             return []
@@ -198,14 +197,12 @@ class _Planner:
             if self.config.sources and not self.choice.of((name,))
         ]
 
-    def trials(
-        self, strategy: JointStrategy, size: int | None, seed: int, fold: Target
-    ) -> list[Trial]:
+    def trials(self, strategy: Strategy, size: int | None, seed: int, fold: Target) -> list[Trial]:
         alone = [(name,) for name in self.attributes if self.learnable(strategy, name) is None]
         groups = [self.attributes] if strategy.together else alone
         return [self._trial(strategy, names, size, seed, fold) for names in groups]
 
-    def learnable(self, strategy: JointStrategy, name: str) -> str | None:
+    def learnable(self, strategy: Strategy, name: str) -> str | None:
         """Return why a strategy that trains alone cannot learn an attribute; None if it can."""
         if strategy.wants_sources and not self.sources(strategy, (name,)):
             return "no source can be used for it"
@@ -217,7 +214,7 @@ class _Planner:
 
     def _trial(
         self,
-        strategy: JointStrategy,
+        strategy: Strategy,
         names: tuple[str, ...],
         size: int | None,
         seed: int,

@@ -17,7 +17,7 @@ from esm.common.runtime import note
 from esm.common.storage import folder_lock, sweep
 from esm.pool.pool import Pool
 from esm.ranking.result import Ranking
-from esm.strategies.joint.registry import joint_strategy
+from esm.strategies.registry import strategy
 from esm.trials.budget import Clock, Unit, arms, fit_plan, format_duration
 from esm.trials.costs import Costs, Estimate, check_disk, finished_rows
 from esm.trials.encoders import MODELS_NAME, keep_only
@@ -160,7 +160,7 @@ def run_trials(
         if worked:
             architecture = opened.encoder.model.config
             for name in plan.strategies:
-                joint_strategy(name).check(architecture)
+                strategy(name).check(architecture)
             vocabulary = getattr(architecture, "vocab_size", None)
             check_disk(
                 costs.estimate(plan.trials, vocabulary=vocabulary, keep_models=keep_models), out
@@ -205,7 +205,7 @@ def dry_run(
     opened = open_validation(ranking, config, pool=pool)
     architecture = opened.architecture()
     if architecture is not None:
-        joint_strategy(config.strategy).check(architecture)
+        strategy(config.strategy).check(architecture)
     return estimate(opened, out, keep_models=keep_models, budget=budget)
 
 
@@ -292,12 +292,7 @@ class _Run:
         if tidy and not self._keep_models:
             best = self._best()
             self._models.remove_all_but(best)
-            starts = [
-                key
-                for one in best
-                for key in (one.key, *(self._opened.tuned_key(one, name) for name in one.sources))
-            ]
-            keep_only(self._out / MODELS_NAME, starts)
+            keep_only(self._out / MODELS_NAME, [one.key for one in best])
         return self._result
 
     def _finish(self, trial: Trial, found: Finished) -> None:

@@ -9,8 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from esm.common.errors import ValidationError
 from esm.common.records import Record
-from esm.strategies.joint.registry import check_joint_name
-from esm.strategies.registry import STRATEGIES, check_name, check_own
+from esm.strategies.registry import STRATEGIES, check_name, check_own, check_single
 from esm.strategies.settings import TransferConfig
 
 
@@ -98,7 +97,7 @@ class ValidationConfig(TrialConfig):
     @classmethod
     def _strategy_exists(cls, name: str) -> str:
         try:
-            check_name(name)
+            check_single(name)
         except ValidationError as error:
             raise ValueError(error.expected) from error
         return name
@@ -143,7 +142,7 @@ class ComparisonConfig(TrialConfig):
     @classmethod
     def _strategies_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            check_joint_name(name)  # its error is a ValueError, which pydantic reports
+            check_name(name)  # its error is a ValueError, which pydantic reports
         if not names or len(set(names)) < len(names):
             raise ValueError("each strategy once, and at least one")
         return names

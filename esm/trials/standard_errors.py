@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from esm.common.records import Record
-from esm.strategies.joint.registry import joint_strategy
+from esm.strategies.registry import strategy
 from esm.trials.ledger import RunRow
 from esm.trials.settings import ValidationConfig
 from esm.trials.trial import Plan
@@ -44,7 +44,7 @@ def error_sentence(plan: Plan) -> str:
     else:
         sentence = _FOLDS_OF_ALL if plan.folds else _SEEDS_ALONE
     names = plan.strategies if plan.is_comparison else plan.config.strategies
-    varies = dict.fromkeys(joint_strategy(name).seed_varies for name in names)
+    varies = dict.fromkeys(strategy(name).seed_varies for name in names)
     return sentence.format(varies="; ".join(varies), folds=plan.folds)
 
 

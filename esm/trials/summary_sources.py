@@ -10,22 +10,11 @@ import numpy as np
 
 from esm.metrics.rankings import DEFAULT_KS, NO_TRANSFER, measures
 from esm.ranking.result import Ranking
-from esm.trials.ledger import RunRow
 from esm.trials.results import ArmResult, AttributeResult, Failure, Validation
 from esm.trials.settings import Arm, ValidationConfig
 from esm.trials.standard_errors import error_sentence, out_of_fold
 from esm.trials.summary import Trials
 from esm.trials.trial import Plan, Trial
-
-
-def summarise(
-    plan: Plan,
-    ranking: Ranking,
-    rows: Mapping[str, RunRow],
-    failed: Sequence[tuple[Trial, str]] = (),
-) -> Validation:
-    """Sum up the rows of a validation; see :func:`summarise_sources`."""
-    return summarise_sources(Trials(plan, rows, failed), ranking)
 
 
 def summarise_sources(trials: Trials, ranking: Ranking) -> Validation:

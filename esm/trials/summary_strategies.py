@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from esm.metrics.rankings import NO_TRANSFER
-from esm.strategies.joint.registry import joint_strategy
+from esm.strategies.registry import strategy
 from esm.trials.outputs import TrialRecord
 from esm.trials.results import (
     AttributeComparison,
@@ -50,11 +50,9 @@ def summarise_strategies(trials: Trials) -> Comparison:
     return found.model_copy(update={"models": models})
 
 
-def _own(plan: Plan, strategy: str, attribute: str, size: int | None) -> list[Trial]:
+def _own(plan: Plan, label: str, attribute: str, size: int | None) -> list[Trial]:
     return [
-        one
-        for one in plan.of_size(size)
-        if one.strategy == strategy and attribute in one.attributes
+        one for one in plan.of_size(size) if one.strategy == label and attribute in one.attributes
     ]
 
 
@@ -63,8 +61,8 @@ def _attribute(name: str, trials: Trials) -> AttributeComparison:
     planned = {one: _own(plan, one, name, plan.largest) for one in plan.strategies}
     planned = {one: own for one, own in planned.items() if own}
     results = [
-        _strategy(strategy, name, planned, trials)
-        for strategy, own in planned.items()
+        _strategy(label, name, planned, trials)
+        for label, own in planned.items()
         if trials.rows_of(own, name)
     ]
     results += [
@@ -92,24 +90,24 @@ def _attribute(name: str, trials: Trials) -> AttributeComparison:
         best=None if best is None else best.strategy,
         curve=tuple(
             point
-            for strategy in plan.strategies
+            for label in plan.strategies
             for point in trials.curve(
-                {size: _own(plan, strategy, name, size) for size in plan.config.sizes}, name
+                {size: _own(plan, label, name, size) for size in plan.config.sizes}, name
             )
         ),
     )
 
 
 def _strategy(
-    strategy: str, name: str, planned: Mapping[str, Sequence[Trial]], trials: Trials
+    name: str, attribute: str, planned: Mapping[str, Sequence[Trial]], trials: Trials
 ) -> StrategyResult:
-    separate = joint_strategy(strategy).separate
-    rows = trials.rows_of(planned.get(separate, ()), name) if separate != strategy else []
+    separate = strategy(name).separate
+    rows = trials.rows_of(planned.get(separate, ()), attribute) if separate else []
     without = {(row.fold, row.seed): row.value for row in rows}
-    own = planned[strategy]
+    own = planned[name]
     return StrategyResult(
-        **trials.line(own, name, without),
-        strategy=strategy,
+        **trials.line(own, attribute, without),
+        strategy=name,
         sources=own[0].sources,
         planned=len(own),
     )
@@ -118,18 +116,16 @@ def _strategy(
 def _by_strategy(failed: Sequence[tuple[Trial, str]]) -> tuple[ComparisonFailure, ...]:
     counted = Counter((one.strategy, one.attributes, reason) for one, reason in failed)
     return tuple(
-        ComparisonFailure(strategy=strategy, attributes=attributes, runs=runs, reason=reason)
-        for (strategy, attributes, reason), runs in counted.items()
+        ComparisonFailure(strategy=name, attributes=attributes, runs=runs, reason=reason)
+        for (name, attributes, reason), runs in counted.items()
     )
 
 
 # -------------------------------------------------------------------------------------- totals
 
 
-def _totals(plan: Plan, strategy: str, done: Mapping[str, TrialRecord]) -> StrategyTotals | None:
-    trials = [
-        one for one in plan.of_size(plan.largest) if one.strategy == strategy and one.id in done
-    ]
+def _totals(plan: Plan, name: str, done: Mapping[str, TrialRecord]) -> StrategyTotals | None:
+    trials = [one for one in plan.of_size(plan.largest) if one.strategy == name and one.id in done]
     if not trials:
         return None
     groups: dict[tuple[int | None, int], list[Trial]] = {}
@@ -137,7 +133,7 @@ def _totals(plan: Plan, strategy: str, done: Mapping[str, TrialRecord]) -> Strat
         groups.setdefault((one.fold, one.seed), []).append(one)
     covered = len({name for one in trials for name in one.attributes})
     whole = [g for g in groups.values() if sum(len(one.attributes) for one in g) == covered]
-    how = joint_strategy(strategy)
+    how = strategy(name)
     mean = _Cost.mean([_cost([done[one.id] for one in group], covered) for group in whole])
     records = [done[one.id] for one in trials]
     peaks = [one.peak_memory for one in records if one.peak_memory is not None]
@@ -145,7 +141,7 @@ def _totals(plan: Plan, strategy: str, done: Mapping[str, TrialRecord]) -> Strat
     if how.together and how.retrains:
         next_seconds = mean.seconds * (covered + 1) / covered
     return StrategyTotals(
-        strategy=strategy,
+        strategy=name,
         together=how.together,
         trained_parameters=round(mean.trained),
         stored_parameters=round(mean.stored),

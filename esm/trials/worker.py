@@ -23,8 +23,8 @@ from esm.metrics.calibration import CalibratedOn, calibration_rows
 from esm.metrics.confusion import confusion_matrix
 from esm.metrics.predictions import performance
 from esm.pool.pool import Pool, PoolEntry
-from esm.strategies.joint.protocol import JointModel, Lesson, SourceTask
-from esm.strategies.joint.registry import joint_strategy
+from esm.strategies.protocol import JointModel, Lesson, SourceTask
+from esm.strategies.registry import strategy
 from esm.strategies.settings import TransferConfig
 from esm.tasks.splits.draw import held_out, sample
 from esm.tasks.task import Examples, Target, Task
@@ -130,7 +130,7 @@ class Worker:
         entries = [self._tuned.entry(name) for name in trial.sources]
         sources = [self._source(entry, trial.key) for entry in entries]
         started = time.monotonic()
-        fitted = joint_strategy(trial.strategy).fit(
+        fitted = strategy(trial.strategy).fit(
             encoder, lessons, self._shared.transfer, trial.seed, sources
         )
         model = _Remembering(fitted.model)

@@ -265,7 +265,7 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path, tiny_encoder):
 
 def test_truncated_weights_are_not_exported(tmp_path, tiny_encoder):
     run = features_run(tmp_path, tiny_encoder)
-    path = ModelStore(run.folder).models()[0].folder / "model.safetensors"
+    path = ModelStore(run.folder).models()[0].whole / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(MapError, match="truncated"):
         export_run(run.folder, tmp_path / "out")

@@ -19,7 +19,7 @@ from tests.toy_tasks import TEXT_KINDS, toy_task
 
 def fit(encoder, task, rows=None, seed=0):
     rows = task.train if rows is None else rows
-    return Tfidf().fit(encoder, task, rows, TransferConfig(), seed)
+    return Tfidf().fit_task(encoder, task, rows, TransferConfig(), seed)
 
 
 def test_features_by_hand():
@@ -38,7 +38,7 @@ def test_classes_are_those_of_a_pipeline_of_scikit_learn(tiny_encoder):
     train = vectorizer.fit_transform(task.train.texts)
     penalty = inverse_penalty(train, task.train.labels, 0, _PENALTIES.inverse)
     oracle = LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000)
-    oracle.fit(train, task.train.labels)
+    oracle.fit_task(train, task.train.labels)
     expected = oracle.decision_function(vectorizer.transform(task.test.texts))
     outputs = fit(tiny_encoder, task).model.predict(task.test.texts)
     np.testing.assert_allclose(outputs, expected, atol=1e-8)
@@ -60,7 +60,7 @@ def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder, problem, p
     task = toy_task(problem, pairs=pairs)
     model = fit(tiny_encoder, task).model
     state = model.trained_state()
-    again = Tfidf().restore(tiny_encoder, task, state)
+    again = Tfidf().restore_task(tiny_encoder, task, state)
     columns = (task.test.texts, task.test.pairs)
     np.testing.assert_array_equal(again.predict(*columns), model.predict(*columns))
 
@@ -89,12 +89,12 @@ def test_a_damaged_state_is_refused(tiny_encoder, name, value, message):
     task = toy_task()
     state = fit(tiny_encoder, task).model.trained_state()
     with pytest.raises(EncoderError, match=message):
-        Tfidf().restore(tiny_encoder, task, state | {name: value})
+        Tfidf().restore_task(tiny_encoder, task, state | {name: value})
 
 
 def test_a_state_without_a_vocabulary_is_refused(tiny_encoder):
     with pytest.raises(EncoderError, match="hold no vocabulary"):
-        Tfidf().restore(tiny_encoder, toy_task(), {})
+        Tfidf().restore_task(tiny_encoder, toy_task(), {})
 
 
 def test_texts_without_words(tiny_encoder):
@@ -105,4 +105,4 @@ def test_texts_without_words(tiny_encoder):
 
 def test_it_cannot_be_exported(tiny_encoder):
     with pytest.raises(ValidationError, match=r"tfidf cannot be exported: it has no encoder"):
-        Tfidf().exported(tiny_encoder, toy_task(), {})
+        Tfidf().export_task(tiny_encoder, toy_task(), {})

@@ -63,7 +63,6 @@ def long_task(num_train=48, num_test=24, length=30):
 
 
 def training_of(model, task, config):
-    model.standardise(task.train.labels)
     reading = model.read(task.train)
     return Training(
         name=task.id,
@@ -71,7 +70,7 @@ def training_of(model, task, config):
         encoder=model.encoder,
         loss=model.loss,
         texts=reading.tokens,
-        targets=model.targets(reading.labels(task.train.labels)),
+        targets=model.head.prepare(reading.labels(task.train.labels), weighs=False),
         config=config,
         extra=reading.extra,
     )

@@ -15,7 +15,8 @@ from esm.tasks.spec import TaskSpec
 from esm.trials.ledger import RunKey, RunRow
 from esm.trials.results import RESULT_NAME, Validation
 from esm.trials.settings import Arm, ValidationConfig
-from esm.trials.summary_sources import summarise
+from esm.trials.summary import Trials
+from esm.trials.summary_sources import summarise_sources
 from esm.trials.trial import Plan, Trial
 from tests.small_world import ranked
 from tests.unit.trials.test_plan import IDENTITY
@@ -33,6 +34,10 @@ RANKING = Ranking(
     cut=0,
     seconds=1.0,
 )
+
+
+def summarise(plan, ranking, rows, failed=()):
+    return summarise_sources(Trials(plan, rows, failed), ranking)
 
 
 def plan_and_rows(values, source_seeds=1, skipped=(), strategy="houlsby"):

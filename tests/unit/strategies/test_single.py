@@ -1,13 +1,12 @@
-"""A single-attribute strategy as a joint one: a model per attribute, as if each were alone."""
+"""Strategies that train every attribute for itself: as if each were alone."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from esm.strategies.joint.protocol import AttributeModel, Lesson, most, part_of
-from esm.strategies.joint.separate import Separate
-from esm.strategies.registry import STRATEGIES, strategy
+from esm.strategies.protocol import AttributeModel, Lesson, most, part_of
+from esm.strategies.registry import STRATEGIES, single_strategy
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task
@@ -20,15 +19,14 @@ QUICK = TransferConfig(num_epochs=1, batch_size=16, adapter_size=4, learning_rat
 def test_each_attribute_is_predicted_as_if_it_were_alone(tiny_encoder, name):
     tasks = {"a": toy_task(), "b": toy_task(Problem.REGRESSION, seed=3)}
     lessons = {key: Lesson(task, task.train) for key, task in tasks.items()}
-    single = strategy(name)
-    separate = Separate(single)
-    fitted = separate.fit(tiny_encoder, lessons, QUICK, seed=1)
+    single = single_strategy(name)
+    fitted = single.fit(tiny_encoder, lessons, QUICK, seed=1)
     alone = {
-        key: single.fit(tiny_encoder, task, task.train, QUICK, seed=1)
+        key: single.fit_task(tiny_encoder, task, task.train, QUICK, seed=1)
         for key, task in tasks.items()
     }
     state = fitted.model.trained_state()
-    again = separate.restore(tiny_encoder, tasks, state)
+    again = single.restore(tiny_encoder, tasks, state)
     for key, task in tasks.items():
         expected = alone[key].model.predict(task.test.texts)
         for model in (fitted.model, again):
@@ -42,12 +40,11 @@ def test_each_attribute_is_predicted_as_if_it_were_alone(tiny_encoder, name):
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_it_bears_the_name_and_the_settings_of_what_it_is_made_of(name):
-    single, separate = strategy(name), Separate(strategy(name))
-    assert (separate.name, separate.separate) == (name, name)
-    assert separate.settings(QUICK) == single.settings(QUICK)
-    assert not separate.together
-    assert not separate.wants_sources
+def test_they_train_every_attribute_for_itself(name):
+    found = single_strategy(name)
+    assert (found.name, found.separate) == (name, None)
+    assert not found.together
+    assert not found.wants_sources
 
 
 def test_parts_of_a_state():
