@@ -41,7 +41,7 @@ def test_names():
     assert reads_unlabelled("dapt+lora")
     assert not reads_unlabelled("lora")
     for name in ("dapt+", "dapt+dapt", "lora+dapt", "dapt+lora+lora"):
-        with pytest.raises(ValidationError, match=r"or dapt\+ and one of the others"):
+        with pytest.raises(ValidationError, match=r"or dapt\+ and one of the first"):
             check_name(name)
     for name in ("scratch", "tfidf"):
         with pytest.raises(ValidationError, match=f"{name} starts from no weights"):

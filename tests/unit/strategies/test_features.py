@@ -36,7 +36,7 @@ def test_classification_is_balanced_logistic_regression(tiny_encoder, num_classe
     penalty = inverse_penalty(scaled, task.train.labels, 0, STANDARDISED.inverse)
     oracle = make_pipeline(
         StandardScaler(), LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000)
-    ).fit_task(train, task.train.labels)
+    ).fit(train, task.train.labels)
     expected = oracle.predict_log_proba(tiny_encoder.embed(task.test.texts).last)
     outputs = predict(tiny_encoder, task)
     normalised = outputs - np.log(np.exp(outputs).sum(axis=1, keepdims=True))
@@ -47,7 +47,7 @@ def test_regression_is_ridge_regression_whatever_the_seed(tiny_encoder):
     task = toy_task(Problem.REGRESSION, pairs=True)
     train = tiny_encoder.embed(task.train.texts, task.train.pairs).last.astype(np.float64)
     oracle = make_pipeline(StandardScaler(), RidgeCV(STANDARDISED.ridge))
-    oracle.fit_task(train, task.train.labels)
+    oracle.fit(train, task.train.labels)
     expected = oracle.predict(tiny_encoder.embed(task.test.texts, task.test.pairs).last)
     for seed in (0, 1):
         outputs = predict(tiny_encoder, task, seed=seed)
@@ -59,9 +59,9 @@ def test_ranks_are_learnt_by_weighted_ridge_regression(tiny_encoder, choice):
     task = toy_task(Problem.ORDINAL)
     rows = task.train.take(np.argsort(task.train.labels, kind="stable")[:40])  # few of the last
     train = tiny_encoder.embed(rows.texts).last.astype(np.float64)
-    scaler = StandardScaler().fit_task(train)
+    scaler = StandardScaler().fit(train)
     weights = compute_sample_weight("balanced" if choice == "auto" else None, rows.labels)
-    oracle = RidgeCV(STANDARDISED.ridge).fit_task(scaler.transform(train), rows.labels, weights)
+    oracle = RidgeCV(STANDARDISED.ridge).fit(scaler.transform(train), rows.labels, weights)
     expected = oracle.predict(scaler.transform(tiny_encoder.embed(task.test.texts).last))
     outputs = predict(tiny_encoder, task, rows, class_weights=choice)
     np.testing.assert_allclose(outputs[:, 0], expected, rtol=1e-5, atol=1e-5)

@@ -26,7 +26,7 @@ def test_cached_embeddings_give_what_training_through_the_encoder_gives(tiny_enc
     rows = task.train
     model = Head(EmbeddingCache(None)).fit_task(tiny_encoder, task, rows, CONFIG, seed=3).model
 
-    scaler = StandardScaler().fit_task(tiny_encoder.embed(rows.texts).last.astype(np.float64))
+    scaler = StandardScaler().fit(tiny_encoder.embed(rows.texts).last.astype(np.float64))
     mean, scale = (torch.from_numpy(array) for array in (scaler.mean_, scaler.scale_))
     passes = []
 

@@ -29,7 +29,7 @@ def test_shares_of_votes_are_those_of_scikit_learn(tiny_encoder, number):
     task = toy_task(num_test=40)
     model = fit(tiny_encoder, task, asked(number)).model
     train, test = (unit(tiny_encoder.embed(rows.texts).last) for rows in (task.train, task.test))
-    oracle = KNeighborsClassifier(number, algorithm="brute").fit_task(train, task.train.labels)
+    oracle = KNeighborsClassifier(number, algorithm="brute").fit(train, task.train.labels)
     shares = oracle.predict_proba(test)
     expected = np.log((number * shares + 1 / 3) / (number + 1))
     np.testing.assert_allclose(model.predict(task.test.texts), expected, rtol=1e-6)
@@ -39,7 +39,7 @@ def test_shares_of_votes_are_those_of_scikit_learn(tiny_encoder, number):
 def test_amounts_and_ranks_are_means(tiny_encoder, problem):
     task = toy_task(problem)
     train, test = (unit(tiny_encoder.embed(rows.texts).last) for rows in (task.train, task.test))
-    oracle = KNeighborsRegressor(5, algorithm="brute").fit_task(train, task.train.labels)
+    oracle = KNeighborsRegressor(5, algorithm="brute").fit(train, task.train.labels)
     found = fit(tiny_encoder, task, asked(5)).model.predict(task.test.texts)
     np.testing.assert_allclose(found[:, 0], oracle.predict(test), rtol=1e-6)
 

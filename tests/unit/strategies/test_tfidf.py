@@ -38,7 +38,7 @@ def test_classes_are_those_of_a_pipeline_of_scikit_learn(tiny_encoder):
     train = vectorizer.fit_transform(task.train.texts)
     penalty = inverse_penalty(train, task.train.labels, 0, _PENALTIES.inverse)
     oracle = LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000)
-    oracle.fit_task(train, task.train.labels)
+    oracle.fit(train, task.train.labels)
     expected = oracle.decision_function(vectorizer.transform(task.test.texts))
     outputs = fit(tiny_encoder, task).model.predict(task.test.texts)
     np.testing.assert_allclose(outputs, expected, atol=1e-8)
