@@ -158,7 +158,7 @@ def test_the_plan_says_which_strategies_go_without_it(made, sources):
         transfer=CHEAP,
     )
     plan = open_comparison(spec, config, pool=pool, device="cpu").plan
-    used = {cell.strategy: (cell.source, *cell.sources) for cell in plan.cells}
+    used = {cell.strategy: (cell.source, *cell.sources) for cell in plan.trials}
     left_out = {skip.source: skip.reason for skip in plan.skipped}
     assert used.pop("full") == ("wiki",)
     assert used.pop("ensemble:features") == ("none", *sources)
