@@ -274,11 +274,20 @@ class ModelStore:
             ValidationError: A record is damaged or of another version.
             StorageError: A record cannot be read.
         """
-        folders = self._folders() if ids is None else [self.folder / one for one in ids]
+        folders = self._folders() if ids is None else [self._place(one) for one in ids]
         found = [trained for whole in folders if _is_whole(whole) for trained in _read(whole)]
         if ids is None:
             found.sort(key=lambda one: (one.record.key.seed, one.folder.as_posix()))
         return [one for one in found if attribute in (None, one.record.key.attribute)]
+
+    def _place(self, trial_id: str) -> Path:
+        """Return where a trial's model is; an earlier version kept it under another id."""
+        place = self.folder / trial_id
+        if place.is_dir():
+            return place
+        former = (one for one in self._folders() if (one / RECORD_NAME).is_file())
+        ids = {Trial((read_record(one, AGAIN).key,)).id: one for one in former}
+        return ids.get(trial_id, place)
 
     def _folders(self) -> list[Path]:
         if not self.folder.is_dir():

@@ -87,6 +87,7 @@ def test_the_same_command_has_the_same_keys_and_trains_nothing(home, name):
     assert agrees(found, old)
     with Ledger(Path(name) / LEDGER_NAME) as ledger:
         assert ledger.rows() == before
+    assert_labels_as_it_did(name)
 
 
 @pytest.mark.parametrize("name", RESULTS)
@@ -99,6 +100,10 @@ def test_it_is_shown(home, name):
 @pytest.mark.parametrize("name", RESULTS)
 def test_it_labels_texts_as_it_did(home, name):
     shutil.copy(FOLDERS / name / RESULTS[name], Path(name) / RESULTS[name])
+    assert_labels_as_it_did(name)
+
+
+def assert_labels_as_it_did(name):
     call("predict", name, "posts-test.csv", "--out", "again.csv", *PREDICT)
     old, new = pd.read_csv(FOLDERS / f"{name}.csv"), pd.read_csv("again.csv")
     assert list(new) == list(old)
