@@ -7,6 +7,7 @@ model that answers for each attribute. One that trains every attribute for itsel
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from esm.common.arrays import Array
 from esm.common.errors import ValidationError
 from esm.common.memory import peak_memory
-from esm.common.runtime import note
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import LABELLED, Examples, Outputs, Problem, Task
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 EVERY_PROBLEM = frozenset(LABELLED)
@@ -423,7 +425,9 @@ def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[s
             usable += 1
             yield f"source {source.id}", lesson
         else:
-            note(f"source {source.id} is not used by {name}: it has no labels of whole texts")
+            _LOGGER.warning(
+                f"source {source.id} is not used by {name}: it has no labels of whole texts"
+            )
     if not usable:
         raise ValidationError(
             f"none of the {len(sources)} sources of {name} labels texts",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import EsmError, ValidationError
-from esm.common.runtime import note
 from esm.common.storage import atomic_folder, content_hash, make_private
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import Pool, PoolEntry
@@ -18,6 +18,8 @@ from esm.trials.ledger import RunKey
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 MODELS_NAME = "models"
 
@@ -141,7 +143,7 @@ class TunedModels:
         from esm.training.sources import tune_on_source
 
         task = source_task(entry)
-        note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
+        _LOGGER.info(f"fine-tuning on {entry.id}, seed {key.source_seed}")
         settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
         return tune_on_source(self.base, task, settings).encoder
 
@@ -164,7 +166,9 @@ def source_task(entry: PoolEntry) -> Task:
         )
     task = load_task(entry.record.task)
     if entry.record.task_hash is None:
-        note(f"whether the rows of {entry.id} are those of its publisher cannot be checked")
+        _LOGGER.warning(
+            f"whether the rows of {entry.id} are those of its publisher cannot be checked"
+        )
     elif task.content_hash() != entry.record.task_hash:
         raise ValidationError(
             f"the rows of source {entry.id} have changed since it was put into the pool",

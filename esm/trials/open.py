@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import EncoderError, SettingError, ValidationError
-from esm.common.runtime import note
 from esm.encoder.settings import EncoderConfig
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.base_model import base_config, load_base
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from esm.encoder.cache import EmbeddingCache
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Opened:
         try:
             return read_config(self.base.model, self.base.revision)
         except EncoderError as error:
-            note(f"the base model is not looked at: {error}")
+            _LOGGER.warning(f"the base model is not looked at: {error}")
             return None
 
     def shared(self, out: Path) -> Shared:

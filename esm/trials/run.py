@@ -7,13 +7,13 @@ the trials, ledger, results and models are written here alone.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from esm.common.errors import EsmError, ValidationError
-from esm.common.runtime import note
 from esm.common.storage import folder_lock, sweep
 from esm.pool.pool import Pool
 from esm.ranking.result import Ranking
@@ -33,6 +33,8 @@ from esm.trials.summary_sources import summarise_sources
 from esm.trials.summary_strategies import summarise_strategies
 from esm.trials.trial import Plan, Trial
 from esm.trials.worker import Finished, Worker
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def validate_ranking(
@@ -153,7 +155,9 @@ def run_trials(
         plan, costs = _fitted(opened.plan, out, budget)
         if len(plan.left_out) > len(opened.plan.left_out):
             kinds = len(plan.left_out)
-            note(f"{kinds} arms do not fit into the budget of {format_duration(budget or 0)}")
+            _LOGGER.warning(
+                f"{kinds} arms do not fit into the budget of {format_duration(budget or 0)}"
+            )
         run = _Run(opened, plan, ledger, out, strict=strict, keep_models=keep_models)
         waiting = costs.pending(plan.trials)
         worked = bool(waiting or run.missing())
@@ -237,7 +241,7 @@ class _Run:
         self._rows = finished_rows(plan, ledger, self._outputs)
         self._failed: list[tuple[Trial, str]] = []
         if done := sum(map(self._is_done, plan.trials)):
-            note(f"{done} of {len(plan.trials)} runs are in {ledger.path} already")
+            _LOGGER.info(f"{done} of {len(plan.trials)} runs are in {ledger.path} already")
         self._result = self._save()
 
     def missing(self) -> list[Trial]:
@@ -268,7 +272,7 @@ class _Run:
                 if self._strict:
                     raise found
                 self._failed.append((trial, str(found)))
-                self._note(f"{_name(trial)} failed: {found}")
+                _LOGGER.warning(self._progress(f"{_name(trial)} failed: {found}"))
                 self._result = self._save()
             else:
                 self._finish(trial, found)
@@ -287,7 +291,7 @@ class _Run:
                 f"all {len(self._failed)} runs failed; the first: {self._failed[0][1]}",
                 expected="at least one run that can be finished",
             )
-        note(f"telling the {'strategies' if self._plan.is_comparison else 'sources'} apart")
+        _LOGGER.info(f"telling the {'strategies' if self._plan.is_comparison else 'sources'} apart")
         self._result = self._save(tested=True)
         if tidy and not self._keep_models:
             best = self._best()
@@ -327,7 +331,7 @@ class _Run:
                 hint="a longer --budget",
             )
         self._plan = clock.rest(self._plan, waiting)
-        note(f"the time is over; {len(waiting)} arms are left out")
+        _LOGGER.warning(f"the time is over; {len(waiting)} arms are left out")
         self._result = self._save()
 
     def _best(self) -> list[Trial]:
@@ -339,7 +343,7 @@ class _Run:
 
     def _note(self, message: str) -> None:
         done = sum(map(self._is_done, self._plan.trials)) + len(self._failed)
-        note(f"[{done}/{len(self._plan.trials)}] {message}")
+        _LOGGER.info(f"[{done}/{len(self._plan.trials)}] {message}")
 
     def _save(self, *, tested: bool = False) -> Validation | Comparison:
         trials = Trials(

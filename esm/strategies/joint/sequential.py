@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from esm.common.runtime import note, seeded
+from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.predictions import performance
@@ -32,6 +33,8 @@ from esm.training.heads import SharedEncoder, SharedHeads
 from esm.training.layers.bottlenecks import freeze_all_but
 from esm.training.settings import FineTuneConfig
 from esm.training.state import State
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Sequential(SharedHeads, Strategy):
@@ -191,7 +194,7 @@ class Sequential(SharedHeads, Strategy):
                         so_far = [quality(model, one, halves[one]) for one in (*order, name)]
                         found[name] = float(np.mean(so_far)), model.trained_state()
                 best = max(found, key=lambda name: found[name][0])
-                note(f"searched order: {best} is number {len(order) + 1}")
+                _LOGGER.info(f"searched order: {best} is number {len(order) + 1}")
                 order.append(best)
                 means.append(found[best][0])
                 state = found[best][1]
