@@ -85,8 +85,8 @@ class BaseIdentity(Record):
     def reading(self) -> str:
         """How much of a text is read, in words."""
         chunks = "" if self.max_chunks == 1 else f"{self.max_chunks} chunks of "
-        behind = f" behind the prefix {self.prefix!r}" if self.prefix else ""
-        return f"{chunks}{self.max_length} tokens{behind}"
+        prefix = f" with the prefix {self.prefix!r}" if self.prefix else ""
+        return f"{chunks}{self.max_length} tokens{prefix}"
 
     def content_hash(self) -> str:
         """Return a hash of everything but the name.
