@@ -308,17 +308,16 @@ def _lists(facts: Facts) -> Guess:
         why = f"its cells hold {shown}, which are no labels: export one label, or a list of them"
         return Guess(facts.name, Role.NONE, why)
     filled = [found for found in lists if found is not None]
-    if items and max(map(len, filled)) == 1:
+    different = Counter(label_name(item) for item in items)
+    if len(different) > 1 and max(map(len, filled)) == 1:
         empty = sum(not found for found in filled)
         guess = guess_attribute(Facts(facts.name, as_singles(facts.values)))
         why = "every list holds one label"
         if empty:
             why += f", and {empty:,} none, which counts as not annotated"
         return dataclasses.replace(guess, why=f"{why}: {guess.why}")
-    different = Counter(label_name(item) for item in items)
-    if not 2 <= len(different) <= max(MOST_CLASSES, len(items) / 2):
-        why = f"lists with {len(different):,} different labels: nothing to learn"
-        return Guess(facts.name, Role.NONE, why)
+    if not different:
+        return Guess(facts.name, Role.NONE, "lists without any label")
     why = "its cells are lists"
     if (single := sum(map(_is_single, facts.filled))) > 0:
         why = f"{len(filled) - single:,} of {len(filled):,} cells are lists, the others one label"

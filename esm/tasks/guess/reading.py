@@ -67,7 +67,9 @@ class Reading:
         split = spec.split
         if self.split is not None and spec.test is None and split.method is SplitMethod.AUTO:
             split = split.model_copy(update={"column": split.column or self.split.name})
-        if self.group is not None and split.group is None:
+        # Who asks for a stratified split does not ask for a grouped one.
+        free = split.group is None and split.method is not SplitMethod.STRATIFIED
+        if self.group is not None and free and self.group.name not in spec.attributes:
             split = split.model_copy(update={"group": self.group.name})
         return spec.model_copy(
             update={
@@ -163,8 +165,8 @@ def _guess_other(facts: Facts, texts: Sequence[Facts], long: LongLayout | None) 
     if guess.role is Role.NONE and facts in text_candidates([facts]):
         why = f"texts as well; {texts[0].name!r} looks more like what the labels are about"
         return dataclasses.replace(guess, why=why)
-    is_single = facts.is_strings or facts.is_numbers
-    if guess.role is Role.NONE and facts.name == LABEL and is_single and len(facts.counts) > 1:
+    is_single = not any(isinstance(value, list | dict) for value in facts.filled)
+    if guess.role is Role.NONE and facts.name == LABEL and is_single:
         # Named so, it is meant to be one; whether it can be, is seen when it is loaded.
         return Guess(LABEL, Role.ATTRIBUTE, f"called {LABEL!r}; but {guess.why}", ColumnSpec())
     return guess
