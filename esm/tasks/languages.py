@@ -150,11 +150,11 @@ def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Langua
         seed: Seed of the sample.
     """
     ballots = _ballots(_sample(texts, seed))
-    votes: Counter[str] = Counter()
+    votes: dict[str, float] = {}
     for ballot in ballots:
-        votes[ballot.language] += ballot.weight
-    total = votes.total()
-    ranked = [(language, vote) for language, vote in votes.most_common(2) if vote]
+        votes[ballot.language] = votes.get(ballot.language, 0.0) + ballot.weight
+    total = sum(votes.values())
+    ranked = sorted(((lang, vote) for lang, vote in votes.items() if vote), key=lambda of: -of[1])
     share = ranked[0][1] / total if total else 0.0
     error = _error(share, ballots)
     sure = total >= _FEWEST_VOTES and share >= _SMALLEST_SHARE and ranked[0][0] != _NO_LANGUAGE
@@ -167,18 +167,19 @@ def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Langua
         detected=detected,
         share=share,
         error=error,
-        texts=len(ballots),
+        texts=sum(ballot.copies for ballot in ballots),
         runner_up=ranked[1][0] if len(ranked) > 1 else None,
     )
 
 
 @dataclass(frozen=True)
 class _Ballot:
-    """The vote of one text: for which language, how sure, and how much of it is new evidence."""
+    """The vote of all copies of a text: for what, how sure, and how much of it is evidence."""
 
     language: str
     confidence: float
     evidence: float
+    copies: int
 
     @property
     def weight(self) -> float:
@@ -193,16 +194,15 @@ def _ballots(texts: Sequence[str]) -> list[_Ballot]:
     together as half a text.
     """
     cleaned = [_NOISE.sub(" ", text[:_MOST_CHARACTERS]).strip() for text in texts]
-    cleaned = [text for text in cleaned if any(letter.isalpha() for letter in text)]
-    words = [set(_WORD.findall(text.casefold())) for text in cleaned]
-    texts_with = Counter(word for of_text in words for word in of_text)
-    found: dict[str, tuple[str, float]] = {}
+    copies = Counter(text for text in cleaned if any(letter.isalpha() for letter in text))
+    words = {text: set(_WORD.findall(text.casefold())) for text in copies}
+    texts_with = Counter(word for of_text in words.values() for word in of_text)
     ballots = []
-    for text, of_text in zip(cleaned, words, strict=True):
-        if text not in found:
-            found[text] = _detector().classify(text)
-        new = sum(1 / texts_with[word] for word in of_text)
-        ballots.append(_Ballot(*found[text], evidence=min(1.0, new / _WORDS_OF_A_VOTE)))
+    for text, count in copies.items():
+        new = sum(1 / texts_with[word] for word in words[text])
+        evidence = min(1.0, new / _WORDS_OF_A_VOTE)
+        language, confidence = _detector().classify(text)
+        ballots.append(_Ballot(language, confidence, evidence, count))
     return ballots
 
 

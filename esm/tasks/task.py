@@ -232,8 +232,12 @@ class Task:
             TaskError: The task has none.
         """
         if SplitName.TEST not in self.splits:
+            lost = self.unknown.get(SplitName.TEST, {})
+            why = f": no training row has the label of any ({', '.join(list(lost)[:3])})"
             raise TaskError(
-                f"task {self.id} has no test rows", expected="a test split", hint="--test FILE"
+                f"task {self.id} has no test rows{why if lost else ''}",
+                expected="a test split, with the classes of the training rows",
+                hint="--test FILE",
             )
         return self.splits[SplitName.TEST]
 

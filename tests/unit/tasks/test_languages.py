@@ -113,7 +113,7 @@ def test_a_unanimous_vote_is_not_certain():
     assert found.share == pytest.approx(1, abs=0.01)
     # Five texts that agree: the deviation of a beta distribution with 6 and 1, sqrt(6/49/8).
     assert found.error == pytest.approx(0.124, abs=0.005)
-    assert detect(TEXTS["sk"] * 50).error == pytest.approx(found.error, abs=0.01)
+    assert detect(TEXTS["sk"] * 50).error == pytest.approx(found.error)
 
 
 def test_the_order_of_the_rows_does_not_matter():
