@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import Any
 
 from esm.tasks.labels.names import label_name
-from esm.tasks.labels.sets import Separated, find_separator
+from esm.tasks.labels.sets import Separated, find_separator, indicators
 from esm.tasks.raw import Values, is_missing, is_number
 
 _DATE = re.compile(
@@ -55,10 +56,7 @@ class Facts:
             if len(written) > _MOST_NAMES:
                 return written
         else:
-            written = Counter(
-                label_name(sorted(map(label_name, value)) if isinstance(value, list) else value)
-                for value in self.filled
-            )
+            written = Counter(map(_name, self.filled))
         counts: Counter[str] = Counter()
         for value, count in written.items():
             counts[label_name(value)] += count
@@ -138,3 +136,11 @@ class Facts:
         if not self.is_strings or not isinstance(self.filled[0], str):
             return None
         return find_separator(Counter(map(str.strip, self.filled)))
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, list):
+        return label_name(value)
+    names = [label_name(item) for item in value]
+    # Labels are in no order, but 0 and 1 stand for another label in every place.
+    return str(names if indicators(value) else sorted(names))

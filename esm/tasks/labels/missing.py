@@ -99,7 +99,8 @@ def missing_codes(column: str, counts: Mapping[str, int]) -> tuple[str, ...]:
     else:
         codes = _number_codes(column, numbers)
     if len(counts) - len(words | codes) < _FEWEST_CLASSES:
-        codes = set()
+        # Beside a word a code is no second class; -1 beside 1 is one.
+        words, codes = (set(), set()) if others else (words, set())
     if len(counts) - len(words) < _FEWEST_CLASSES:
         words = set()
     return tuple(sorted(words | codes, key=lambda name: (-counts[name], name)))

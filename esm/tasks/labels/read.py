@@ -194,7 +194,7 @@ def _spelled(
         key = (type(item), item)
         if key not in found:
             found[key] = spellings.find(label_name(item))
-        written = item.strip() if isinstance(item, str) else label_name(item)
+        written = item.strip(" \t\r\n") if isinstance(item, str) else label_name(item)
         if written != found[key]:
             other[written, found[key]] += 1
         return found[key]

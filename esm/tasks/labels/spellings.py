@@ -73,7 +73,9 @@ def find_spellings(
     if not stated and set(sides.values()) == {True, False}:
         for side in (True, False):
             names = [name for name in joined if sides[name] is side]
-            by_truth[side] = min(names, key=lambda name: (-joined[name], name))
+            by_truth[side] = min(
+                names, key=lambda name: (-joined[name], name != name.lower(), name)
+            )
         classes = {name: by_truth[side] for name, side in sides.items() if side is not None}
     by_key = _unambiguous(classes.values()) | by_key
     classes |= {old: classes.get(new, new) for old, new in told.items()}

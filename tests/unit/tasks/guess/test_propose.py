@@ -222,7 +222,7 @@ def test_what_is_named_is_not_guessed(tmp_path):
     table = {"text": posts(), "nadpis": [f"Nadpis o čísle {i}" for i in range(N)]}
     path = write(tmp_path / "p.csv", table | {"x": cycle("a", "b")})
     assert propose(path, text="nadpis").spec.text == "nadpis"
-    with pytest.raises(TaskError, match="no column 'titul' in the train rows of p; .*'nadpis'"):
+    with pytest.raises(TaskError, match=r"no column 'titul' in the train rows of p; .*'nadpis'"):
         propose(path, text="titul")
     with pytest.raises(TaskError, match="is not utf-16"):
         propose(path, encoding="utf-16")
