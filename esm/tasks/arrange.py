@@ -10,6 +10,7 @@ from esm.common.errors import TaskError
 from esm.tasks.formats.cells import parse_column, written
 from esm.tasks.formats.sentences import TEXT
 from esm.tasks.guess.columns import check_texts
+from esm.tasks.guess.facts import Facts
 from esm.tasks.labels.sets import as_sets, as_singles, listed, num_indicators
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing, missing_column
 from esm.tasks.spec import ColumnSpec, TaskSpec
@@ -56,9 +57,12 @@ def _reader(raw: RawData, name: str, column: ColumnSpec) -> Callable[[Values], V
     if column.kind == Problem.MULTILABEL or separator is not None:
         width = 0 if separator else column.indicators or num_indicators(raw.train[name])
         return lambda cells: as_sets(cells, separator, column.options, width)
-    lists = [found for cell in raw.train[name] if (found := listed(cell)) is not None]
-    is_single = all(len(found) <= 1 for found in lists) or num_indicators(raw.train[name]) > 0
-    return as_singles if lists and is_single and column.kind != "auto" else None
+    facts = Facts(name, raw.train[name])
+    if column.kind == "auto" or not (facts.has_lists or num_indicators(facts.values)):
+        return None
+    lists = [found for cell in facts.filled if (found := listed(cell)) is not None]
+    is_single = all(len(found) <= 1 for found in lists) or num_indicators(facts.values) > 0
+    return as_singles if is_single else None
 
 
 def _separator(column: str, separator: str) -> str:

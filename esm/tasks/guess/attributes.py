@@ -148,9 +148,7 @@ def _is_machine_score(facts: Facts) -> bool:
 
 def guess_attribute(facts: Facts) -> Guess:
     """Return of which kind an attribute is, or why its values are no labels."""
-    if any(listed(value) is not None for value in facts.looked_at[: _ROWS_THAT_TELL * 5]) or (
-        any(isinstance(value, list | dict) for value in facts.filled)
-    ):
+    if facts.has_lists:
         return _lists(facts)
     width = num_indicators(facts.values)
     if width:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from esm.common.errors import TaskError
 from esm.tasks.formats.sentences import TEXT
 from esm.tasks.guess.facts import Facts
@@ -14,13 +16,21 @@ TEXT_PAIR = "text_pair"
 LABEL = "label"
 
 
-def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
+def choose_texts(
+    raw: RawData, spec: TaskSpec, columns: Sequence[Facts] | None = None
+) -> tuple[str, str | None]:
     """Return the text column and, for a pair task, the second one.
 
     Unless named, the text column is the one called ``text``, else the one of the words that have
     tags, else of the columns of varied strings of several words the one that is named like texts,
     the longest and the fullest. The second is the one called ``text_pair``, or whose name makes a
     pair with the first: premise and hypothesis, claim and evidence.
+
+    Args:
+        raw: The data.
+        spec: What was said of them.
+        columns: Their columns, to look for a pair to a first text that is named; None looks for
+            one only where the first is not named either.
 
     Raises:
         TaskError: A named column is absent, none fits, or the column holds numbers.
@@ -30,8 +40,9 @@ def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
     pair = spec.text_pair
     if pair is None and TEXT_PAIR in table and text in (None, TEXT):
         pair = TEXT_PAIR
-    if text is None or (pair is None and not raw.described and raw.words is None):
-        candidates = text_candidates(Facts(name, values) for name, values in table.items())
+    if text is None or (columns and pair is None and raw.words is None):
+        columns = columns or [Facts(name, values) for name, values in table.items()]
+        candidates = text_candidates(columns)
         found = find_pair(candidates)
         if text is None:
             text = _most_likely(raw, candidates, found)

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from esm.tasks.labels.names import label_name
-from esm.tasks.labels.sets import Separated, find_separator, indicators
+from esm.tasks.labels.sets import Separated, find_separator, indicators, listed
 from esm.tasks.raw import Values, is_missing, is_number
 
 _DATE = re.compile(
@@ -41,7 +41,14 @@ class Facts:
     @cached_property
     def filled(self) -> Values:
         """The values that are there."""
+        if self.kinds <= {int, bool}:
+            return self.values
         return [value for value in self.values if not is_missing(value)]
+
+    @cached_property
+    def kinds(self) -> frozenset[type]:
+        """The types of all values."""
+        return frozenset(map(type, self.values))
 
     @cached_property
     def looked_at(self) -> Values:
@@ -55,6 +62,8 @@ class Facts:
             written = Counter(self.filled)
             if len(written) > _MOST_NAMES:
                 return written
+        elif self.is_numbers:
+            written = Counter(self.filled)
         else:
             written = Counter(map(_name, self.filled))
         counts: Counter[str] = Counter()
@@ -79,21 +88,35 @@ class Facts:
             return 0.0
         return fmean(len(value.split()) for value in self.looked_at)
 
-    @cached_property
+    @property
     def is_strings(self) -> bool:
         """Whether all values are strings."""
-        return bool(self.filled) and all(isinstance(value, str) for value in self.filled)
+        return self._are({str})
 
-    @cached_property
+    @property
     def is_lists(self) -> bool:
         """Whether all values are lists."""
-        return bool(self.filled) and all(isinstance(value, list) for value in self.filled)
+        return self._are({list})
 
-    @cached_property
+    @property
     def is_numbers(self) -> bool:
         """Whether all values are numbers."""
-        return bool(self.filled) and all(
-            isinstance(value, int | float) and not isinstance(value, bool) for value in self.filled
+        return self._are({int, float})
+
+    def _are(self, kinds: set[type]) -> bool:
+        return bool(self.filled) and self._kinds_filled <= kinds
+
+    @cached_property
+    def _kinds_filled(self) -> frozenset[type]:
+        return frozenset(map(type, self.filled))
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether there are lists or records among the values, also such as are written out."""
+        if self._kinds_filled & {list, dict, tuple}:
+            return True
+        return self.is_strings and any(
+            listed(value) is not None for value in self.filled if value.lstrip()[:1] in ("[", "{")
         )
 
     @cached_property

@@ -115,8 +115,8 @@ def read_columns(raw: RawData, spec: TaskSpec) -> Reading:
     Raises:
         TaskError: A named column is absent, or no column holds texts.
     """
-    first, second = choose_texts(raw, spec)
     columns = [Facts(name, values) for name, values in raw.train.items()]
+    first, second = choose_texts(raw, spec, columns)
     by_name = {facts.name: facts for facts in columns}
     texts = [by_name[name] for name in (first, second) if name is not None]
     others = [facts for facts in columns if facts not in texts and facts.name not in raw.known]

@@ -69,6 +69,7 @@ _PAIRS = (
 _NUMBERS_OF_PAIRS = (("1", "2"), ("a", "b"))
 
 FEWEST_WORDS = 3
+_MOST_NAMES_OF_SPLITS = 20
 _FEWEST_TEXTS = 10
 MOST_CLASSES = 30
 _FEWEST_GROUPS = 10
@@ -128,6 +129,8 @@ def about_text(facts: Facts) -> str:
 def find_split(columns: Iterable[Facts]) -> Facts | None:
     """Return the column whose every cell names a split, training rows among them."""
     for facts in columns:
+        if len(facts.counts) > _MOST_NAMES_OF_SPLITS:
+            continue
         named = {split_of(value) for value in facts.counts}
         if len(named) > 1 and None not in named and SplitName.TRAIN in named and facts.fill == 1:
             return facts

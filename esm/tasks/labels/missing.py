@@ -90,8 +90,12 @@ def missing_codes(column: str, counts: Mapping[str, int]) -> tuple[str, ...]:
         counts: Rows of each label, by its name.
     """
     # A plus and a minus are two classes.
-    words = {name for name in counts if says_nothing(name) and not ("+" in counts and name == "-")}
     numbers = {name: float(name) for name in counts if _is_number(name)}
+    words = {
+        name
+        for name in counts
+        if name not in numbers and says_nothing(name) and not ("+" in counts and name == "-")
+    }
     others = len(counts) - len(words) - len(numbers)
     if others:  # beside words, a number is a code or a class like them
         all_codes = set(numbers.values()) <= _BELOW_ZERO | _FAR_ABOVE

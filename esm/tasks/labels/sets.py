@@ -73,10 +73,11 @@ def indicators(cell: object) -> list[bool] | None:
 
 def num_indicators(cells: Values) -> int:
     """Return of how many labels every cell says whether they hold; 0 where not all cells do."""
-    filled = [cell for cell in cells if not is_missing(cell)]
-    widths = {len(found) if (found := indicators(cell)) else 0 for cell in filled[:1]}
-    if widths in (set(), {0}, {1}):
+    first = next((cell for cell in cells if not is_missing(cell)), None)
+    widths = {len(indicators(first) or ())}
+    if widths <= {0, 1}:
         return 0
+    filled = [cell for cell in cells if not is_missing(cell)]
     for cell in filled:
         found = indicators(cell)
         if found is None or len(found) not in widths:

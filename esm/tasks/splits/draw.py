@@ -82,9 +82,13 @@ def strata(values: Values) -> Membership:
         values = [None if is_missing(v) else str(b) for v, b in zip(values, bins, strict=True)]
     index = {name: column for column, name in enumerate(sorted(distinct(values)))}
     membership = np.zeros((len(values), len(index)), dtype=np.bool_)
+    columns: dict[tuple[type, Any], list[int]] = {}
     for row, value in enumerate(values):
-        for name in distinct([value]):
-            membership[row, index[name]] = True
+        # With the type, because True equals 1; lists cannot be looked up.
+        key = (type(value), str(value) if isinstance(value, list) else value)
+        if key not in columns:
+            columns[key] = [index[name] for name in distinct([value])]
+        membership[row, columns[key]] = True
     return membership
 
 

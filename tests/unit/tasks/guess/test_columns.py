@@ -2,6 +2,7 @@ import pytest
 
 from esm.common.errors import TaskError
 from esm.tasks.guess.columns import choose_attributes, choose_texts
+from esm.tasks.guess.facts import Facts
 from esm.tasks.raw import RawData, to_id
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import SplitName
@@ -29,7 +30,11 @@ def test_the_column_called_text_then_the_likeliest_of_varied_long_strings():
 def test_a_second_text_is_called_so_or_makes_a_pair():
     assert texts_of(raw_of(text=TEXTS, text_pair=TEXTS)) == ("text", "text_pair")
     assert texts_of(raw_of(premise=TEXTS, hypothesis=TEXTS)) == ("premise", "hypothesis")
-    assert texts_of(raw_of(claim=TEXTS, evidence=TEXTS), text="claim") == ("claim", "evidence")
+    raw = raw_of(claim=TEXTS, evidence=TEXTS)
+    spec = TaskSpec(location="data.csv", text="claim")
+    facts = [Facts(name, values) for name, values in raw.train.items()]
+    assert choose_texts(raw, spec, facts) == ("claim", "evidence")
+    assert choose_texts(raw, spec) == ("claim", None)
     # What is described is all there is.
     assert texts_of(raw_of({}, True, text=TEXTS, question=TEXTS, answer=TEXTS)) == ("text", None)
 
