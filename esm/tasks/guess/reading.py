@@ -165,8 +165,7 @@ def _guess_other(facts: Facts, texts: Sequence[Facts], long: LongLayout | None) 
     if guess.role is Role.NONE and facts in text_candidates([facts]):
         why = f"texts as well; {texts[0].name!r} looks more like what the labels are about"
         return dataclasses.replace(guess, why=why)
-    is_single = not any(isinstance(value, list | dict) for value in facts.filled)
-    if guess.role is Role.NONE and facts.name == LABEL and is_single:
+    if guess.role is Role.NONE and facts.name == LABEL and not facts.has_lists:
         # Named so, it is meant to be one; whether it can be, is seen when it is loaded.
         return Guess(LABEL, Role.ATTRIBUTE, f"called {LABEL!r}; but {guess.why}", ColumnSpec())
     return guess

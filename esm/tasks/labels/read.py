@@ -103,13 +103,11 @@ def read_labels(
     unanswered: Counter[str] = Counter()
     values: dict[SplitName, Values] = {}
     for split, raw in splits.items():
-        cleaned = [how.empty if _is_unlabelled(value) else value for value in raw]
-        values[split] = [None if value is None else read(value) for value in cleaned]
+        cleaned = _filled(raw, how.empty)
+        read_as = [None if value is None else read(value) for value in cleaned] if read else cleaned
         dropped[NO_LABEL] += cleaned.count(None)
-        dropped[f"left out by the reading {reading!r}"] += sum(
-            new is None and old is not None for new, old in zip(values[split], cleaned, strict=True)
-        )
-        values[split] = _answered(values[split], how.missing, unanswered)
+        dropped[f"left out by the reading {reading!r}"] += read_as.count(None) - cleaned.count(None)
+        values[split] = _answered(read_as, how.missing, unanswered)
     train = [value for value in values[SplitName.TRAIN] if value is not None]
     if not train:
         raise TaskError(
@@ -165,6 +163,14 @@ def read_labels(
     )
 
 
+def _filled(values: Values, empty: str | None) -> Values:
+    """Return values with null, or the class of empty cells, where there is no label."""
+    if set(map(type, values)) <= {str, type(None)}:
+        blank = {value for value in set(values) if _is_unlabelled(value)}
+        return [empty if value in blank else value for value in values]
+    return [empty if _is_unlabelled(value) else value for value in values]
+
+
 def _answered(values: Values, missing: Sequence[str], counts: Counter[str]) -> Values:
     """Return values with null where a label, or each of a set of them, stands for no answer."""
     if not missing:
@@ -172,11 +178,11 @@ def _answered(values: Values, missing: Sequence[str], counts: Counter[str]) -> V
     names = set(map(label_name, missing))
     kept: Values = []
     for value in values:
-        labels = set() if value is None else distinct([value])
-        if labels and labels <= names:
+        labels = distinct(value) if isinstance(value, list) else {label_name(value)}
+        answered = value is None or not labels or not labels <= names
+        if not answered:
             counts.update(labels)
-            value = None
-        kept.append(value)
+        kept.append(value if answered else None)
     return kept
 
 
@@ -254,9 +260,9 @@ def _is_unlabelled(value: object) -> bool:
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
 
 
-def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any]:
+def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any] | None:
     if reading == AS_IS:
-        return lambda value: value
+        return None
     if reading not in known.readings:
         raise TaskError(
             f"column {column!r} has no reading {reading!r}",
@@ -361,8 +367,13 @@ def _classes(
             )
         names = tag_names(column, distinct(train), tuple(map(label_name, how.order or described)))
         return Classes(names, {name: code for code, name in enumerate(names)})
-    counts = Counter(name for value in train for name in distinct([value]))
+    counts = Counter(name for value in train for name in _names(value))
     return choose_classes(column, counts, problem, tuple(map(label_name, described)), how)
+
+
+def _names(value: str | list[str]) -> set[str]:
+    """Return the names of the classes of a row."""
+    return set(value) if isinstance(value, list) else {value}
 
 
 def _too_few(problem: Problem, classes: Classes) -> dict[str, str]:
@@ -388,10 +399,10 @@ def _encoder(
         _refuse_constant(column, found, len(train))
         if problem is Problem.TAGGING:
             return lambda tags: _all_of([classes.codes.get(label_name(tag)) for tag in tags])
-        return lambda value: classes.codes.get(label_name(value))
+        return classes.codes.get
 
     def codes(value: list[Any]) -> list[int] | None:
-        names = distinct([value])
+        names = _names(value)
         if not names <= classes.codes.keys():
             return None
         return sorted({code for name in names if (code := classes.codes[name]) is not None})
