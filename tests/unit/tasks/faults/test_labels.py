@@ -91,7 +91,5 @@ def test_in_folds_every_row_is_a_test_row_once(tmp_path):
 
 def test_a_test_of_other_labels_alone_says_which(tmp_path):
     target = target_of(tmp_path, ["a", "b"] * 30, ["c"] * 10)
-    with pytest.raises(
-        TaskError, match=r"no test rows: no training row has the label .* \(c\)"
-    ):
+    with pytest.raises(TaskError, match=r"no test rows: no training row has the label .* \(c\)"):
         _ = target.attributes["verdict"].test
