@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from esm.common.errors import TaskError
 from esm.tasks.guess.draft import write_draft
 from esm.tasks.guess.propose import propose
 from esm.tasks.load import load_target, load_task
@@ -231,3 +232,10 @@ def test_another_spelling_in_the_test_file_is_the_same_class(tmp_path):
         ("Reliable", "reliable", 15)
     ]
     assert task.dropped == {"label not in train": 15, "no answer": 15}
+
+
+def test_amounts_that_can_be_read_in_two_ways_are_refused(tmp_path):
+    path = write(tmp_path / "posts.csv", {"text": TEXTS, "reach": cycle("1,200", "950", "12,000")})
+    message = "'reach' holds values that are not finite numbers: .*which may be 1250 or 1.25"
+    with pytest.raises(TaskError, match=message):
+        loaded(path, attributes=("reach",), kind="regression")
