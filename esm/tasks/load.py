@@ -16,6 +16,7 @@ from esm.common.runtime import warn_once
 from esm.common.storage import check_id
 from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
+from esm.tasks.faults.labels import source_notes
 from esm.tasks.formats import files, folders, hub
 from esm.tasks.formats.sentences import as_sentences
 from esm.tasks.guess.columns import choose_attributes, choose_texts
@@ -113,7 +114,10 @@ def load_task(spec: TaskSpec) -> Task:
             hint="--attribute NAME[,NAME]",
         )
     task = _task(opened, opened.chosen[0])
-    return task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
+    task = task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
+    for said in source_notes(task):
+        warn_once(_LOGGER, f"{task.id}: {said}")
+    return task
 
 
 @dataclass(frozen=True)

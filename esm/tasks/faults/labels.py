@@ -54,16 +54,18 @@ def data_notes(targets: Sequence[Target]) -> dict[str, tuple[str, ...]]:
     Args:
         targets: The target, in all its folds.
     """
+    # Every row is a test row in one of the folds.
+    kinds = _OF_ROWS - ({FindingKind.NOT_IN_TEST} if len(targets) > 1 else set())
     return {
-        name: tuple(
-            finding.message
-            for finding in label_findings(name, task)
-            # Every row is a test row in one of the folds.
-            if finding.kind in _OF_ROWS
-            and (len(targets) == 1 or finding.kind is not FindingKind.NOT_IN_TEST)
-        )
+        name: tuple(said.message for said in label_findings(name, task) if said.kind in kinds)
         for name, task in targets[0].attributes.items()
     }
+
+
+def source_notes(task: Task) -> tuple[str, ...]:
+    """Return what has to be said of the labels of a source task, as :func:`data_notes` does."""
+    kinds = _OF_ROWS - {FindingKind.NOT_IN_TEST}
+    return tuple(said.message for said in label_findings(task.id, task) if said.kind in kinds)
 
 
 def untested_classes(targets: Sequence[Target]) -> dict[str, tuple[str, ...]]:

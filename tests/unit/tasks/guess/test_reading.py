@@ -239,3 +239,10 @@ def test_amounts_that_can_be_read_in_two_ways_are_refused(tmp_path):
     message = "'reach' holds values that are not finite numbers: .*which may be 1250 or 1.25"
     with pytest.raises(TaskError, match=message):
         loaded(path, attributes=("reach",), kind="regression")
+
+
+def test_a_source_says_which_rows_it_leaves_out(tmp_path, caplog):
+    path = write(tmp_path / "posts.csv", {"text": TEXTS, "x": cycle("a", "b", "N/A")})
+    load_task(TaskSpec(location=str(path), attributes=("x",)))
+    said = "posts: rows left out because their label stands for no answer: 20, namely N/A 20"
+    assert said in caplog.messages
