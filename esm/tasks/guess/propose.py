@@ -129,7 +129,7 @@ def _source(
     """Return where the rows are and how to read them, with what was found out."""
     reasons: dict[str, str] = {}
     suffix = path.suffix.lower()
-    is_text = suffix in (*_TABLES_OF_TEXT, ".tsv", ".jsonl") and path.is_file()
+    is_text = suffix in (*_TABLES_OF_TEXT, ".tsv", ".json", ".jsonl") and path.is_file()
     if is_text and path.stat().st_size:
         decoded = decode(path, encoding)
         if encoding is None and decoded.encoding != "utf-8":

@@ -21,7 +21,7 @@ def hub(monkeypatch):
     asked = {}
     parts = ("train", "validation", "test", "unlabelled")
 
-    def load_dataset(path, name=None, revision=None):
+    def load_dataset(path, name=None, revision=None, **options):
         asked.update(path=path, name=name, revision=revision)
         return DatasetDict(dict.fromkeys(parts, ROWS))
 
