@@ -13,6 +13,8 @@ import numpy.typing as npt
 from esm.common.errors import TaskError
 from esm.common.runtime import note
 from esm.common.storage import check_id
+from esm.tasks.agreement import measure_agreement
+from esm.tasks.annotators import TIED, ColumnVotes, merge_annotators, vote_codes, with_soft_labels
 from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.formats import files, folders, hub
@@ -23,9 +25,9 @@ from esm.tasks.guess.columns import (
     offered_attributes,
     unread_columns,
 )
-from esm.tasks.labels.read import AUTO, Labels, read_labels
+from esm.tasks.labels.read import AUTO, NO_LABEL, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
-from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
+from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec, Voting
 from esm.tasks.splits.divide import Divider, method_of, put_together
 from esm.tasks.splits.folds import fold_targets
 from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
@@ -54,7 +56,7 @@ def load_target(spec: TaskSpec) -> Target:
         HubError: The Hub cannot be reached.
         StorageError: A new split cannot be stored.
     """
-    return _target(_open(spec), spec)
+    return with_soft_labels(_target(_open(spec), spec))
 
 
 def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
@@ -71,9 +73,10 @@ def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
     opened = _open(spec)
     whole = _target(opened, spec)
     if opened.divider.method is not SplitMethod.K_FOLD:
-        return (whole,)
+        return (with_soft_labels(whole),)
     draws = opened.divider.folds(opened.splits[SplitName.TRAIN])
-    return fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+    folds = fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+    return tuple(map(with_soft_labels, folds))
 
 
 def load_tasks(spec: TaskSpec) -> list[tuple[TaskSpec, Task]]:
@@ -113,7 +116,8 @@ def load_task(spec: TaskSpec) -> Task:
             expected="the attribute, or the attributes, to make a source task of",
             hint="--attribute NAME[,NAME]",
         )
-    task = _task(opened, opened.chosen[0], spec)
+    target = with_soft_labels(_target(opened, spec))
+    task = target.attributes[opened.chosen[0]]
     return task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
 
 
@@ -131,6 +135,7 @@ class _Opened:
     chosen: tuple[str, ...]
     splits: Mapping[SplitName, TextRows]
     num_empty: int
+    votes: Mapping[str, ColumnVotes]
 
 
 # ---------------------------------------------------------------------------- rows and columns
@@ -151,12 +156,13 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
-    others = (*texts, spec.split.group, spec.split.column)
+    others = (*texts, spec.split.group, spec.split.column, spec.annotator)
     offered = offered_attributes(raw, others)
     chosen = choose_attributes(raw, spec, offered)
     if not (raw.described or spec.columns or spec.attributes) and spec.kind == AUTO:
         _note_doubts(raw, others, chosen)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
+    raw, votes = merge_annotators(raw, spec, columns, attributes)
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
     needed = attributes if divider.draws else chosen
     rows = {split: _texts(raw, split, divider, needed) for split in raw.splits}
@@ -167,7 +173,7 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
             expected="texts",
             hint="name the text column with --text",
         )
-    return _Opened(raw, divider, attributes, chosen, divider.divide(rows), num_empty)
+    return _Opened(raw, divider, attributes, chosen, divider.divide(rows), num_empty, votes)
 
 
 def _note_doubts(raw: RawData, others: tuple[str | None, ...], chosen: tuple[str, ...]) -> None:
@@ -286,7 +292,7 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         if len(kept):
             part = rows.take(kept)
             examples[split] = Examples(part.texts, part.pairs, labels.values[split])
-    return Task(
+    task = Task(
         id=attribute_id(raw.id, name),
         problem=labels.problem,
         metric=_metric(name, labels, known.metric, how.metric),
@@ -297,6 +303,28 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         rare=labels.rare,
         text_columns=opened.divider.columns,
         unlabelled=_unlabelled(splits[SplitName.TRAIN], labels.rows[SplitName.TRAIN]),
+    )
+    return task if name not in opened.votes else _with_votes(task, opened.votes[name], spec)
+
+
+def _with_votes(task: Task, votes: ColumnVotes, spec: TaskSpec) -> Task:
+    """Return a task with the agreement of its annotators, and their votes where they are wanted."""
+    agreement = measure_agreement(
+        list(votes.of_text.values()),
+        task.problem,
+        task.label_names,
+        annotators=len(votes.annotators),
+        ties=votes.ties,
+        repeated=votes.repeated,
+    )
+    dropped = dict(task.dropped)
+    if ties := min(votes.ties, dropped.get(NO_LABEL, 0)):
+        dropped |= {NO_LABEL: dropped[NO_LABEL] - ties, TIED: ties}
+    return dataclasses.replace(
+        task,
+        agreement=agreement,
+        votes=vote_codes(votes, task) if spec.voting is Voting.SOFT else {},
+        dropped={reason: count for reason, count in dropped.items() if count},
     )
 
 

@@ -58,6 +58,7 @@ def _task(task: Task) -> dict[str, Any]:
         "shared_train_test": _shared(task),
         "dropped": dict(task.dropped),
         "rare": [asdict(rare) for rare in task.rare],
+        "agreement": None if task.agreement is None else asdict(task.agreement),
     }
 
 

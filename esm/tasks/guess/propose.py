@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from esm.common.errors import TaskError
+from esm.tasks.annotators import find_annotator
 from esm.tasks.formats.delimited import find_delimiter
 from esm.tasks.formats.encodings import decode
 from esm.tasks.formats.files import read_table
@@ -117,6 +118,12 @@ def propose(
             "split": method,
         }
     )
+    if annotator := find_annotator(table, [facts.name for facts in texts]):
+        spec = spec.model_copy(update={"annotator": annotator})
+        reasons["annotator"] = (
+            "several people annotated the same texts; the label of most counts, or set voting ="
+            " soft (train on every vote) or separate"
+        )
     return Proposal(spec, tuple(guesses), reasons, num_rows(table))
 
 
