@@ -93,6 +93,7 @@ def predict_file(
             winner.attribute: _predict(winner, encoders, texts, pairs, filled, rows, abstain)
             for winner in chosen
         },
+        texts=tuple(columns),
     )
 
 
