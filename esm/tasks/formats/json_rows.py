@@ -14,6 +14,7 @@ JsonRow = dict[str, Any]
 
 _HINT = 'mend the line, or write the file again with pandas: to_json(FILE, orient="records")'
 _PAIR = 2
+_TEXTS = ("text", "data")
 
 
 def read_json_rows(path: Path, text: str) -> list[JsonRow]:
@@ -89,7 +90,8 @@ def _rows(whole: Any) -> list[JsonRow] | None:
     if {"columns", "data"} <= whole.keys():
         return [dict(zip(whole["columns"], cells, strict=True)) for cells in whole["data"]]
     lists = [value for value in whole.values() if isinstance(value, list)]
-    if len(lists) == 1 and lists[0] and all(isinstance(item, dict) for item in lists[0]):
+    is_text = any(isinstance(whole.get(name), str) for name in _TEXTS)  # then it is one row
+    if len(lists) == 1 and not is_text and lists[0] and all(isinstance(item, dict) for item in lists[0]):
         return list(lists[0])
     if whole and all(isinstance(value, dict) for value in whole.values()):
         return _of_frame(whole)

@@ -1,0 +1,33 @@
+"""Files to read, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esm.common.runtime import show_progress
+from esm.tasks.formats.files import read_table
+from esm.tasks.raw import Table
+
+
+def write(path: Path, content: Any) -> Path:
+    """Write a text as it is; rows as JSON lines where the name says so, else as one JSON value."""
+    if not isinstance(content, str):
+        lines = [json.dumps(row, ensure_ascii=False) for row in content]
+        whole = json.dumps(content, ensure_ascii=False)
+        content = "\n".join(lines) + "\n" if path.suffix == ".jsonl" else whole
+    path.write_bytes(content.encode())
+    return path
+
+
+def read(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Table, str]:
+    """Read a file; return its columns and all that is said on stderr, in one line."""
+    show_progress(True)
+    try:
+        table = read_table(path)
+    finally:
+        show_progress(False)
+    return table, " ".join(capsys.readouterr().err.split())
