@@ -60,29 +60,39 @@ def find_annotator(table: Table, texts: Sequence[str]) -> str | None:
     return None
 
 
+def choose_annotator(raw: RawData, spec: TaskSpec, texts: Sequence[str]) -> str | None:
+    """Return the column that names who annotated a row; None where rows are taken as they are.
+
+    Raises:
+        TaskError: A column was named that is not there.
+    """
+    if spec.annotator is not None and spec.annotator not in raw.train:
+        raise missing_column(spec.annotator, raw.train, f"training rows of {raw.id}")
+    if spec.voting is Voting.SEPARATE:
+        return None
+    return spec.annotator or (None if raw.described else find_annotator(raw.train, texts))
+
+
 def merge_annotators(
-    raw: RawData, spec: TaskSpec, texts: Sequence[str], attributes: Sequence[str]
+    raw: RawData, spec: TaskSpec, texts: Sequence[str], attributes: Sequence[str], who: str | None
 ) -> tuple[RawData, dict[str, ColumnVotes]]:
     """Return the data with one row per text, and the votes on each attribute.
 
     A class is the one that most annotators chose, an amount their mean, and a label of a set holds
     where more than half of them gave it; where the first two of the classes have as many votes,
-    the row has no label. Data whose every text has one annotator are returned as they are.
+    the row has no label. Without a column of annotators, the data are returned as they are.
 
     Args:
         raw: Rows as they were read, columns chosen.
-        spec: Which column names the annotator, and what becomes of several.
+        spec: How the labels are read, and what becomes of several annotators.
         texts: The column of the texts, and of second texts.
         attributes: The label columns.
+        who: The column that names the annotator.
 
     Raises:
-        TaskError: There is no such column; or a text has several groups or splits.
+        TaskError: A text has several groups or splits.
     """
-    if spec.annotator is not None and spec.annotator not in raw.train:
-        raise missing_column(spec.annotator, raw.train, f"training rows of {raw.id}")
-    described = raw.described and spec.annotator is None
-    who = spec.annotator or find_annotator(raw.train, texts)
-    if who is None or described or spec.voting is Voting.SEPARATE:
+    if who is None:
         return raw, {}
     votes = {name: ColumnVotes() for name in attributes}
     splits = {

@@ -14,7 +14,14 @@ from esm.common.errors import TaskError
 from esm.common.runtime import note
 from esm.common.storage import check_id
 from esm.tasks.agreement import measure_agreement
-from esm.tasks.annotators import TIED, ColumnVotes, merge_annotators, vote_codes, with_soft_labels
+from esm.tasks.annotators import (
+    TIED,
+    ColumnVotes,
+    choose_annotator,
+    merge_annotators,
+    vote_codes,
+    with_soft_labels,
+)
 from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.formats import files, folders, hub
@@ -156,13 +163,14 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
-    others = (*texts, spec.split.group, spec.split.column, spec.annotator)
+    who = choose_annotator(raw, spec, columns)
+    others = (*texts, spec.split.group, spec.split.column, who)
     offered = offered_attributes(raw, others)
     chosen = choose_attributes(raw, spec, offered)
     if not (raw.described or spec.columns or spec.attributes) and spec.kind == AUTO:
         _note_doubts(raw, others, chosen)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
-    raw, votes = merge_annotators(raw, spec, columns, attributes)
+    raw, votes = merge_annotators(raw, spec, columns, attributes, who)
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
     needed = attributes if divider.draws else chosen
     rows = {split: _texts(raw, split, divider, needed) for split in raw.splits}

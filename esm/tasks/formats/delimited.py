@@ -115,8 +115,10 @@ def read_delimited(
             hint="--delimiter ';', or 'tab'",
         )
     text = _BLANK_LINES.sub("", _SEPARATOR_LINE.sub("", text))
-    titles = _num_titles(_first_rows(text, delimiter, ROWS_LOOKED_AT))
-    text = _without_rows(text, delimiter, titles)
+    first = _first_rows(text, delimiter, ROWS_LOOKED_AT)
+    above = first[: _num_titles(first)]
+    text = _without_rows(text, delimiter, len(above))
+    titles = sum(not all(map(is_missing, row)) for row in above)
     columns = _columns(path, text, delimiter)
     second, totals = 0, 0
     if len(columns) > 1:

@@ -91,7 +91,12 @@ def _rows(whole: Any) -> list[JsonRow] | None:
         return [dict(zip(whole["columns"], cells, strict=True)) for cells in whole["data"]]
     lists = [value for value in whole.values() if isinstance(value, list)]
     is_text = any(isinstance(whole.get(name), str) for name in _TEXTS)  # then it is one row
-    if len(lists) == 1 and not is_text and lists[0] and all(isinstance(item, dict) for item in lists[0]):
+    if (
+        len(lists) == 1
+        and not is_text
+        and lists[0]
+        and all(isinstance(item, dict) for item in lists[0])
+    ):
         return list(lists[0])
     if whole and all(isinstance(value, dict) for value in whole.values()):
         return _of_frame(whole)
