@@ -144,6 +144,9 @@ _OTHER_KINDS = {
     ".xls": "save it as .xlsx",
     ".ods": "save it as .xlsx",
     ".conllu": "write each word, a tab and its tag in a line, as .conll",
+    ".spacy": "write JSON lines with text and cats, by a loop over the DocBin's docs",
+    ".zip": "unzip it; annotation tools put one file per annotator or split into it",
+    ".gz": "unpack it",
     ".toml": "read it with esm.tasks.specfile.read_spec",
 }
 SUFFIXES = tuple(_READERS)

@@ -97,7 +97,8 @@ def num_totals(rows: Sequence[Row]) -> int:
 
 
 def _is_total(row: Row) -> bool:
-    words = [cell.strip(" :").casefold() for cell in row if isinstance(cell, str) and cell.strip()]
+    cells = [cell for cell in row if isinstance(cell, str) and cell.strip()]
+    words = [re.sub(r"[\s:=]+[\d\s.,]+$", "", cell).strip(" :").casefold() for cell in cells]
     named = [word for word in words if word in _TOTALS]
     others = [word for word in words if word not in _TOTALS and not _is_figure(word)]
     return bool(named) and not others
@@ -150,15 +151,22 @@ def without_errors(path: Path, columns: Mapping[str, Values]) -> dict[str, Value
     return found
 
 
-def note_dates(path: Path, name: str, cells: Values) -> None:
-    """Tell of a column in which labels such as 1-2 seem to have become dates (2 January)."""
-    filled = [cell for cell in cells if not is_missing(cell)]
-    distinct = set(filled[:ROWS_LOOKED_AT])
+def note_dates(path: Path, name: str, cells: Values, *, yearless: bool = False) -> None:
+    """Tell of a column in which labels such as 1-2 seem to have become dates (2 January).
+
+    Args:
+        path: The file, for messages.
+        name: The column.
+        cells: Its cells.
+        yearless: Whether its dates are shown without the year, as those that were typed as 1-2.
+    """
+    distinct = {cell for cell in cells[:ROWS_LOOKED_AT] if not is_missing(cell)}
     if not 1 < len(distinct) <= _MOST_LABELS or not any(map(_is_date, distinct)):
         return
+    filled = [cell for cell in cells if not is_missing(cell)]
     dates = [cell for cell in filled if _is_date(cell)]
     # Days without a year are no dates of anything; whole dates may be what the column is about.
-    if len(dates) < len(filled) or all(isinstance(cell, str) for cell in dates):
+    if len(dates) < len(filled) or yearless or all(isinstance(cell, str) for cell in dates):
         note(
             f"{path.name}: column {name!r} has dates for labels ({len(dates)} of {len(filled)}"
             " cells): a spreadsheet makes a date of a label such as 1-2; format the column as text"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -50,7 +51,7 @@ def read_workbook(
     Raises:
         TaskError: The file is no workbook, has no such sheet, or two columns have the same name.
     """
-    found, facts = _rows(path, sheet)
+    found, facts, yearless = _rows(path, sheet)
     filled = fill_merged(found, facts)
     numbered = [(row, cells) for row, cells in enumerate(found) if not _is_empty(cells)]
     if not numbered:
@@ -76,10 +77,11 @@ def read_workbook(
     note_sheet_facts(path, names, merged, hidden, facts.uncomputed)
     table = {}
     cells_of = without_errors(path, dict(zip(names, columns, strict=True)))
-    for (name, cells), title in zip(cells_of.items(), header, strict=True):
+    for place, (name, cells) in enumerate(cells_of.items()):
+        title = header[place]
         if is_missing(title) and all(map(is_missing, cells)):
             continue
-        note_dates(path, name, cells)
+        note_dates(path, name, cells, yearless=place in yearless)
         if name in as_strings:
             table[name] = [None if is_missing(cell) else written(cell) for cell in cells]
         else:
@@ -106,8 +108,8 @@ def _is_empty(cells: Sequence[Any]) -> bool:
     return all(map(is_missing, cells))
 
 
-def _rows(path: Path, sheet: str | None) -> tuple[list[list[Any]], SheetFacts]:
-    """Return all rows of a sheet, empty ones too, and what stands beside their values."""
+def _rows(path: Path, sheet: str | None) -> tuple[list[list[Any]], SheetFacts, set[int]]:
+    """Return a sheet's rows, what stands beside them, and the columns of dates without years."""
     with _opened(path) as book:
         chosen = book[_sheet_name(path, book, sheet)]
         # What a program wrote of the sheet's size may be wrong.
@@ -115,7 +117,15 @@ def _rows(path: Path, sheet: str | None) -> tuple[list[list[Any]], SheetFacts]:
         rows = [list(map(_value, row)) for row in chosen.iter_rows(values_only=True)]
         # A second pass over the XML: openpyxl keeps none of this unless it keeps every cell.
         with chosen._get_source() as stream:
-            return rows, read_sheet_facts(stream)
+            facts = read_sheet_facts(stream)
+        first = chosen.iter_rows(max_row=ROWS_LOOKED_AT)
+        yearless = {
+            place
+            for row in first
+            for place, cell in enumerate(row)
+            if isinstance(cell.value, datetime.date) and "y" not in cell.number_format.lower()
+        }
+        return rows, facts, yearless
 
 
 @contextmanager

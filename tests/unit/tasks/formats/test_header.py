@@ -89,7 +89,7 @@ def test_a_second_header_as_qualtrics_writes_it(tmp_path, capsys):
     assert num_second_headers(BODY) == 0
 
 
-@pytest.mark.parametrize("word", ["Spolu", "Celkem:", "TOTAL", "Gesamt", "razem"])
+@pytest.mark.parametrize("word", ["Spolu", "Celkem:", "TOTAL", "Gesamt", "razem: 12"])
 def test_totals_at_the_end(tmp_path, capsys, word):
     last = [[word, None, "18"], [None, "priemer", "1,5"]]
     path = workbook(tmp_path / "a.xlsx", [HEAD, *BODY, *last])
@@ -155,3 +155,12 @@ def test_labels_that_became_dates_in_workbooks(tmp_path, capsys):
     _, said = read(workbook(tmp_path / "a.xlsx", rows), capsys)
     assert "column 'vek' has dates for labels (1 of 5 cells)" in said
     assert "'deň'" not in said
+    path = tmp_path / "b.xlsx"
+    book = openpyxl.Workbook()
+    for row in [["text", "vek"], *(["veta", datetime.date(2024, n % 2 + 1, 2)] for n in range(4))]:
+        book.active.append(row)
+    for number in range(2, 6):
+        book.active.cell(number, 2).number_format = "d\\-mmm"
+    book.save(path)
+    _, said = read(path, capsys)
+    assert "column 'vek' has dates for labels (4 of 4 cells)" in said
