@@ -29,7 +29,7 @@ _TEXTS = ("text", "data")
 _CATEGORIES = ("label", "labels", "cats")
 _OWN = ("Comments", "comments", "annotation_approver", "annotations", "entities", "relations")
 _SPANS = f"export a project of the kind Text Classification; {AS_WORDS}"
-_WHOLE_TEXT = "labels are ids, 'label 1' and so on: export JSONL (Text Labels) to have their names"
+_LABEL_IDS = "labels are ids, 'label 1' and so on: export JSONL (Text Labels) to have their names"
 _EMPTY = "without a label; give examples to which none applies a label of their own"
 
 
@@ -85,7 +85,7 @@ def _from_annotations(path: Path, rows: Sequence[JsonRow]) -> Export | None:
     leave = [name for name in (*_OWN, "meta") if name in keys_of(rows)]
     found = [without(row, ["meta"]) for row in found]
     export = _export("doccano JSON before version 1.2", found, labels, leave, "annotations")
-    return Export(export.tool, export.table, (_WHOLE_TEXT, *export.notes))
+    return Export(export.tool, export.table, (_LABEL_IDS, *export.notes))
 
 
 def from_table(path: Path, table: Table) -> Export | None:

@@ -69,7 +69,7 @@ def propose(
     """Propose a specification for a file of labelled rows.
 
     Args:
-        path: A .csv, .tsv, .txt, .xlsx, .jsonl, .parquet or .conll file.
+        path: A file of any kind that :func:`~esm.tasks.formats.files.read_table` reads.
         text: Text column; None finds it.
         encoding: Encoding of a text file; None finds it out.
         delimiter: What separates the cells of a text table; None finds it out.
