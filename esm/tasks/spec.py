@@ -110,7 +110,8 @@ class TaskSpec(Record):
 
     Attributes:
         location: A task folder, a multi-attribute target folder, a file (.csv, .tsv, .txt, .xlsx,
-            .json, .jsonl, .parquet, .arrow, .feather, .conll), or a Hub dataset id such as ``owner/name``.
+            .json, .jsonl, .parquet, .arrow, .feather, .conll), or a Hub dataset id such as
+            ``owner/name``.
         id: Name to give it; by default the one in the folder's description, the file's stem or the
             Hub id with its configuration, ``/`` written ``--``.
         text: Text column.
