@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of
 from esm.tasks.task import Problem, SplitName
 from esm.trials.best import best_models
-from esm.trials.comparison import Comparison, is_comparison
+from esm.trials.comparison import AttributeComparison, Comparison, is_comparison
 from esm.trials.model_record import TrainedRecord
 from esm.trials.models import Trained
-from esm.trials.validation import Validation
+from esm.trials.validation import AttributeResult, Validation
 from esm.trials.winners import StartEncoders, Winner, winners
 
 
@@ -90,11 +91,22 @@ def predict_file(
         rows=rows,
         empty=rows - len(filled),
         attributes={
-            winner.attribute: _predict(winner, encoders, texts, pairs, filled, rows, abstain)
+            winner.attribute: _judged(
+                _predict(winner, encoders, texts, pairs, filled, rows, abstain),
+                result.attributes[winner.attribute],
+            )
             for winner in chosen
         },
         texts=tuple(columns),
     )
+
+
+def _judged(
+    found: AttributePredictions, by: AttributeResult | AttributeComparison
+) -> AttributePredictions:
+    """Return predictions with what has to be known of the rows that their models were judged by."""
+    said = {"untested": list(by.untested), "data_notes": list(by.data_notes)}
+    return replace(found, summary={**found.summary, **said})
 
 
 # ----------------------------------------------------------------------------------------- texts

@@ -53,6 +53,7 @@ from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusal
 from esm.ranking.target import TargetTexts
 from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
 from esm.scorers.registry import Results, make_scorer
+from esm.tasks.faults.labels import data_notes
 from esm.tasks.licences import terms
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
@@ -200,6 +201,12 @@ def rank_sources(
         warnings=(
             *language_warnings(
                 target, entries if all_read else supply.entries, encoder, part=not all_read
+            ),
+            *(
+                f"{name}: {said}"
+                for name, notes in data_notes(targets).items()
+                if name in attributes
+                for said in notes
             ),
             *shortlist_warnings(attributes),
             *supply.remarks,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esm.report.table import MISSING, Table, duration, number, size, skipped_notes
+from esm.report.table import MISSING, Table, duration, number, size, skipped_notes, untested_note
 
 if TYPE_CHECKING:
     from esm.trials.compare_plan import ComparisonPlan
@@ -42,6 +42,11 @@ def _overview(found: Comparison) -> Table:
         rows.append((name, str(one.num_train), one.metric, *cells))
     notes = [
         f"{_BEST} best, {_TIED} cannot be told from the best; mean ± standard error, in points",
+        *(
+            said
+            for name, one in found.attributes.items()
+            for said in untested_note(name, one.untested)
+        ),
     ]
     return Table(
         f"{found.target}: strategies compared",
@@ -78,6 +83,7 @@ def _details(name: str, one: AttributeComparison) -> Table:
     ]
     origins = dict.fromkeys(result.unseen_rows for result in one.strategies if result.unseen_rows)
     notes = [f"unseen: {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    notes = [*notes, *one.data_notes]
     title = f"{name}: {one.num_train} training rows, {one.num_test} test rows"
     columns = (
         "strategy",

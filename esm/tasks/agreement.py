@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esm.tasks.labels.read import label_name
+from esm.tasks.labels.names import label_name
 from esm.tasks.task import Problem
 
 Votes = Sequence[Sequence[Any]]

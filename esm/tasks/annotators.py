@@ -14,7 +14,7 @@ import numpy as np
 from esm.common.errors import TaskError
 from esm.common.runtime import note
 from esm.tasks.guess.words import ANNOTATORS, says
-from esm.tasks.labels.read import label_name
+from esm.tasks.labels.names import label_name
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing, missing_column, num_rows
 from esm.tasks.spec import ColumnSpec, TaskSpec, Voting
 from esm.tasks.splits.draw import row_keys

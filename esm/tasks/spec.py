@@ -86,6 +86,12 @@ class ColumnSpec(Record):
         order: Classes from lowest to highest, for ``ordinal``; for the others the order in which
             they are listed.
         separator: What separates the labels in a cell that holds several, for ``multi-label``.
+        options: Labels in which the separator stands as well.
+        indicators: Of how many labels each cell says 0 or 1, for ``multi-label``; 0 where cells
+            list their labels.
+        missing: Labels that stand for "no answer": their rows have no label.
+        merge: Labels that are read as another one, by their name.
+        empty: Class of the rows whose cell is empty; None where such rows are not annotated.
         min_per_class: Training rows that a class needs.
         rare: What becomes of classes that have fewer.
     """
@@ -94,6 +100,11 @@ class ColumnSpec(Record):
     metric: str | None = None
     order: tuple[str, ...] = ()
     separator: str | None = None
+    options: tuple[str, ...] = ()
+    indicators: int = Field(default=0, ge=0)
+    missing: tuple[str, ...] = ()
+    merge: dict[str, str] = Field(default_factory=dict)
+    empty: str | None = None
     min_per_class: int = Field(default=1, ge=1)
     rare: RareClasses = RareClasses.KEEP
 
@@ -101,8 +112,10 @@ class ColumnSpec(Record):
         """Return how to read it as another kind, without what fits the old one alone."""
         if kind == self.kind:
             return self
-        separator = self.separator if kind == "multi-label" else None
-        return self.model_copy(update={"kind": kind, "metric": None, "separator": separator})
+        fitting: dict[str, object] = {"kind": kind, "metric": None}
+        if kind != "multi-label":
+            fitting |= {"separator": None, "options": (), "indicators": 0}
+        return self.model_copy(update=fitting)
 
 
 class TaskSpec(Record):

@@ -164,6 +164,21 @@ class RareClass:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """A label that is read as a class which is written in another way.
+
+    Attributes:
+        written: The label as it stands in the data.
+        label: The class.
+        rows: Rows of all splits that have it.
+    """
+
+    written: str
+    label: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Task:
     """One attribute to predict: the unit that is trained on, ranked for and validated.
 
@@ -178,6 +193,10 @@ class Task:
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.
         rare: Classes that were merged or left out because they have too few training rows.
+        spellings: Labels that are read as a class which is written in another way.
+        unknown: Rows left out because their label is no class of the training rows, by split and
+            label; of a set of labels, each label that is none counts.
+        unanswered: Rows left out because their label stands for no answer, by label.
         text_columns: Name of the column with the texts and, of a pair task, of the second texts;
             empty where they are not known.
         agreement: How far several annotators agree; None where each text has one.
@@ -196,6 +215,9 @@ class Task:
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
     dropped: Mapping[str, int] = field(default_factory=dict)
     rare: tuple[RareClass, ...] = ()
+    spellings: tuple[Spelling, ...] = ()
+    unknown: Mapping[SplitName, Mapping[str, int]] = field(default_factory=dict)
+    unanswered: Mapping[str, int] = field(default_factory=dict)
     text_columns: tuple[str, ...] = ()
     agreement: Agreement | None = None
     votes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -218,8 +240,12 @@ class Task:
             TaskError: The task has none.
         """
         if SplitName.TEST not in self.splits:
+            lost = self.unknown.get(SplitName.TEST, {})
+            why = f": no training row has the label of any ({', '.join(list(lost)[:3])})"
             raise TaskError(
-                f"task {self.id} has no test rows", expected="a test split", hint="--test FILE"
+                f"task {self.id} has no test rows{why if lost else ''}",
+                expected="a test split, with the classes of the training rows",
+                hint="--test FILE",
             )
         return self.splits[SplitName.TEST]
 

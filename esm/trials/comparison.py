@@ -85,6 +85,8 @@ class AttributeComparison(Record):
         metric: Primary metric.
         num_train: Training rows at the largest size; of folds the mean, rounded.
         num_test: Test rows; of folds the mean, rounded.
+        untested: Classes that no test row has.
+        data_notes: Which rows were left out or read otherwise, which classes no test row has.
         strategies: In the order in which they were named, outside systems last; those without a
             finished run are absent.
         best: Name of the best; None before anything has all its runs.
@@ -94,6 +96,8 @@ class AttributeComparison(Record):
     metric: str
     num_train: int
     num_test: int
+    untested: tuple[str, ...] = ()
+    data_notes: tuple[str, ...] = ()
     strategies: tuple[StrategyResult, ...]
     best: str | None
     curve: tuple[CurvePoint, ...] = ()

@@ -17,6 +17,7 @@ from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.result import Ranking
 from esm.strategies.protocol import check_problem
 from esm.strategies.registry import check_own, reads_unlabelled, strategy
+from esm.tasks.faults.labels import data_notes, untested_classes
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, Task, joint_hash
 from esm.trials.ledger import RunKey
@@ -90,6 +91,8 @@ class Plan:
         num_train: Training rows used, by attribute; of folds the mean, rounded.
         num_test: Test rows, by attribute; of folds the mean, rounded.
         label_names: Names of the classes, by attribute.
+        untested: Classes that no test row has, by attribute.
+        data_notes: What results have to say of the rows that they rest on, by attribute.
         skipped: Attributes without test rows (``target/attribute``) and sources that the pool
             cannot give any more, with the reason.
         pool: Folder of the pool.
@@ -113,6 +116,8 @@ class Plan:
     folds: int = 0
     test_to_train: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    untested: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    data_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.runs:
@@ -193,6 +198,8 @@ def plan_validation(
         },
         num_test={n: round(np.mean([len(fold.test) for fold in f])) for n, f in tasks.items()},
         label_names={name: folds[0].label_names for name, folds in tasks.items()},
+        untested=untested_classes(targets),
+        data_notes=data_notes(targets),
         skipped=(*untested, *unlearnable, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
         base_model=pool.manifest.base.model,

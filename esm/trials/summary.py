@@ -10,6 +10,7 @@ import numpy as np
 from esm.metrics.predictions import performance
 from esm.metrics.rankings import NO_TRANSFER
 from esm.strategies.joint.registry import joint_strategy
+from esm.tasks.faults.labels import data_notes, untested_classes
 from esm.tasks.task import Target
 from esm.trials.compare_plan import Cell, ComparisonPlan
 from esm.trials.comparison import (
@@ -161,6 +162,8 @@ class Summing:
             metric=self.targets[0].attributes[name].metric,
             num_train=plan.rows_used(name, plan.largest),
             num_test=plan.num_test[name],
+            untested=untested_classes(self.targets)[name],
+            data_notes=data_notes(self.targets)[name],
             strategies=tuple(_marked(one, best, apart) for one in results),
             best=None if best is None else best.strategy,
             curve=self._curve(name, rows),

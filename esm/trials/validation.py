@@ -89,6 +89,8 @@ class AttributeResult(Record):
         label_names: The classes, in the order of the confusion matrices; empty for regression.
         num_train: Training rows used; of folds the mean, rounded.
         num_test: Test rows; of folds the mean, rounded.
+        untested: Classes that no test row has.
+        data_notes: Which rows were left out or read otherwise, which classes no test row has.
         arms: Results in the order of execution; an arm without a finished run is absent.
         measured: Sources with all their runs, over which regret is taken.
         regret: Realised ``regret@k`` of the ranking over these sources, percent, for each k
@@ -101,6 +103,8 @@ class AttributeResult(Record):
     label_names: tuple[str, ...] = ()
     num_train: int
     num_test: int
+    untested: tuple[str, ...] = ()
+    data_notes: tuple[str, ...] = ()
     arms: tuple[ArmResult, ...]
     measured: tuple[str, ...]
     regret: dict[str, float | None]
@@ -306,6 +310,8 @@ def _attribute(
         label_names=plan.label_names[name],
         num_train=plan.num_train[name],
         num_test=plan.num_test[name],
+        untested=plan.untested.get(name, ()),
+        data_notes=plan.data_notes.get(name, ()),
         arms=tuple(arms),
         measured=tuple(sorted(measured)),
         regret=_regret(places, measured),

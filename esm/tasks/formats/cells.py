@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from esm.common.errors import TaskError
-from esm.tasks.labels.read import label_name
+from esm.tasks.labels.names import label_name
 from esm.tasks.raw import Values, is_missing, is_number
 
 # Without leading zeros: 007 is a code, not the number seven.
@@ -104,28 +104,3 @@ def _list(cell: str) -> list[str] | None:
     if not isinstance(items, list) or not all(isinstance(x, str | int | float) for x in items):
         return None
     return [label_name(item) for item in items]
-
-
-def split_labels(cells: Values, separator: str) -> Values:
-    """Return the labels of cells that hold several, such as ``a; b``, in the cell's order.
-
-    An empty cell is not annotated and stays null. A cell with nothing but separators, or ``[]``,
-    is annotated and has no label.
-
-    Example:
-        >>> split_labels(["a; b", "b", ";", "[]", None], ";")
-        [['a', 'b'], ['b'], [], [], None]
-    """
-    between = separator.strip() or separator
-    return [_labels(cell, between) for cell in cells]
-
-
-def _labels(cell: Any, separator: str) -> list[Any] | None:
-    if is_missing(cell):
-        return None
-    if isinstance(cell, list):
-        return cell
-    if not isinstance(cell, str):
-        return [label_name(cell)]
-    parts = [] if cell.strip() == "[]" else [part.strip() for part in cell.split(separator)]
-    return list(dict.fromkeys(part for part in parts if part))

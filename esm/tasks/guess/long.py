@@ -26,11 +26,13 @@ class LongLayout:
         text: The column of texts.
         names: The column that names the attribute.
         values: The column with its value.
+        annotator: The column of who gave it, where several people annotated a text; None elsewhere.
     """
 
     text: Facts
     names: Facts
     values: Facts
+    annotator: Facts | None = None
 
     @property
     def num_texts(self) -> int:
@@ -55,7 +57,7 @@ class LongLayout:
         ]
 
     def num_several(self, attribute: str) -> int:
-        """Return how many texts have several values of an attribute."""
+        """Return how many texts have several values of an attribute, by one annotator each."""
         found: dict[Any, set[str]] = {}
         for text, value in self._cells[attribute]:
             if not is_missing(value):
@@ -64,12 +66,13 @@ class LongLayout:
 
     @cached_property
     def _cells(self) -> dict[str, list[tuple[Any, Any]]]:
-        """Text and value of the rows of each attribute."""
+        """Text, with its annotator, and value of the rows of each attribute."""
         cells: dict[str, list[tuple[Any, Any]]] = {}
-        rows = zip(self.text.values, self.names.values, self.values.values, strict=True)
-        for text, name, value in rows:
+        people = [None] * len(self.text.values) if self.annotator is None else self.annotator.values
+        rows = zip(self.text.values, people, self.names.values, self.values.values, strict=True)
+        for text, person, name, value in rows:
             if not is_missing(text) and not is_missing(name):
-                cells.setdefault(written(name).strip(), []).append((text, value))
+                cells.setdefault(written(name).strip(), []).append(((text, person), value))
         return cells
 
     def is_constant(self, facts: Facts | None) -> bool:

@@ -205,7 +205,7 @@ def test_a_file_in_another_encoding_with_other_delimiters(run, posts, tmp_path):
 
 def test_a_file_without_the_column_of_texts(run, tmp_path):
     path = write(tmp_path / "new.csv", autor=["a", "b"], rok=[2020, 2021])
-    with pytest.raises(TaskError, match=r"no column called 'text'.* among 'autor', 'rok'"):
+    with pytest.raises(TaskError, match=r"no column that looks like texts.* 'autor', 'rok'"):
         predict_file(run.folder, path, device="cpu")
     with pytest.raises(TaskError, match=r"no column 'obsah' in .*'autor', 'rok'"):
         predict_file(run.folder, TaskSpec(location=str(path), text="obsah"), device="cpu")

@@ -3,7 +3,7 @@ import datetime
 import pytest
 
 from esm.common.errors import TaskError
-from esm.tasks.formats.cells import column_names, parse_column, split_labels
+from esm.tasks.formats.cells import column_names, parse_column
 
 
 @pytest.mark.parametrize(
@@ -52,26 +52,3 @@ def test_names_of_columns():
     assert column_names([" a ", None, "", 2024.0], "x") == ["a", "unnamed_1", "unnamed_2", "2024"]
     with pytest.raises(TaskError, match="x has several columns called 'a'"):
         column_names(["a", " a"], "x")
-
-
-@pytest.mark.parametrize(
-    ("cell", "labels"),
-    [
-        ("strach; hnev", ["strach", "hnev"]),
-        ("strach;hnev;strach;", ["strach", "hnev"]),
-        ("strach", ["strach"]),
-        (" ; ", []),
-        ("[]", []),
-        ("  ", None),
-        (None, None),
-        (3.0, ["3"]),
-        (["a"], ["a"]),
-    ],
-)
-@pytest.mark.parametrize("separator", [";", "; "])
-def test_cells_with_several_labels(cell, labels, separator):
-    assert split_labels([cell], separator) == [labels]
-
-
-def test_a_space_may_separate_labels():
-    assert split_labels(["a  b"], " ") == [["a", "b"]]
