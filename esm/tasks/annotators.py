@@ -132,14 +132,31 @@ def _merge(
         if name in constant:
             _refuse_several(name, values, places)
         if name in votes:
-            decide = _decision(name, values, raw, spec)
+            answers = _answers(values, spec.columns.get(name, ColumnSpec()))
+            decide = _decision(name, answers, raw, spec)
             merged[name] = [
-                _vote(key, rows, values, table[who], votes[name], decide)
+                _vote(key, rows, answers, table[who], votes[name], decide)
                 for key, rows in places.items()
             ]
         else:
             merged[name] = [values[rows[0]] for rows in places.values()]
     return merged
+
+
+def _answers(values: Values, how: ColumnSpec) -> Values:
+    """Return values without those that stand for no answer, and merged ones as what they are."""
+    if not (how.missing or how.merge):
+        return values
+    missing = set(map(label_name, how.missing))
+    told = {label_name(old): new for old, new in how.merge.items()}
+
+    def answer(value: Any) -> Any:
+        if isinstance(value, list):
+            return [told.get(label_name(each), each) for each in value]
+        name = label_name(value)
+        return None if name in missing else told.get(name, value)
+
+    return [None if is_missing(value) else answer(value) for value in values]
 
 
 def _keys(table: Table, texts: Sequence[str]) -> list[str]:

@@ -125,11 +125,10 @@ def read_columns(raw: RawData, spec: TaskSpec) -> Reading:
     texts = [by_name[name] for name in (first, second) if name is not None]
     others = [facts for facts in columns if facts not in texts and facts.name not in raw.known]
     who = choose_annotator(raw, spec, [facts.name for facts in texts])
-    long = _named_long(texts, by_name, spec)
+    people = None if who is None else by_name[who]
+    long = _named_long(texts, by_name, people, spec)
     if long is None and len(texts) == 1 and not spec.attributes:
-        long = find_long(texts[0], others)
-    if long is not None and who is not None:
-        long = dataclasses.replace(long, annotator=by_name[who])
+        long = find_long(texts[0], others, people)
     layout = [] if long is None else [long.names, long.values]
     others = [facts for facts in others if facts not in layout]
     split = find_split(others)
@@ -149,14 +148,16 @@ def read_columns(raw: RawData, spec: TaskSpec) -> Reading:
 
 
 def _named_long(
-    texts: Sequence[Facts], by_name: Mapping[str, Facts], spec: TaskSpec
+    texts: Sequence[Facts], by_name: Mapping[str, Facts], people: Facts | None, spec: TaskSpec
 ) -> LongLayout | None:
     """Return the layout of a long file whose columns were named."""
     names, values = (
         None if name is None else by_name.get(name)
         for name in (spec.attribute_column, spec.value_column)
     )
-    return None if names is None or values is None else LongLayout(texts[0], names, values)
+    if names is None or values is None:
+        return None
+    return LongLayout(texts[0], names, values, people)
 
 
 def _named_roles(

@@ -261,3 +261,34 @@ def test_long_files_of_several_annotators(tmp_path):
     save(path, rows, ("text", "coder", "čo", "hodnota"))
     with pytest.raises(TaskError, match="1 rows of a do not say in column 'coder' who annotated"):
         load_target(spec)
+
+
+def test_no_answer_is_no_vote_and_merged_labels_are_one(tmp_path):
+    rows = []
+    for n in range(10):
+        label = "áno" if n % 2 else "nie"
+        rows += [(sentence(n), "ana", label), (sentence(n), "ben", "neviem")]
+        rows += [(sentence(n), "eva", "určite áno" if n % 2 else "neviem")]
+    path = save(tmp_path / "a.csv", rows)
+    how = ColumnSpec(kind="classification", missing=("neviem",), merge={"určite áno": "áno"})
+    task = load_task(spec_of(path, columns={"postoj": how}, split=FOLDS))
+    assert len(task.train) == 10
+    assert task.dropped == {}
+    assert (task.agreement.texts, task.agreement.why_none) == (5, "all annotations are the same")
+
+
+def test_a_long_file_of_several_annotators_is_proposed_as_such(tmp_path):
+    rows = [
+        (sentence(n), who, name, "áno" if (n + (who == "b")) % 2 else "nie")
+        for n in range(12)
+        for who in "ab"
+        for name in ("postoj", "lož")
+    ]
+    path = save(tmp_path / "a.csv", rows, ("text", "coder", "attribute", "value"))
+    spec = propose(path).spec
+    assert (spec.annotator, spec.attribute_column, spec.value_column) == (
+        "coder",
+        "attribute",
+        "value",
+    )
+    assert {how.kind for how in spec.columns.values()} == {"classification"}
