@@ -11,7 +11,9 @@ from esm.tasks.formats.annotations import Export
 from esm.tasks.guess.words import plain_words
 from esm.tasks.raw import Table, Values, is_missing
 
-_BETWEEN = ", "
+# In a sheet of answers, and in the file that Forms itself offers.
+_BETWEEN = (";", ", ")
+_UNMISTAKABLE = ";"  # a comma also stands inside an option
 # The first column, as Forms names it in the languages that are read here.
 _TIMES = {
     "timestamp",
@@ -57,7 +59,12 @@ def check_boxes(cells: Sequence[object]) -> list[list[str] | None] | None:
     answers = [cell for cell in cells if isinstance(cell, str) and not is_missing(cell)]
     if len(answers) < len(cells) - sum(map(is_missing, cells)):
         return None
-    parts = _together([answer.strip().split(_BETWEEN) for answer in answers])
+    mark = next((mark for mark in _BETWEEN if any(mark in answer for answer in answers)), "")
+    if not mark:
+        return None
+    parts = [answer.strip().split(mark) for answer in answers]
+    if mark not in _UNMISTAKABLE:
+        parts = _together(parts, mark)
     options = {option for answer in parts for option in answer}
     few = 1 < len(options) <= min(_MOST_OPTIONS, sum(map(len, parts)) / _FEWEST_ROWS_PER_OPTION)
     short = all(len(option.split()) <= _LONGEST_OPTION_IN_WORDS for option in options)
@@ -67,7 +74,7 @@ def check_boxes(cells: Sequence[object]) -> list[list[str] | None] | None:
     return [None if is_missing(cell) else next(filled) for cell in cells]
 
 
-def _together(answers: list[list[str]]) -> list[list[str]]:
+def _together(answers: list[list[str]], mark: str) -> list[list[str]]:
     """Return answers in which parts that always follow each other are one."""
     while True:
         counts = Counter(part for answer in answers for part in answer)
@@ -77,15 +84,15 @@ def _together(answers: list[list[str]]) -> list[list[str]]:
         }
         if not joined:
             return answers
-        answers = [_join(answer, joined) for answer in answers]
+        answers = [_join(answer, joined, mark) for answer in answers]
 
 
-def _join(answer: list[str], joined: set[tuple[str, str]]) -> list[str]:
+def _join(answer: list[str], joined: set[tuple[str, str]], mark: str) -> list[str]:
     found: list[str] = []
     last = ""
     for part in answer:
         if found and (last, part) in joined:
-            found[-1] += _BETWEEN + part
+            found[-1] += mark + part
         else:
             found.append(part)
         last = part

@@ -21,8 +21,8 @@ def read_json_rows(path: Path, text: str) -> list[JsonRow]:
     """Read the objects of a file, whichever of the usual ways they are written in.
 
     These are an object in every line, a list of objects (also as the only list in an object), the
-    tables that pandas writes (``columns``, ``index``, ``split``, ``table``), and spaCy's pairs of
-    a text and an object.
+    tables that pandas writes (``columns``, ``index``, ``split``, ``table``), in .json files an object
+    with a list for every column, and spaCy's pairs of a text and an object.
 
     Args:
         path: The file, for messages.
@@ -37,7 +37,8 @@ def read_json_rows(path: Path, text: str) -> list[JsonRow]:
         if "Extra data" not in error.msg and text.lstrip().startswith("["):
             raise _broken(path, error.lineno, f"{error.msg} at character {error.colno}") from error
         return _lines(path, text)
-    rows = _rows(whole)
+    rows = _of_lists(whole) if path.suffix.lower() == ".json" else None
+    rows = _rows(whole) if rows is None else rows
     if rows is None:
         raise TaskError(
             f"{path} is JSON, but no list of objects with keys",
@@ -102,6 +103,19 @@ def _rows(whole: Any) -> list[JsonRow] | None:
         return _of_frame(whole)
     is_row = whole and not any(isinstance(value, dict) for value in whole.values())
     return [whole] if is_row else None
+
+
+def _of_lists(whole: Any) -> list[JsonRow] | None:
+    """Return the rows of an object with a list of single values for every column."""
+    if not isinstance(whole, dict) or not whole:
+        return None
+    columns = list(whole.values())
+    if not all(isinstance(column, list) and len(column) > 1 for column in columns):
+        return None
+    is_nested = any(isinstance(cell, dict) for column in columns for cell in column)
+    if is_nested or len({len(column) for column in columns}) > 1:
+        return None
+    return [dict(zip(whole, cells, strict=True)) for cells in zip(*columns, strict=True)]
 
 
 def _of_frame(whole: dict[str, dict[str, Any]]) -> list[JsonRow] | None:

@@ -36,6 +36,7 @@ def test_single_answers_and_sentences_are_no_check_boxes():
     assert check_boxes([f"veta {n}, a ďalšia {n}" for n in range(30)]) is None
     assert check_boxes([1, 2, 3] * 9) is None
     assert check_boxes([]) is None
+    assert check_boxes(["a, b;c", "c", "a, b", "c"] * 2)[:2] == [["a, b", "c"], ["c"]]
     assert check_boxes(["a, b", None, "b", "a", "a, b", "b", "a"]) == [
         ["a", "b"], None, ["b"], ["a"], ["a", "b"], ["b"], ["a"],
     ]  # fmt: skip

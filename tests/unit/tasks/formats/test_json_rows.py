@@ -27,6 +27,7 @@ def test_tables_as_pandas_writes_them(tmp_path, name, orient):
         "\n".join(map(json.dumps, ROWS)),
         json.dumps(ROWS, indent=2),
         json.dumps({"version": 1, "data": ROWS}),
+        json.dumps({"text": ["žltý čaj", "b"], "x": [1, 2]}),
     ],
 )
 def test_lines_lists_and_lists_in_an_object(tmp_path, content):
@@ -34,6 +35,8 @@ def test_lines_lists_and_lists_in_an_object(tmp_path, content):
 
 
 def test_one_line_is_one_row(tmp_path):
+    row = {"tokens": ["a", "b"], "tags": ["O", "O"]}
+    assert read_json_rows(tmp_path / "a.jsonl", json.dumps(row)) == [row]
     row = {"text": "a", "y": [{"b": 1}]}
     assert read_json_rows(tmp_path / "a.jsonl", json.dumps(row)) == [row]
 
