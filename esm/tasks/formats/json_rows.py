@@ -21,8 +21,8 @@ def read_json_rows(path: Path, text: str) -> list[JsonRow]:
     """Read the objects of a file, whichever of the usual ways they are written in.
 
     These are an object in every line, a list of objects (also as the only list in an object), the
-    tables that pandas writes (``columns``, ``index``, ``split``, ``table``), in .json files an object
-    with a list for every column, and spaCy's pairs of a text and an object.
+    tables that pandas writes (``columns``, ``index``, ``split``, ``table``), in .json files an
+    object with a list for every column, and spaCy's pairs of a text and an object.
 
     Args:
         path: The file, for messages.
@@ -107,7 +107,7 @@ def _rows(whole: Any) -> list[JsonRow] | None:
 
 def _of_lists(whole: Any) -> list[JsonRow] | None:
     """Return the rows of an object with a list of single values for every column."""
-    if not isinstance(whole, dict) or not whole:
+    if not isinstance(whole, dict) or not whole or {"columns", "data"} <= whole.keys():
         return None
     columns = list(whole.values())
     if not all(isinstance(column, list) and len(column) > 1 for column in columns):
