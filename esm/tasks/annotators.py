@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +13,15 @@ from typing import Any
 import numpy as np
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.guess.words import ANNOTATORS, says
+from esm.tasks.identity import row_keys
 from esm.tasks.labels.names import label_name
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing, missing_column, num_rows
 from esm.tasks.spec import ColumnSpec, TaskSpec, Voting
-from esm.tasks.splits.draw import row_keys
 from esm.tasks.task import Examples, Problem, SplitName, Target, Task
+
+_LOGGER = logging.getLogger(__name__)
 
 TIED = "annotators are tied"
 
@@ -104,12 +107,12 @@ def merge_annotators(
     merged = sum(map(num_rows, splits.values()))
     ties = ", ".join(f"{name} {of.ties}" for name, of in votes.items() if of.ties)
     halves = ", ".join(f"{name} {of.halves}" for name, of in votes.items() if of.halves)
-    note(
+    warn_once(
+        _LOGGER,
         f"{raw.id}: {rows} annotations by {len(people)} people in column {who!r} are {merged} texts"
         + (f"; no majority, so no label: {ties}" if ties else "")
         + (f"; labels with half of the votes do not hold: {halves}" if halves else "")
         + f'; voting = "{spec.voting}", one of {", ".join(Voting)}',
-        once=True,
     )
     return dataclasses.replace(raw, splits=splits), votes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.common.storage import check_id
 from esm.tasks.agreement import measure_agreement
 from esm.tasks.annotators import (
@@ -31,11 +32,13 @@ from esm.tasks.guess.reading import read_columns, summary
 from esm.tasks.labels.read import AUTO, NO_LABEL, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec, Voting
-from esm.tasks.splits.divide import Divider, method_of, put_together
+from esm.tasks.splits.divide import Divider, join_splits, method_of
 from esm.tasks.splits.folds import fold_targets
 from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
 from esm.tasks.tagging import is_iob2
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
+
+_LOGGER = logging.getLogger(__name__)
 
 # The first metric of each problem is its default.
 _METRICS = {
@@ -162,7 +165,7 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     given = tuple(raw.splits)
     method = method_of(raw, spec.split)
     if method is not SplitMethod.AUTO:
-        raw = put_together(raw, method)
+        raw = join_splits(raw, method)
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
@@ -198,11 +201,12 @@ def _understood(raw: RawData, spec: TaskSpec) -> tuple[RawData, TaskSpec]:
     """Return data and specification with what ``esm tasks init`` would propose."""
     sentences = as_sentences(raw, spec)
     reading = read_columns(sentences, spec)
-    if not (spec.columns or spec.attributes) and spec.kind == AUTO:
-        note(
+    said = spec.columns or spec.attributes or spec.kind != AUTO
+    if not said and not reading.is_obvious:
+        warn_once(
+            _LOGGER,
             f"{summary(raw, reading)}; esm tasks init FILE writes this down to be edited, and"
             " --attribute names what to take",
-            once=True,
         )
     return raw, reading.fill_in(spec)
 
@@ -273,7 +277,7 @@ def _target(opened: _Opened) -> Target:
             if opened.named or len(opened.chosen) == 1:
                 raise
             skipped[name] = str(error)
-            note(f"{opened.raw.id}: attribute {name} is left out: {error}")
+            _LOGGER.warning(f"{opened.raw.id}: attribute {name} is left out: {error}")
     if not attributes:
         name, reason = next(iter(skipped.items()))
         raise TaskError(

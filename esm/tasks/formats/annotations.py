@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.raw import Table, Values
+
+_LOGGER = logging.getLogger(__name__)
 
 ANNOTATOR = "annotator"
 """The column in which every reader puts who annotated a row."""
@@ -34,7 +37,7 @@ class Export:
     def told(self, path: Path) -> Table:
         """Return the table, and say what it was read as."""
         parts = "; ".join(part for part in self.notes if part)
-        note(f"{path.name}: read as {self.tool}" + (f": {parts}" if parts else ""), once=True)
+        warn_once(_LOGGER, f"{path.name}: read as {self.tool}" + (f": {parts}" if parts else ""))
         return self.table
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.raw import Table, Values
+
+_LOGGER = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -71,8 +74,8 @@ def _columns(path: Path, table: pa.Table) -> Table:
         hidden += sum(value == -1 for value in columns[column] if not isinstance(value, list))
         columns[column] = [_named(path, column, value, classes) for value in columns[column]]
     none = f"; {hidden} cells are -1, which is no label" if hidden else ""
-    note(
-        f"{path.name}: the file names the classes of {', '.join(map(repr, names))}{none}", once=True
+    warn_once(
+        _LOGGER, f"{path.name}: the file names the classes of {', '.join(map(repr, names))}{none}"
     )
     return columns
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from esm.common.errors import TaskError
 from esm.tasks.labels.names import label_name
+from esm.tasks.labels.numbers import is_grouped
 from esm.tasks.raw import Values, is_missing, is_number
 
 # Without leading zeros: 007 is a code, not the number seven.
@@ -78,6 +79,8 @@ def _from_strings(cells: list[str | None], *, decimal_comma: bool) -> Values:
     if all(_INTEGER.fullmatch(cell) for cell in filled):
         return [None if cell is None else int(cell) for cell in cells]
     if all(_is_measure(cell) for cell in filled):
+        if is_grouped(filled):  # 1.200 beside 950: for whoever reads the labels to refuse
+            return list(cells)
         return [None if cell is None else float(cell) for cell in cells]
     if decimal_comma and all(_DECIMAL_COMMA.fullmatch(cell) for cell in filled):
         return [None if cell is None else float(cell.replace(",", ".")) for cell in cells]

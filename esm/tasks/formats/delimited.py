@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import logging
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.formats.cells import column_names, parse_column
 from esm.tasks.formats.header import (
     ROWS_LOOKED_AT,
@@ -33,6 +34,8 @@ from esm.tasks.formats.quotes import (
     note_cut_lines,
 )
 from esm.tasks.raw import Table, Values, is_missing
+
+_LOGGER = logging.getLogger(__name__)
 
 # The first of equals is taken.
 DELIMITERS = (",", ";", "\t", "|")
@@ -173,10 +176,10 @@ def _columns(path: Path, text: str, delimiter: str) -> list[Values]:
     if fault and (found := line_by_line(text, delimiter)) is not None:
         return _from_lines(path, *found)
     if fault:
-        note(
+        warn_once(
+            _LOGGER,
             f"{path.name}: the quotes around line {fault} do not fit: rows may stand in one cell;"
             " double the quotes inside cells, and close those around them",
-            once=True,
         )
     if any(map(is_missing, columns[-1])):  # only then can a line be blank, or end early
         widths = _widths(text, delimiter, len(columns[0]))
@@ -252,8 +255,8 @@ def _note_short_rows(path: Path, columns: list[Values], widths: list[int]) -> No
         return
     short = [number for number, width in enumerate(widths[1:], 1) if width <= filled[-1]]
     if short:
-        note(
+        warn_once(
+            _LOGGER,
             f"{path.name}: {len(short)} of {len(widths) - 1} rows have fewer cells than the header"
             f" (the first is row {short[0]}); what they lack is taken as empty",
-            once=True,
         )

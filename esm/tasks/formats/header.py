@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.raw import Values, is_missing, is_number
+
+_LOGGER = logging.getLogger(__name__)
 
 Row = Sequence[Any]
 
@@ -120,7 +123,7 @@ def note_surroundings(path: Path, titles: int, headers: int, totals: int) -> Non
         if count
     ]
     if parts:
-        note(f"{path.name}: rows left out: {', '.join(parts)}", once=True)
+        warn_once(_LOGGER, f"{path.name}: rows left out: {', '.join(parts)}")
 
 
 def without_errors(path: Path, columns: Mapping[str, Values]) -> dict[str, Values]:
@@ -142,11 +145,11 @@ def without_errors(path: Path, columns: Mapping[str, Values]) -> dict[str, Value
         found[name] = [None if cell in ERRORS else cell for cell in cells]
         told.append(f"{len(wrong)} in {name!r} ({', '.join(sorted(set(wrong)))})")
     if told:
-        note(
+        warn_once(
+            _LOGGER,
             f"{path.name}: cells with a spreadsheet's error are read as empty: {', '.join(told)};"
             " a text that begins with = + or - was taken for a formula: format the column as text"
             " and enter it again",
-            once=True,
         )
     return found
 
@@ -167,11 +170,11 @@ def note_dates(path: Path, name: str, cells: Values, *, yearless: bool = False) 
     dates = [cell for cell in filled if _is_date(cell)]
     # Days without a year are no dates of anything; whole dates may be what the column is about.
     if len(dates) < len(filled) or yearless or all(isinstance(cell, str) for cell in dates):
-        note(
+        warn_once(
+            _LOGGER,
             f"{path.name}: column {name!r} has dates for labels ({len(dates)} of {len(filled)}"
             " cells): a spreadsheet makes a date of a label such as 1-2; format the column as text"
             " and enter them again",
-            once=True,
         )
 
 

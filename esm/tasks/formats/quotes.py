@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
+
+_LOGGER = logging.getLogger(__name__)
 
 LARGEST_CELL = 2**31 - 1
 
@@ -100,8 +103,8 @@ def _by_the_rule(line: str, delimiter: str) -> list[str] | None:
 def note_cut_lines(path: Path, lines: Sequence[int]) -> None:
     """Tell of lines in which a quote was never closed."""
     shown = ", ".join(map(str, lines[:_MOST_LISTED])) + (", …" if lines[_MOST_LISTED:] else "")
-    note(
+    warn_once(
+        _LOGGER,
         f"{path.name}: quotes do not fit in {len(lines)} lines ({shown}), such as one that is never"
         " closed: each line is read as a row and these quotes as they stand",
-        once=True,
     )

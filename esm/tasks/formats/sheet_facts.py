@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import IO, Any
 from xml.etree.ElementTree import Element, iterparse
 
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.raw import is_missing
+
+_LOGGER = logging.getLogger(__name__)
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _STRICT = "{http://purl.oclc.org/ooxml/spreadsheetml/main}"
@@ -129,4 +132,4 @@ def note_sheet_facts(
             " open and save the workbook in a spreadsheet program"
         )
     if parts:
-        note(f"{path.name}: {'; '.join(parts)}", once=True)
+        warn_once(_LOGGER, f"{path.name}: {'; '.join(parts)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.formats.cells import column_names, parse_column, written
 from esm.tasks.formats.header import (
     ROWS_LOOKED_AT,
@@ -30,6 +31,8 @@ from esm.tasks.formats.sheet_facts import (
     read_sheet_facts,
 )
 from esm.tasks.raw import Table, is_missing
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def read_workbook(
@@ -167,11 +170,11 @@ def _sheet_name(path: Path, book: Any, sheet: str | None) -> str:
     if sheet is None and len(names) > 1:
         which = f"the first of {len(shown)}" if len(shown) > 1 else "the only one that is shown"
         others = f" (hidden: {', '.join(map(repr, hidden))})" if hidden else ""
-        note(
-            f"{path.name}: sheet {shown[0]!r} is read, {which}{others}; --sheet chooses", once=True
+        warn_once(
+            _LOGGER, f"{path.name}: sheet {shown[0]!r} is read, {which}{others}; --sheet chooses"
         )
     elif sheet in hidden:
-        note(f"{path.name}: sheet {sheet!r} is hidden in the workbook", once=True)
+        warn_once(_LOGGER, f"{path.name}: sheet {sheet!r} is hidden in the workbook")
     if (sheet is None and not names) or (sheet is not None and sheet not in names):
         raise TaskError(
             f"{path} has no sheet {'of cells' if sheet is None else repr(sheet)}",

@@ -45,6 +45,7 @@ _NEARLY_ALL = 0.9
 _ROWS_THAT_TELL = 20
 _DIGITS_OF_MACHINES = 4
 _LARGEST_RATING = 10
+_MOST_SPELLINGS = 10
 _MOST_LISTED = 6
 _LONGEST_LISTED = 30
 _MARKS = frozenset({"x", "✓", "✔", "☑", "☒", "✗", "✘", "+", "*", "on", "checked", "selected"})
@@ -65,7 +66,9 @@ def _why_not(facts: Facts) -> str | None:
     name = " ".join(plain_words(facts.name))
     if name in TOOL_COLUMNS or (name in TOOL_FIGURES and _is_figure(facts)):
         return "named like what annotation tools write beside the labels"
-    if distinct == 1 or len(set(map(spelling_key, list(facts.counts)[:3]))) == 1:
+    if distinct <= _MOST_SPELLINGS and (
+        len(set(map(spelling_key, facts.counts))) == 1 or _are_marks(facts)
+    ):
         return _about_one_value(facts)
     if facts.is_dates:
         return "dates"
@@ -97,11 +100,15 @@ def _is_figure(facts: Facts) -> bool:
     return facts.is_numbers or all(truth(name) is not None for name in facts.counts)
 
 
+def _are_marks(facts: Facts) -> bool:
+    return all(name.casefold() in _MARKS for name in facts.counts)
+
+
 def _about_one_value(facts: Facts) -> str:
     """Return what to say of a column with one value: beside empty cells it may be a check box."""
     rows = len(facts.filled)
     label = next(iter(facts.counts))
-    said = truth(label) is True or label.casefold() in _MARKS
+    said = truth(label) is True or _are_marks(facts)
     if facts.fill < 1 and (said or spelling_key(label) == spelling_key(facts.name)):
         return (
             f"a check box: {rows:,} cells say {label!r}, the other {len(facts.values) - rows:,} are"
@@ -334,7 +341,8 @@ def _indicators(facts: Facts, width: int) -> Guess:
         return _attribute(facts, Problem.CLASSIFICATION, f"{why}, of which one holds")
     none = sum(not found for found in held)
     how = ColumnSpec(kind=Problem.MULTILABEL, indicators=width)
-    why += f" (label_0 to label_{width - 1}); none holds in {none:,} of {len(held):,} rows"
+    why += f" (label_0 to label_{width - 1})"
+    why += f"; none holds in {none:,} of {len(held):,} rows" if none else ""
     return Guess(facts.name, Role.ATTRIBUTE, why, how)
 
 

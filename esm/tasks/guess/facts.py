@@ -116,7 +116,9 @@ class Facts:
         if self._kinds_filled & {list, dict, tuple}:
             return True
         return self.is_strings and any(
-            listed(value) is not None for value in self.filled if value.lstrip()[:1] in ("[", "{")
+            listed(value) is not None
+            for value in self.filled
+            if value.lstrip()[:1] in ("[", "{", "(")
         )
 
     @cached_property

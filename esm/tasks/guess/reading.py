@@ -27,6 +27,7 @@ from esm.tasks.task import Problem
 # Fewer texts with several values of an attribute are slips; they are named when it is read.
 _SHARE_OF_SETS = 0.05
 AUTO = "auto"
+_OBVIOUS = frozenset({AUTO, Problem.CLASSIFICATION, Problem.TAGGING})
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Reading:
     def attributes(self) -> dict[str, ColumnSpec]:
         """How to read each attribute."""
         return {guess.name: guess.how for guess in self.guesses if guess.how is not None}
+
+    @property
+    def is_obvious(self) -> bool:
+        """Whether there is a column of texts and others of classes or tags, and nothing else."""
+        return all(
+            guess.role is Role.TEXT
+            or (guess.how is not None and guess.how.kind in _OBVIOUS and not guess.how.missing)
+            for guess in self.guesses
+        )
 
     def fill_in(self, spec: TaskSpec) -> TaskSpec:
         """Return a specification with what it does not say itself.

@@ -12,6 +12,7 @@ _FEWEST_LEVELS = 3
 _NUMBERED = re.compile(r"[(\[]?(-?\d+)[)\]]?(?:\s*[_.:)=\-–—]+\s*\S.*|\s+\S.*)", re.DOTALL)
 _WHOLE = re.compile(r"-?\d+")
 # The ends of a scale in a question: (1 = not at all, 5 = completely).
+_RANGE_IN_NAME = re.compile(r"[(\[]\s*[01]\s*(?:-|–|to|až|az|do|bis)\s*(?:[3-9]|10)\s*[)\]]")
 _ENDS_IN_NAME = re.compile(r"\b\d+\s*[=:–-]\s*[^\W\d].*?\b\d+\s*[=:–-]\s*[^\W\d]", re.DOTALL)
 _LARGEST_RATING = 10
 
@@ -37,7 +38,8 @@ _SCALES = (
     " / stredna|stredny|mierna|priemerna / vysoka|vysoky|velka|velky / velmi vysoka|extremna",
     "ziadna|ziadny|ziadne / mierna|mierny|lahka / stredna|stredny|stredne zavazna"
     " / zavazna|zavazny|tazka / velmi zavazna|kriticka",
-    "zla|zle / slaba|slabe / priemerna|priemerne / dobra|dobre / velmi dobra|velmi dobre"
+    "velmi zla|velmi zle / zla|zle / slaba|slabe / priemerna|priemerne / dobra|dobre"
+    " / velmi dobra|velmi dobre"
     " / vyborna|vyborne",
     "nikdy / zriedka|malokedy / niekedy|obcas / casto / vzdy",
     "rozhodne nesuhlasim|vobec nesuhlasim|uplne nesuhlasim / nesuhlasim / skor nesuhlasim"
@@ -53,8 +55,8 @@ _SCALES = (
     " / velmi vysoka|velmi vysoky|extremni",
     "zadna|zadny|zadne / mirna|mirny|lehka|lehky / stredni|stredne zavazna|stredne zavazny"
     " / zavazna|zavazny|vazna|tezka / velmi zavazna|velmi vazna|kriticka",
-    "spatna|spatne|spatny / slaba|slabe / prumerna|prumerne / dobra|dobre"
-    " / velmi dobra|velmi dobre / vyborna|vyborne",
+    "velmi spatna|velmi spatne|velmi spatny / spatna|spatne|spatny / slaba|slabe"
+    " / prumerna|prumerne / dobra|dobre / velmi dobra|velmi dobre / vyborna|vyborne",
     "nikdy / zridka|malokdy / nekdy|obcas / casto / vzdy|vzdycky",
     "rozhodne nesouhlasim|vubec nesouhlasim|zcela nesouhlasim / nesouhlasim / spise nesouhlasim"
     " / neutralni|ani ani|ani souhlasim ani nesouhlasim / spise souhlasim / souhlasim"
@@ -89,6 +91,13 @@ _SCALES = (
     " / stimme zu / stimme voll zu|stimme voll und ganz zu|stimme vollig zu",
     "trifft gar nicht zu|trifft uberhaupt nicht zu / trifft nicht zu / trifft eher nicht zu"
     " / teils teils|neutral / trifft eher zu / trifft zu|trifft voll zu|trifft voll und ganz zu",
+    "not at all / a little|a bit|slightly|somewhat / moderately / quite|a lot / very"
+    " / extremely|completely",
+    "vobec|vobec nie / trochu|malo / stredne / dost|celkom / velmi / uplne",
+    "vubec|vubec ne / trochu|malo / stredne / dost|hodne / velmi|velice / zcela|uplne",
+    "wcale|wcale nie / troche|mało / srednio / dosc / bardzo / całkowicie",
+    "gar nicht|uberhaupt nicht / ein wenig|wenig|etwas / mittelmassig|teilweise / ziemlich / sehr"
+    " / vollig|ausserst",
     "auf keinen fall|bestimmt nicht / nein / eher nein|eher nicht / teils|teilweise|vielleicht"
     " / eher ja / ja / auf jeden fall|bestimmt",
     "falsch / eher falsch|uberwiegend falsch / teilweise wahr|teils wahr|halbwahr"
@@ -111,7 +120,7 @@ _LEVELS = tuple(map(_levels, _SCALES))
 
 def is_rating(name: str) -> bool:
     """Return whether a column is named like a rating, or its name says what its ends mean."""
-    return says(name, RATINGS) or _ENDS_IN_NAME.search(name) is not None
+    return says(name, RATINGS) or any(form.search(name) for form in (_ENDS_IN_NAME, _RANGE_IN_NAME))
 
 
 def ordered_scale(name: str, labels: Collection[str]) -> tuple[tuple[str, ...], str] | None:

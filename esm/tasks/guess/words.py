@@ -82,6 +82,7 @@ RATINGS = stems(
     "rating rate score stars scale level degree grade severity intensity certainty confidence"
     " likert agreement skore hodnotenie hviezdicky skala stupen miera uroven zavaznost intenzita"
     " istota dovera znamka skodlivost hodnoceni mira"
+    " hodnotite hodnotit ohodnotte ocena bewertung bewerten"
 )
 ATTRIBUTE_NAMES = stems(
     "attribute atribut property vlastnost question otazka aspect aspekt dimension dimenzia"

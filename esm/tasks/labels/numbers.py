@@ -105,9 +105,17 @@ def _decimal_mark(numbers: Sequence[str]) -> tuple[str, str]:
     if decimal or thousands:
         return (decimal or {".", ","} - thousands).pop(), ""
     # A dot before three digits is what programs write; a comma people write for both.
-    if "," in doubtful:
-        return "", "numbers such as 1,250, which may be 1250 or 1.25"
+    mark = "," if "," in doubtful else "." if is_grouped(numbers) else ""
+    if mark:
+        return "", f"numbers such as 1{mark}250, which may be 1250 or 1.25"
     return ".", ""
+
+
+def is_grouped(numbers: Iterable[str]) -> bool:
+    """Return whether dots may stand between thousands: 1.200 beside 950, with zeros at the end."""
+    return any(re.fullmatch(r"[-+]?[1-9]\d{0,2}\.\d\d0", number) for number in numbers) and any(
+        "." not in number for number in numbers
+    )
 
 
 def _value(number: str, mark: str) -> float:

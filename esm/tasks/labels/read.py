@@ -15,7 +15,7 @@ from esm.common.errors import TaskError
 from esm.tasks.formats.sentences import UNEQUAL, fitting_tags, in_iob2
 from esm.tasks.labels.missing import NO_ANSWER, says_nothing
 from esm.tasks.labels.names import label_name
-from esm.tasks.labels.numbers import Amounts, read_amounts
+from esm.tasks.labels.numbers import read_amounts
 from esm.tasks.labels.rare import Classes, choose_classes
 from esm.tasks.labels.spellings import find_spellings
 from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
@@ -224,7 +224,7 @@ def _amounts(column: str, values: Mapping[SplitName, Values]) -> dict[SplitName,
     """Return numbers, also of strings that are written for people."""
     given = [value for of_split in values.values() for value in of_split if value is not None]
     words = dict.fromkeys(value for value in given if isinstance(value, str))
-    amounts = Amounts() if all(map(is_number, words)) else read_amounts(map(str.strip, words))
+    amounts = read_amounts(map(str.strip, words))
     numbers = {word: amounts.values[word.strip()] for word in words if amounts.values}
     read = {
         split: [
@@ -428,6 +428,8 @@ def _refuse_constant(column: str, values: set[Any], count: int) -> None:
 
 def _refuse_no_amounts(column: str, values: Values, why_not: str) -> None:
     odd = [value for value in values if not is_number(value) or not math.isfinite(float(value))]
+    if why_not and not odd:
+        odd = [value for value in values if isinstance(value, str)]
     if odd:
         raise TaskError(
             f"column {column!r} holds values that are not finite numbers: {len(odd)} of"

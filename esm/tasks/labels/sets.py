@@ -14,10 +14,11 @@ from typing import Any
 from esm.tasks.labels.names import label_name
 from esm.tasks.raw import Values, is_missing
 
-SEPARATORS = (";", "|", "#", "\n", "\t", ",", "/")
+SEPARATORS = (";", "|", "#", "\n", "\t", ",", "/", "&", "+")
 # A comma or a slash also stands inside a label; the others hardly ever.
 _UNMISTAKABLE = frozenset(";|#\n\t")
 _CHOICES = frozenset({"choices", "labels", "taxonomy"})
+_WITHOUT_QUOTES = re.compile(r"\[([^\[\]{}()\"':]*)\]")
 _INDICATORS = re.compile(r"[01](?:\s*[ ,;|/]\s*[01])+|[01]{3,}")
 _FEWEST_CELLS_WITH_SEVERAL = 2
 _SHARE_WITH_SEVERAL = 0.02
@@ -29,18 +30,20 @@ _LONGEST_LABEL_IN_WORDS = 5
 def listed(cell: object) -> list[Any] | None:
     """Return what a cell lists; None where it is no list.
 
-    A list is a list, the same written as JSON or as Python writes it, and a record of choices, as
-    annotation tools write one: ``{"choices": ["a", "b"]}``.
+    A list is a list, the same written as JSON, as Python or NumPy writes it or without quotes, and
+    a record of choices, as annotation tools write one: ``{"choices": ["a", "b"]}``.
     """
     if isinstance(cell, str):
         text = cell.strip()
-        if text[:1] + text[-1:] not in ("[]", "{}"):
+        if text[:1] + text[-1:] not in ("[]", "{}", "()"):
             return None
         cell = _parsed(text)
     if isinstance(cell, dict) and len(cell) == 1 and cell.keys() <= _CHOICES:
         cell = next(iter(cell.values()))
         cell = [cell] if isinstance(cell, str) else cell
-    return list(cell) if isinstance(cell, list | tuple) else None
+    if isinstance(cell, set):
+        cell = sorted(cell, key=str)
+    return [item for item in cell if item is not None] if isinstance(cell, list | tuple) else None
 
 
 def _parsed(text: str) -> object:
@@ -50,7 +53,13 @@ def _parsed(text: str) -> object:
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
+            found = _WITHOUT_QUOTES.fullmatch(text)
+            return None if found is None else _unquoted(found[1])
+
+
+def _unquoted(inside: str) -> list[str]:
+    mark = " " if _INDICATORS.fullmatch(inside.strip()) and "," not in inside else ","
+    return [name for part in inside.split(mark) if (name := label_name(part))]
 
 
 def indicators(cell: object) -> list[bool] | None:

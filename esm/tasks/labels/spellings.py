@@ -40,7 +40,7 @@ class Spellings:
         if name in self.classes:
             return self.classes[name]
         found = self.by_key.get(spelling_key(name))
-        said = truth(name) if found is None and self.by_truth else None
+        said = _side(name, self.by_truth.values()) if found is None and self.by_truth else None
         return found or (name if said is None else self.by_truth[said])
 
 
@@ -69,7 +69,7 @@ def find_spellings(
     classes = {name: by_key.get(spelling_key(name), name) for name in joined}
     classes |= {name: name for name in stated}
     by_truth: dict[bool, str] = {}
-    sides = {name: truth(name) for name in joined}
+    sides = {name: _side(name, joined) for name in joined}
     if not stated and set(sides.values()) == {True, False}:
         for side in (True, False):
             names = [name for name in joined if sides[name] is side]
@@ -80,6 +80,15 @@ def find_spellings(
     by_key = _unambiguous(classes.values()) | by_key
     classes |= {old: classes.get(new, new) for old, new in told.items()}
     return Spellings(classes, by_key, by_truth)
+
+
+def _side(name: str, words: Iterable[str]) -> bool | None:
+    """Return what a label says; a letter says what the words do that begin with it."""
+    key = spelling_key(name)
+    if len(key) > 1 or not key.isalpha():
+        return truth(name)
+    said = {truth(word) for word in words if len(word) > 1 and spelling_key(word)[:1] == key}
+    return said.pop() if len(said) == 1 else None
 
 
 def _unambiguous(names: Iterable[str]) -> dict[str, str]:

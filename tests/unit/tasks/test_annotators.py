@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from esm.common.errors import TaskError
-from esm.common.runtime import show_progress
 from esm.report.tasks import agreement_notes, task_details
 from esm.tasks.annotators import TIED, find_annotator
 from esm.tasks.faults.describe import describe
@@ -55,12 +54,8 @@ def votes(tmp_path):
     return save(tmp_path / "a.csv", [(sentence(n), who, label) for n, who, label in VOTES])
 
 
-def test_the_label_of_most_counts_and_ties_have_none(votes, capsys):
-    show_progress(True)
-    try:
-        (fold, _) = load_targets(spec_of(votes, split=FOLDS))
-    finally:
-        show_progress(False)
+def test_the_label_of_most_counts_and_ties_have_none(votes, caplog):
+    (fold, _) = load_targets(spec_of(votes, split=FOLDS))
     task = fold.attributes["postoj"]
     labels = {
         text: task.label_names[label]
@@ -70,7 +65,7 @@ def test_the_label_of_most_counts_and_ties_have_none(votes, capsys):
     # From 20 on ben is missing: where ana says no, eva's yes makes a tie.
     assert labels == {sentence(n): "áno" if n % 2 else "nie" for n in range(30) if n < 20 or n % 2}
     assert task.dropped == {TIED: 5}
-    said = " ".join(capsys.readouterr().err.split())
+    said = " ".join(caplog.messages)
     assert (
         "a: 80 annotations by 3 people in column 'anotátor' are 30 texts; no majority, so no label:"
         ' postoj 5; voting = "majority", one of majority, soft, separate'
@@ -166,7 +161,7 @@ def test_the_same_person_again_and_rows_without_a_person(tmp_path):
     assert (task.agreement.repeated, task.agreement.annotators) == (4, 2)
 
 
-def test_amounts_are_means_and_labels_of_sets_hold_by_more_than_half(tmp_path, capsys):
+def test_amounts_are_means_and_labels_of_sets_hold_by_more_than_half(tmp_path, caplog):
     rows = []
     for n in range(10):
         rows += [(sentence(n), "ana", n % 3 + 0.5, "a;b"), (sentence(n), "ben", n % 3 + 1, "a;c")]
@@ -177,11 +172,7 @@ def test_amounts_are_means_and_labels_of_sets_hold_by_more_than_half(tmp_path, c
         "témy": ColumnSpec(kind="multi-label", separator=";"),
     }
     spec = spec_of(path, attributes=("škoda", "témy"), columns=columns, split=FOLDS)
-    show_progress(True)
-    try:
-        target = load_target(spec)
-    finally:
-        show_progress(False)
+    target = load_target(spec)
     harm, topics = target.attributes.values()
     assert harm.train.labels.tolist() == [n % 3 + (0.5 if n % 2 else 0.75) for n in range(10)]
     chosen = [
@@ -189,7 +180,7 @@ def test_amounts_are_means_and_labels_of_sets_hold_by_more_than_half(tmp_path, c
         for row in topics.train.labels
     ]
     assert chosen == [["a", "c"] if n % 2 else ["a"] for n in range(10)]
-    said = " ".join(capsys.readouterr().err.split())
+    said = " ".join(caplog.messages)
     assert "labels with half of the votes do not hold: témy 5" in said
     assert (harm.agreement.level, topics.agreement.level) == ("interval", "MASI")
     soft = load_target(spec.model_copy(update={"voting": Voting.SOFT}))

@@ -33,9 +33,9 @@ def _quiet():
     datasets.disable_progress_bars()
 
 
-def test_parquet(tmp_path, capsys):
+def test_parquet(tmp_path, caplog):
     ROWS.to_parquet(tmp_path / "a.parquet")
-    table, said = read(tmp_path / "a.parquet", capsys)
+    table, said = read(tmp_path / "a.parquet", caplog)
     assert table == READ
     assert said == (
         "a.parquet: the file names the classes of 'label', 'tags'; 1 cells are -1, which is no"

@@ -52,3 +52,9 @@ def test_names_of_columns():
     assert column_names([" a ", None, "", 2024.0], "x") == ["a", "unnamed_1", "unnamed_2", "2024"]
     with pytest.raises(TaskError, match="x has several columns called 'a'"):
         column_names(["a", " a"], "x")
+
+
+def test_dots_that_may_stand_between_thousands_are_left_to_the_reader_of_labels():
+    assert parse_column(["1.200", "950", "12.000"]) == ["1.200", "950", "12.000"]
+    assert parse_column(["3.667", "4.000"]) == [3.667, 4.0]
+    assert parse_column(["0.25", "1"]) == [0.25, 1.0]

@@ -17,14 +17,14 @@ CHOSEN = [
 
 
 @pytest.mark.parametrize("first", ["Timestamp", "Časová pečiatka", "Zeitstempel"])
-def test_check_boxes_with_commas_inside_an_option(tmp_path, capsys, first):
+def test_check_boxes_with_commas_inside_an_option(tmp_path, caplog, first):
     lines = [
         f'5. 3. 2024 16:09:11,"prvý, druhý {n}","{", ".join(found)}",nie, ano'
         for n, found in enumerate(CHOSEN)
     ]
     lines = [line.replace("nie, ano", "nie") for line in lines]
     content = "\n".join([f'{first},"Prečítajte si, čo sa píše",Témy?,Je to tak?', *lines])
-    table, said = read(write(tmp_path / "a.csv", content), capsys)
+    table, said = read(write(tmp_path / "a.csv", content), caplog)
     assert table["Témy?"] == CHOSEN
     assert table["Prečítajte si, čo sa píše"][:2] == ["prvý, druhý 0", "prvý, druhý 1"]
     assert set(table["Je to tak?"]) == {"nie"}
@@ -42,6 +42,6 @@ def test_single_answers_and_sentences_are_no_check_boxes():
     ]  # fmt: skip
 
 
-def test_other_files_with_commas_in_cells_stay(tmp_path, capsys):
-    table, said = read(write(tmp_path / "a.csv", 'text,x\na,"y, z"\nb,y\n'), capsys)
+def test_other_files_with_commas_in_cells_stay(tmp_path, caplog):
+    table, said = read(write(tmp_path / "a.csv", 'text,x\na,"y, z"\nb,y\n'), caplog)
     assert (table["x"], said) == (["y, z", "y"], "")

@@ -45,8 +45,8 @@ TASKS = [
 ]
 
 
-def test_tasks_have_a_row_per_annotation(tmp_path, capsys):
-    table, said = read(write(tmp_path / "export.json", TASKS), capsys)
+def test_tasks_have_a_row_per_annotation(tmp_path, caplog):
+    table, said = read(write(tmp_path / "export.json", TASKS), caplog)
     assert table == {
         "id": [1, 1, 2, 3],
         "text": ["text 1", "text 1", "text 2", "text 3"],
@@ -71,32 +71,32 @@ def test_tasks_have_a_row_per_annotation(tmp_path, capsys):
         assert part in said
 
 
-def test_the_ground_truth_counts_alone(tmp_path, capsys):
+def test_the_ground_truth_counts_alone(tmp_path, caplog):
     za = result("postoj", "choices", choices=["za"])
     proti = result("postoj", "choices", choices=["proti"])
     rows = [
         task(1, annotation(1, proti), annotation(2, za, ground_truth=True)),
         task(2, annotation(1, proti)),
     ]
-    table, said = read(write(tmp_path / "a.json", rows), capsys)
+    table, said = read(write(tmp_path / "a.json", rows), caplog)
     assert table["postoj"] == ["za", "proti"]
     assert table["annotator"] == ["2", "1"]
     assert "1 tasks have a ground truth, which alone is taken" in said
 
 
-def test_older_names(tmp_path, capsys):
+def test_older_names(tmp_path, caplog):
     rows = [
         {"id": 1, "data": {"text": "a"}, "completions": [{"result": [FULL[0]]}]},
         {"id": 2, "data": {"text": "b"}, "completions": [{"skipped": True, "result": [FULL[0]]}]},
     ]
-    table, _ = read(write(tmp_path / "a.json", rows), capsys)
+    table, _ = read(write(tmp_path / "a.json", rows), caplog)
     assert table["postoj"] == ["za", None]
 
 
-def test_tasks_that_wait_for_annotation_are_texts(tmp_path, capsys):
+def test_tasks_that_wait_for_annotation_are_texts(tmp_path, caplog):
     rows = [task(1), task(2)]
     rows[0]["predictions"] = [{"result": [FULL[0]]}]
-    table, _ = read(write(tmp_path / "a.json", rows), capsys)
+    table, _ = read(write(tmp_path / "a.json", rows), caplog)
     assert table == {"id": [1, 2], "text": ["text 1", "text 2"]}
 
 
@@ -138,8 +138,8 @@ def with_tabs(content):
     ("name", "content", "kind"),
     [("a.json", MIN, "JSON-MIN"), ("a.csv", CSV, "CSV"), ("a.tsv", with_tabs(CSV), "CSV")],
 )
-def test_flat_files_say_the_same(tmp_path, capsys, name, content, kind):
-    table, said = read(write(tmp_path / name, content), capsys)
+def test_flat_files_say_the_same(tmp_path, caplog, name, content, kind):
+    table, said = read(write(tmp_path / name, content), caplog)
     assert dict(sorted(table.items())) == {
         "annotator": ["ben@x.sk", "ana@x.sk", None],
         "id": [1, 1, 3],
@@ -158,12 +158,12 @@ def test_flat_files_say_the_same(tmp_path, capsys, name, content, kind):
     assert f"columns left out, the tool's own: {left_out}" in said
 
 
-def test_skipped_rows_and_single_choices_of_a_column_with_sets(tmp_path, capsys):
+def test_skipped_rows_and_single_choices_of_a_column_with_sets(tmp_path, caplog):
     content = (
         "annotation_id,id,lead_time,text,topics,was_cancelled\n"
         '1,1,2.5,a,"{""choices"": [""x"", ""y""]}",False\n2,2,2.5,b,x,True\n3,3,2.5,c,y,False\n'
     )
-    table, said = read(write(tmp_path / "a.csv", content), capsys)
+    table, said = read(write(tmp_path / "a.csv", content), caplog)
     assert table == {"id": [1, 3], "text": ["a", "c"], "topics": [["x", "y"], ["y"]]}
     assert "1 rows that the annotator skipped are left out" in said
 
@@ -171,8 +171,8 @@ def test_skipped_rows_and_single_choices_of_a_column_with_sets(tmp_path, capsys)
 SPAN = result("mená", "labels", start=0, end=4, text="Jana", labels=["OSOBA"])
 
 
-def test_labels_of_parts_are_left_out_beside_labels_of_the_whole(tmp_path, capsys):
-    table, said = read(write(tmp_path / "a.json", [task(1, annotation(1, FULL[0], SPAN))]), capsys)
+def test_labels_of_parts_are_left_out_beside_labels_of_the_whole(tmp_path, caplog):
+    table, said = read(write(tmp_path / "a.json", [task(1, annotation(1, FULL[0], SPAN))]), caplog)
     assert table["postoj"] == ["za"]
     assert "mená" not in table
     assert "columns left out, they label parts of the text: mená" in said
@@ -197,16 +197,16 @@ def test_labels_of_parts_are_left_out_beside_labels_of_the_whole(tmp_path, capsy
         ),
     ],
 )
-def test_spans_alone_are_refused_and_conll_named(tmp_path, capsys, name, rows, kind):
+def test_spans_alone_are_refused_and_conll_named(tmp_path, caplog, name, rows, kind):
     with pytest.raises(TaskError) as caught:
-        read(write(tmp_path / name, rows), capsys)
+        read(write(tmp_path / name, rows), caplog)
     assert f"is Label Studio {kind}, whose labels belong to spans of characters" in str(
         caught.value
     )
     assert "export CoNLL2003" in str(caught.value)
 
 
-def test_its_conll_file_is_read_like_all_others(tmp_path, capsys):
+def test_its_conll_file_is_read_like_all_others(tmp_path, caplog):
     content = "-DOCSTART- -X- O\nJana -X- _ B-OSOBA\nspí -X- _ O\n\nAno -X- _ O\n\n"
-    table, _ = read(write(tmp_path / "a.conll", content), capsys)
+    table, _ = read(write(tmp_path / "a.conll", content), caplog)
     assert table == {"tokens": [["Jana", "spí"], ["Ano"]], "tags": [["B-OSOBA", "O"], ["O"]]}

@@ -18,14 +18,14 @@ def choice(number, answer, accept, style="multiple", **more):
     return row(number, answer, options=OPTIONS, accept=accept, config=config, **more)
 
 
-def test_choices_of_accepted_rows_are_sets(tmp_path, capsys):
+def test_choices_of_accepted_rows_are_sets(tmp_path, caplog):
     rows = [
         choice(1, "accept", ["strava", "zákon"], meta={"zdroj": "fórum", "score": 0.2, "id": 7}),
         choice(2, "accept", []),
         choice(3, "reject", ["strava"]),
         choice(4, "ignore", []),
     ]
-    table, said = read(write(tmp_path / "db.jsonl", rows), capsys)
+    table, said = read(write(tmp_path / "db.jsonl", rows), caplog)
     assert table == {
         "text": ["text 1", "text 2", "text 3", "text 4"],
         "zdroj": ["fórum", None, None, None],
@@ -39,28 +39,28 @@ def test_choices_of_accepted_rows_are_sets(tmp_path, capsys):
     )
 
 
-def test_single_choices_are_classes(tmp_path, capsys):
+def test_single_choices_are_classes(tmp_path, caplog):
     rows = [
         choice(1, "accept", ["strava"], "single"),
         choice(2, "accept", [], "single"),
         choice(3, "accept", ["zákon"], "single"),
     ]
-    table, said = read(write(tmp_path / "db.jsonl", rows), capsys)
+    table, said = read(write(tmp_path / "db.jsonl", rows), caplog)
     assert table["label"] == ["strava", None, "zákon"]
     assert "'label' holds one label a row, so classes; 1 accepted rows chose nothing" in said
 
 
-def test_sessions_are_annotators(tmp_path, capsys):
+def test_sessions_are_annotators(tmp_path, caplog):
     rows = [
         choice(1, "accept", ["strava"], "single", _session_id="db-ana"),
         choice(1, "accept", ["zákon"], "single", _annotator_id="db-ben", _session_id="x"),
     ]
-    table, said = read(write(tmp_path / "db.jsonl", rows), capsys)
+    table, said = read(write(tmp_path / "db.jsonl", rows), caplog)
     assert table["annotator"] == ["db-ana", "db-ben"]
     assert "2 annotators" in said
 
 
-def test_a_rejected_label_is_no_class(tmp_path, capsys):
+def test_a_rejected_label_is_no_class(tmp_path, caplog):
     rows = [
         row(1, "accept", label="strava", spans=[]),
         row(2, "reject", label="strava", spans=[]),
@@ -68,7 +68,7 @@ def test_a_rejected_label_is_no_class(tmp_path, capsys):
         row(3, "ignore", label="zákon", spans=[]),
         row(2, "accept", label="strava", spans=[]),
     ]
-    table, said = read(write(tmp_path / "db.jsonl", rows), capsys)
+    table, said = read(write(tmp_path / "db.jsonl", rows), caplog)
     assert table == {
         "text": ["text 1", "text 2", "text 3"],
         "strava": ["accept", "accept", None],
@@ -79,14 +79,14 @@ def test_a_rejected_label_is_no_class(tmp_path, capsys):
     assert "1 answers were changed later: the last one counts" in said
 
 
-def test_a_label_that_is_called_like_a_column(tmp_path, capsys):
-    table, _ = read(write(tmp_path / "a.jsonl", [row(1, "accept", label="text")]), capsys)
+def test_a_label_that_is_called_like_a_column(tmp_path, caplog):
+    table, _ = read(write(tmp_path / "a.jsonl", [row(1, "accept", label="text")]), caplog)
     assert table == {"text": ["text 1"], "label text": ["accept"]}
 
 
-def test_answers_without_a_label(tmp_path, capsys):
+def test_answers_without_a_label(tmp_path, caplog):
     rows = [row(1, "accept"), row(2, "reject"), row(3, "ignore")]
-    table, said = read(write(tmp_path / "a.jsonl", rows), capsys)
+    table, said = read(write(tmp_path / "a.jsonl", rows), caplog)
     assert table["label"] == ["accept", "reject", None]
     assert "the answer is the label, accept or reject; 1 ignored rows have no label" in said
 
@@ -99,14 +99,14 @@ def tokens(*words):
     return found
 
 
-def test_spans_with_their_words_are_tags(tmp_path, capsys):
+def test_spans_with_their_words_are_tags(tmp_path, caplog):
     person = {"start": 0, "end": 9, "token_start": 0, "token_end": 1, "label": "OSOBA"}
     rows = [
         row(1, "accept", tokens=tokens("Jana", "Nová", "spí"), spans=[person]),
         row(2, "accept", tokens=tokens("nikto"), spans=[]),
         row(3, "reject", tokens=tokens("Ján"), spans=[]),
     ]
-    table, said = read(write(tmp_path / "a.jsonl", rows), capsys)
+    table, said = read(write(tmp_path / "a.jsonl", rows), caplog)
     assert table == {
         "tokens": [["Jana", "Nová", "spí"], ["nikto"], ["Ján"]],
         "tags": [["B-OSOBA", "I-OSOBA", "O"], ["O"], None],
@@ -131,16 +131,16 @@ def test_spans_with_their_words_are_tags(tmp_path, capsys):
         ),
     ],
 )
-def test_spans_that_are_no_tags_are_refused(tmp_path, capsys, more, what):
+def test_spans_that_are_no_tags_are_refused(tmp_path, caplog, more, what):
     with pytest.raises(TaskError) as caught:
-        read(write(tmp_path / "a.jsonl", [row(1, "accept", **more)]), capsys)
+        read(write(tmp_path / "a.jsonl", [row(1, "accept", **more)]), caplog)
     assert f"is Prodigy's export of {what}, whose labels belong to spans" in str(caught.value)
     assert "ner.manual" in str(caught.value)
 
 
-def test_rows_of_another_origin_stay_as_they_are(tmp_path, capsys):
+def test_rows_of_another_origin_stay_as_they_are(tmp_path, caplog):
     rows = [{"text": "a", "answer": "yes"}, {"text": "b", "answer": "accept"}]
-    assert read(write(tmp_path / "a.jsonl", rows), capsys) == (
+    assert read(write(tmp_path / "a.jsonl", rows), caplog) == (
         {"text": ["a", "b"], "answer": ["yes", "accept"]},
         "",
     )

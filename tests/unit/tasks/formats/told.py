@@ -23,11 +23,9 @@ def write(path: Path, content: Any) -> Path:
     return path
 
 
-def read(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Table, str]:
-    """Read a file; return its columns and all that is said on stderr, in one line."""
-    show_progress(True)
-    try:
-        table = read_table(path)
-    finally:
-        show_progress(False)
-    return table, " ".join(capsys.readouterr().err.split())
+def read(path: Path, caplog: pytest.LogCaptureFixture) -> tuple[Table, str]:
+    """Read a file; return its columns and all that is said of it, in one line."""
+    caplog.clear()
+    show_progress(False)  # what was said before may be said again
+    table = read_table(path)
+    return table, " ".join(caplog.messages)

@@ -135,6 +135,9 @@ def test_labels_that_stand_for_no_answer_are_proposed_as_missing(
         ("nigdy", "rzadko", "często", "zawsze"),
         ("niski", "średni", "wysoki"),
         ("gering", "mittel", "hoch"),
+        ("veľmi zlá", "zlá", "dobrá", "veľmi dobrá"),
+        ("vůbec", "trochu", "hodně", "velmi"),
+        ("not at all", "somewhat", "very"),
         ("nie", "selten", "manchmal", "oft", "immer"),
         ("stimme nicht zu", "teils/teils", "stimme zu"),
         ("rozhodně nesouhlasím", "spíše nesouhlasím", "spíše souhlasím", "rozhodně souhlasím"),
@@ -258,6 +261,7 @@ def test_an_option_with_a_comma_inside_is_one_label():
         ("diet", cycle("x", None), "a check box: 30 cells say 'x', the other 30 are empty"),
         ("diet", cycle("X", "x", None), "a check box"),
         ("diet", cycle("Diet", None), "a check box"),
+        ("diet", cycle("✓", None, "✔"), "a check box: 40 cells say"),
         ("diet", cycle(True, None), 'write empty = "no" under its columns'),
     ],
 )
@@ -287,3 +291,17 @@ def test_spellings_and_classes_that_look_alike_are_named():
     assert "2 values in 60 rows: ano 40, nie 20; read Ano as ano 20" in guess.why
     guess = guess_column(column("x", cycle("US", "us", "EU")))
     assert "look alike: US 20, us 20" in guess.why
+
+
+def test_one_class_in_many_spellings_beside_another():
+    guess = guess_column(column("x", cycle("Áno", "áno", "ÁNO", "Nie", "nie")))
+    assert guess.how.kind == "classification"
+    assert "2 values in 60 rows: áno 36, nie 24; read Áno as áno 12" in guess.why
+
+
+@pytest.mark.parametrize(
+    "name", ["Do you agree? (1-5)", "Ako hodnotíte príspevok?", "q (1 = vôbec, 5 = úplne)", "ocena"]
+)
+def test_questions_for_a_rating(name):
+    guess = guess_column(column(name, cycle(1, 2, 3, 4, 5)))
+    assert (guess.how.kind, guess.how.order) == ("ordinal", ("1", "2", "3", "4", "5"))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from esm.common.runtime import show_progress
+from esm.common.errors import TaskError
 from esm.tasks.guess.draft import write_draft
 from esm.tasks.guess.propose import propose
 from esm.tasks.load import load_target, load_task
@@ -115,19 +115,19 @@ def test_the_columns_of_a_table_are_read_as_what_they_are(tmp_path):
         ({"columns": {"stars": ColumnSpec(kind=Problem.REGRESSION)}}, False),
     ],
 )
-def test_it_is_told_where_nothing_was_said_of_the_columns(tmp_path, capsys, said, told):
-    path = write(tmp_path / "posts.csv", TABLE)
-    show_progress(True)
-    try:
-        loaded(path, **said)
-    finally:
-        show_progress(False)
-    printed = " ".join(capsys.readouterr().err.split())
+def test_it_is_told_where_nothing_was_said_of_the_columns(tmp_path, caplog, said, told):
+    loaded(write(tmp_path / "posts.csv", TABLE), **said)
+    printed = " ".join(caplog.messages)
     assert ("nothing says what its columns are: text 'text'; attributes" in printed) is told
     if told:
         assert "'level' (ordinal, no answer: 'neviem')" in printed
         assert "left out 'id' (an id: 60 distinct values in 60 rows)" in printed
         assert "esm tasks init FILE writes this down" in printed
+
+
+def test_nothing_is_told_of_texts_and_classes_alone(tmp_path, caplog):
+    loaded(write(tmp_path / "posts.csv", {"text": TEXTS, "x": cycle("a", "b")}))
+    assert caplog.messages == []
 
 
 def test_who_says_something_of_a_column_corrects_the_proposal(tmp_path):
@@ -232,3 +232,10 @@ def test_another_spelling_in_the_test_file_is_the_same_class(tmp_path):
         ("Reliable", "reliable", 15)
     ]
     assert task.dropped == {"label not in train": 15, "no answer": 15}
+
+
+def test_amounts_that_can_be_read_in_two_ways_are_refused(tmp_path):
+    path = write(tmp_path / "posts.csv", {"text": TEXTS, "reach": cycle("1,200", "950", "12,000")})
+    message = "'reach' holds values that are not finite numbers: .*which may be 1250 or 1.25"
+    with pytest.raises(TaskError, match=message):
+        loaded(path, attributes=("reach",), kind="regression")

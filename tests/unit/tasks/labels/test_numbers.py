@@ -18,6 +18,8 @@ from esm.tasks.labels.numbers import is_ruined_id, read_amounts
         (("1,250,000", "900"), (1250000, 900), ""),
         (("1.250.000", "2.500"), (1250000, 2500), ""),
         (("1.250", "2.500"), (1.25, 2.5), ""),
+        # Means of three, as programs write them.
+        (("3.667", "4.000"), (3.667, 4), ""),
         (("0,125", "1,250"), (0.125, 1.25), ""),
         (("5 €", "6,50 €"), (5, 6.5), "€"),
         (("$5", "$6.50"), (5, 6.5), "$"),
@@ -36,6 +38,7 @@ def test_numbers_written_for_people(cells, values, unit):
     ("cells", "why"),
     [
         (("1,250", "3,100"), "numbers such as 1,250, which may be 1250 or 1.25"),
+        (("1.200", "950", "12.000"), "numbers such as 1.250, which may be 1250 or 1.25"),
         (("1,2", "3.4"), "numbers with a decimal comma beside numbers with a decimal dot"),
         (("5 €", "6,50 $"), "numbers with different units"),
         (("85 %", "85"), "numbers with different units"),

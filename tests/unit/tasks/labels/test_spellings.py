@@ -35,6 +35,9 @@ def test_labels_that_the_training_rows_tell_apart_stay_apart():
         ({"1": 9, "1.0": 2, "0": 8}, "1.0", "1"),
         ({"ja": 9, "nein": 8}, "Nein", "nein"),
         ({"tak": 9, "nie": 8}, "TAK", "tak"),
+        ({"yes": 9, "no": 8, "Y": 2, "N": 1}, "Y", "yes"),
+        ({"yes": 9, "no": 8}, "n", "no"),
+        ({"ano": 9, "nie": 8}, "x", "x"),
         # A third answer makes of yes and no two of three classes.
         ({"yes": 9, "no": 8, "maybe": 3}, "true", "true"),
         # One letter each may be true, false and neither.
