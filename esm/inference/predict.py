@@ -92,6 +92,7 @@ def predict_file(
             )
             for winner in chosen
         },
+        texts=tuple(columns),
     )
 
 

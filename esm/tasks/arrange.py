@@ -115,7 +115,17 @@ def _text_columns(raw: RawData, spec: TaskSpec) -> tuple[str, ...]:
             raise missing_column(str(name), raw.train, f"training rows of {raw.id}")
     for name in (text, *pair):
         check_texts(name, raw.train[name], raw.id)
-    return text, *pair
+    if spec.annotator is None:
+        return text, *pair
+    nameless = sum(map(is_missing, raw.column(SplitName.TRAIN, spec.annotator)))
+    if nameless:
+        raise TaskError(
+            f"{nameless} rows of {raw.id} do not say in column {spec.annotator!r} who annotated",
+            expected="a name in every row of a long file",
+            hint="fill the names in",
+        )
+    # Rows of several annotators stay apart until their votes are counted.
+    return text, *pair, spec.annotator
 
 
 def _attribute_names(raw: RawData, column: str) -> tuple[str, ...]:

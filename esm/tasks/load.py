@@ -14,6 +14,15 @@ import numpy.typing as npt
 from esm.common.errors import TaskError
 from esm.common.runtime import warn_once
 from esm.common.storage import check_id
+from esm.tasks.agreement import measure_agreement
+from esm.tasks.annotators import (
+    TIED,
+    ColumnVotes,
+    choose_annotator,
+    merge_annotators,
+    vote_codes,
+    with_soft_labels,
+)
 from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
 from esm.tasks.faults.labels import source_notes
@@ -21,9 +30,9 @@ from esm.tasks.formats import files, folders, hub
 from esm.tasks.formats.sentences import as_sentences
 from esm.tasks.guess.columns import choose_attributes, choose_texts
 from esm.tasks.guess.reading import read_columns, summary
-from esm.tasks.labels.read import AUTO, Labels, read_labels
+from esm.tasks.labels.read import AUTO, NO_LABEL, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
-from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
+from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec, Voting
 from esm.tasks.splits.divide import Divider, join_splits, method_of
 from esm.tasks.splits.folds import fold_targets
 from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
@@ -54,7 +63,7 @@ def load_target(spec: TaskSpec) -> Target:
         HubError: The Hub cannot be reached.
         StorageError: A new split cannot be stored.
     """
-    return _target(_open(spec))
+    return with_soft_labels(_target(_open(spec)))
 
 
 def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
@@ -71,9 +80,10 @@ def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
     opened = _open(spec)
     whole = _target(opened)
     if opened.divider.method is not SplitMethod.K_FOLD:
-        return (whole,)
+        return (with_soft_labels(whole),)
     draws = opened.divider.folds(opened.splits[SplitName.TRAIN])
-    return fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+    folds = fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+    return tuple(map(with_soft_labels, folds))
 
 
 def load_tasks(spec: TaskSpec) -> list[tuple[TaskSpec, Task]]:
@@ -113,7 +123,8 @@ def load_task(spec: TaskSpec) -> Task:
             expected="the attribute, or the attributes, to make a source task of",
             hint="--attribute NAME[,NAME]",
         )
-    task = _task(opened, opened.chosen[0])
+    target = with_soft_labels(_target(opened))
+    task = target.attributes[opened.chosen[0]]
     task = task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
     for said in source_notes(task):
         warn_once(_LOGGER, f"{task.id}: {said}")
@@ -137,6 +148,7 @@ class _Opened:
     chosen: tuple[str, ...]
     splits: Mapping[SplitName, TextRows]
     num_empty: int
+    votes: Mapping[str, ColumnVotes]
 
 
 # ---------------------------------------------------------------------------- rows and columns
@@ -161,10 +173,12 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
-    others = {*texts, spec.split.group, spec.split.column}
+    who = choose_annotator(raw, spec, columns)
+    others = {*texts, spec.split.group, spec.split.column, who}
     offered = tuple(name for name in raw.known if name not in others)
     chosen = choose_attributes(raw, spec, offered)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
+    raw, votes = merge_annotators(raw, spec, columns, attributes, who)
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
     needed = attributes if divider.draws else chosen
     rows = {split: _texts(raw, split, divider, needed) for split in raw.splits}
@@ -175,7 +189,8 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
             expected="texts",
             hint="name the text column with --text",
         )
-    return _Opened(raw, spec, named, divider, attributes, chosen, divider.divide(rows), num_empty)
+    parts = divider.divide(rows)
+    return _Opened(raw, spec, named, divider, attributes, chosen, parts, num_empty, votes)
 
 
 def _is_undescribed(raw: RawData, spec: TaskSpec) -> bool:
@@ -309,7 +324,7 @@ def _task(opened: _Opened, name: str) -> Task:
         if len(kept):
             part = rows.take(kept)
             examples[split] = Examples(part.texts, part.pairs, labels.values[split])
-    return Task(
+    task = Task(
         id=attribute_id(raw.id, name),
         problem=labels.problem,
         metric=_metric(name, labels, known.metric, how.metric),
@@ -323,6 +338,28 @@ def _task(opened: _Opened, name: str) -> Task:
         unanswered=labels.unanswered,
         text_columns=opened.divider.columns,
         unlabelled=_unlabelled(splits[SplitName.TRAIN], labels.rows[SplitName.TRAIN]),
+    )
+    return task if name not in opened.votes else _with_votes(task, opened.votes[name], spec)
+
+
+def _with_votes(task: Task, votes: ColumnVotes, spec: TaskSpec) -> Task:
+    """Return a task with the agreement of its annotators, and their votes where they are wanted."""
+    agreement = measure_agreement(
+        list(votes.of_text.values()),
+        task.problem,
+        task.label_names,
+        annotators=len(votes.annotators),
+        ties=votes.ties,
+        repeated=votes.repeated,
+    )
+    dropped = dict(task.dropped)
+    if ties := min(votes.ties, dropped.get(NO_LABEL, 0)):
+        dropped |= {NO_LABEL: dropped[NO_LABEL] - ties, TIED: ties}
+    return dataclasses.replace(
+        task,
+        agreement=agreement,
+        votes=vote_codes(votes, task) if spec.voting is Voting.SOFT else {},
+        dropped={reason: count for reason, count in dropped.items() if count},
     )
 
 

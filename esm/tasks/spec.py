@@ -42,6 +42,18 @@ class RareClasses(StrEnum):
     REFUSE = "refuse"
 
 
+class Voting(StrEnum):
+    """What becomes of a text that several people annotated.
+
+    MAJORITY gives it the label of most; SOFT does so for test rows, and trains on every vote;
+    SEPARATE leaves each annotation a row of its own.
+    """
+
+    MAJORITY = "majority"
+    SOFT = "soft"
+    SEPARATE = "separate"
+
+
 class SplitSpec(Record):
     """How to split rows.
 
@@ -111,7 +123,8 @@ class TaskSpec(Record):
 
     Attributes:
         location: A task folder, a multi-attribute target folder, a file (.csv, .tsv, .txt, .xlsx,
-            .jsonl, .parquet), or a Hub dataset id such as ``owner/name``.
+            .json, .jsonl, .parquet, .arrow, .feather, .conll), or a Hub dataset id such as
+            ``owner/name``.
         id: Name to give it; by default the one in the folder's description, the file's stem or the
             Hub id with its configuration, ``/`` written ``--``.
         text: Text column.
@@ -128,6 +141,8 @@ class TaskSpec(Record):
         attribute_column: Column that names the attribute, in a long file (a row per text and
             attribute); None for a wide one (a column per attribute).
         value_column: Column with the value, in a long file.
+        annotator: Column that names who annotated a row; None finds it out.
+        voting: What becomes of texts with several annotators.
         language: Language of the texts (ISO 639-1); None for what the data declare.
         licence: Licence of the data; None for what the data declare.
         registry: Name of the registry entry that this was made from, where it was.
@@ -152,6 +167,8 @@ class TaskSpec(Record):
     sheet: str | None = None
     attribute_column: str | None = None
     value_column: str | None = None
+    annotator: str | None = None
+    voting: Voting = Voting.MAJORITY
     language: str | None = None
     licence: str | None = None
     registry: str | None = None

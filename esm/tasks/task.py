@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
 from esm.common.storage import content_hash, hash_texts
+
+if TYPE_CHECKING:
+    from esm.tasks.agreement import Agreement
 
 
 class Problem(StrEnum):
@@ -196,6 +199,9 @@ class Task:
         unanswered: Rows left out because their label stands for no answer, by label.
         text_columns: Name of the column with the texts and, of a pair task, of the second texts;
             empty where they are not known.
+        agreement: How far several annotators agree; None where each text has one.
+        votes: The labels of all annotators by the key of the text, where training is on all of them
+            (see :mod:`esm.tasks.annotators`); they are no part of :meth:`content_hash`.
         unlabelled: Texts of the training part that have no label for this attribute. Only what is
             trained on texts alone reads them, and says so in its settings: they are no part of
             :meth:`content_hash`.
@@ -213,6 +219,8 @@ class Task:
     unknown: Mapping[SplitName, Mapping[str, int]] = field(default_factory=dict)
     unanswered: Mapping[str, int] = field(default_factory=dict)
     text_columns: tuple[str, ...] = ()
+    agreement: Agreement | None = None
+    votes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unlabelled: Texts = field(default_factory=Texts)
 
     def __post_init__(self) -> None:

@@ -63,6 +63,7 @@ def _task(task: Task) -> dict[str, Any]:
         "spellings": [asdict(spelling) for spelling in task.spellings],
         "unknown": {split.value: dict(counts) for split, counts in task.unknown.items()},
         "unanswered": dict(task.unanswered),
+        "agreement": None if task.agreement is None else asdict(task.agreement),
     }
 
 

@@ -49,12 +49,17 @@ def parse_column(cells: Values, *, decimal_comma: bool = False) -> Values:
         cells: Strings, or values as a spreadsheet holds them.
         decimal_comma: Whether ``0,5`` is a number.
     """
-    cells = [None if is_missing(cell) else cell for cell in cells]
+    if {*map(type, cells)} == {str}:  # as in text tables; the same, and quick
+        cells = [cell if cell and not cell.isspace() else None for cell in cells]
+    else:
+        cells = [None if is_missing(cell) else cell for cell in cells]
     filled = [cell for cell in cells if cell is not None]
     kinds = {type(cell) for cell in filled}
     if kinds <= {int, float} or kinds == {bool} or list in kinds:
         return cells
-    words = [None if cell is None else written(cell) for cell in cells]
+    words = cells
+    if kinds != {str}:
+        words = [None if cell is None else written(cell) for cell in cells]
     return _from_strings(words, decimal_comma=decimal_comma)
 
 

@@ -54,7 +54,7 @@ def propose(
     """Propose a specification for a file of labelled rows.
 
     Args:
-        path: A .csv, .tsv, .txt, .xlsx, .jsonl, .parquet or .conll file.
+        path: A file of any kind that :func:`~esm.tasks.formats.files.read_table` reads.
         text: Text column; None finds it.
         encoding: Encoding of a text file; None finds it out.
         delimiter: What separates the cells of a text table; None finds it out.
@@ -75,6 +75,11 @@ def propose(
     guesses = tuple(with_minimum(guess, values, method, counted) for guess in reading.guesses)
     reading = dataclasses.replace(reading, guesses=guesses)
     spec = reading.fill_in(source).model_copy(update={"split": method})
+    if reading.annotator is not None:
+        reasons["annotator"] = (
+            "several people annotated the same texts; the label of most counts, or set voting ="
+            " soft (train on every vote) or separate"
+        )
     return Proposal(spec, guesses, reasons, num_rows(raw.train))
 
 
@@ -87,7 +92,7 @@ def _source(
     """Return where the rows are and how to read them, with what was found out."""
     reasons: dict[str, str] = {}
     suffix = path.suffix.lower()
-    is_text = suffix in (*_TABLES_OF_TEXT, ".tsv", ".jsonl") and path.is_file()
+    is_text = suffix in (*_TABLES_OF_TEXT, ".tsv", ".json", ".jsonl") and path.is_file()
     if is_text and path.stat().st_size:
         decoded = decode(path, encoding)
         if encoding is None and decoded.encoding != "utf-8":

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from esm.tasks.annotators import choose_annotator
 from esm.tasks.guess.attributes import guess_attribute, guess_column
 from esm.tasks.guess.columns import LABEL, choose_texts
 from esm.tasks.guess.facts import Facts
@@ -40,6 +41,7 @@ class Reading:
         long: The layout of a long file; None where each text has one row.
         split: The column that names the split of every row, if there is one.
         group: The column whose values should stay on one side of a split, if there is one.
+        annotator: The column that names who annotated, where texts have several annotators.
     """
 
     texts: tuple[Facts, ...]
@@ -48,6 +50,7 @@ class Reading:
     long: LongLayout | None
     split: Facts | None
     group: Facts | None
+    annotator: str | None = None
 
     @property
     def attributes(self) -> dict[str, ColumnSpec]:
@@ -89,6 +92,7 @@ class Reading:
                 "columns": how | _overridden(how, spec),
                 "attribute_column": long.names.name if long else spec.attribute_column,
                 "value_column": long.values.name if long else spec.value_column,
+                "annotator": spec.annotator or self.annotator,
                 "split": split,
             }
         )
@@ -130,7 +134,11 @@ def read_columns(raw: RawData, spec: TaskSpec) -> Reading:
     by_name = {facts.name: facts for facts in columns}
     texts = [by_name[name] for name in (first, second) if name is not None]
     others = [facts for facts in columns if facts not in texts and facts.name not in raw.known]
-    long = find_long(texts[0], others) if len(texts) == 1 and not spec.attributes else None
+    who = choose_annotator(raw, spec, [facts.name for facts in texts])
+    people = None if who is None else by_name[who]
+    long = _named_long(texts, by_name, people, spec)
+    if long is None and len(texts) == 1 and not spec.attributes:
+        long = find_long(texts[0], others, people)
     layout = [] if long is None else [long.names, long.values]
     others = [facts for facts in others if facts not in layout]
     split = find_split(others)
@@ -146,7 +154,20 @@ def read_columns(raw: RawData, spec: TaskSpec) -> Reading:
     ]
     if long is not None:
         guesses += [_guess_in_long(facts, long) for facts in long.attributes]
-    return Reading(tuple(texts), tuple(columns), tuple(guesses), long, split, group)
+    return Reading(tuple(texts), tuple(columns), tuple(guesses), long, split, group, who)
+
+
+def _named_long(
+    texts: Sequence[Facts], by_name: Mapping[str, Facts], people: Facts | None, spec: TaskSpec
+) -> LongLayout | None:
+    """Return the layout of a long file whose columns were named."""
+    names, values = (
+        None if name is None else by_name.get(name)
+        for name in (spec.attribute_column, spec.value_column)
+    )
+    if names is None or values is None:
+        return None
+    return LongLayout(texts[0], names, values, people)
 
 
 def _named_roles(

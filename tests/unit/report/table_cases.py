@@ -218,6 +218,17 @@ def comparison_plan() -> list[Table]:
     return comparison.comparison_plan_tables(planned, COST)
 
 
+AGREEMENT = {
+    "alpha": 0.4321,
+    "level": "nominal",
+    "annotators": 3,
+    "texts": 1_200,
+    "ties": 17,
+    "repeated": 4,
+    "why_none": "",
+}
+
+
 def described() -> dict[str, object]:
     """Return a description of a target."""
     split = {
@@ -234,6 +245,7 @@ def described() -> dict[str, object]:
         "splits": dict.fromkeys(("train", "validation", "test"), split),
         "metadata": {"language": "sk", "license": LICENCE},
         "dropped": {"no label": 3},
+        "agreement": AGREEMENT,
         "rare": [{"name": "a-rare-class", "rows": 2, "into": None}],
         "shared_train_test": 2,
     }

@@ -64,6 +64,7 @@ def test_a_classification_attribute_by_hand():
                 "spellings": [],
                 "unknown": {},
                 "unanswered": {},
+                "agreement": None,
             }
         },
     }
