@@ -81,6 +81,7 @@ def cut_delta(
     if budget is None:
         whole = {name: _to_numpy(after) for name, (_, after) in changed.items()}
         return Cut(Delta(weights, {}, whole), ())
+    check_budget(base, budget)
     tables = _embedding_tables(base)
     spectra = {
         name: _Spectrum.of((after - before).double().reshape(matrix_shape(before.shape)))
@@ -187,12 +188,6 @@ def _ranks(spectra: Mapping[str, _Spectrum], budget: int, bits: int) -> dict[str
     sizes = {name: spectrum.row_bytes(bits) for name, spectrum in spectra.items()}
     vectors = [name for name, spectrum in spectra.items() if spectrum.is_vector]
     taken = _FILE_BYTES + sum(sizes[name] + _header(name) for name in vectors)
-    if taken > budget:
-        raise SettingError(
-            f"a delta of {budget:,} bytes, where biases and norms alone take {taken:,}",
-            expected="a larger budget",
-            hint=f"--delta {taken * 4 / 1e6:.2g}MB, or none",
-        )
     ranks = dict.fromkeys(spectra, 0) | dict.fromkeys(vectors, 1)
     pieces = [
         (-(value**2) / sizes[name], name, place)
@@ -206,6 +201,26 @@ def _ranks(spectra: Mapping[str, _Spectrum], budget: int, bits: int) -> dict[str
             break
         ranks[name] = place + 1
     return ranks
+
+
+def check_budget(base: PreTrainedModel, budget: int | None) -> None:
+    """Check that biases and norms fit into a budget, before anything is trained.
+
+    Raises:
+        SettingError: They do not.
+    """
+    vectors = [
+        (name, one) for name, one in base.named_parameters() if min(matrix_shape(one.shape)) == 1
+    ]
+    fewest = _FILE_BYTES + sum(
+        _header(name) + one.numel() + 1 + _SCALE_BYTES for name, one in vectors
+    )
+    if budget is not None and budget < fewest:
+        raise SettingError(
+            f"a delta of {budget:,} bytes, where biases and norms alone take {fewest:,}",
+            expected="a larger budget",
+            hint=f"--delta {fewest * 4 / 1e6:.2g}MB, or none",
+        )
 
 
 def _header(name: str) -> int:
