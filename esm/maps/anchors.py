@@ -72,8 +72,12 @@ class Anchors:
 
     def take(self, rows: Sequence[int]) -> Anchors:
         """Return some of the anchors, by position."""
-        parts = (self.texts, self.pairs, self.groups, self.refs)
-        return Anchors(*(tuple(part[row] for row in rows) for part in parts))
+        return Anchors(
+            texts=tuple(self.texts[row] for row in rows),
+            pairs=tuple(self.pairs[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows),
+            refs=tuple(self.refs[row] for row in rows),
+        )
 
     def content_hash(self) -> str:
         """Return a hash of texts and groups, in their order."""

@@ -100,7 +100,7 @@ def store_delta(
 
 def spread(count: int, most: int = MOST_JUDGED) -> list[int]:
     """Return at most so many positions of ``count``, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()
+    return sorted({int(place) for place in np.linspace(0, count - 1, min(count, most))})
 
 
 def keeps_encoder(entry: PoolEntry) -> bool:

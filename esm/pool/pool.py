@@ -195,6 +195,11 @@ class PoolEntry:
         return read_fingerprint(stored, key, where=f"{FINGERPRINT_NAME} of {self.id}")
 
     @property
+    def has_tuned(self) -> bool:
+        """Whether it can stand for its tuned encoder: by a delta, or by all of it."""
+        return self.record.delta is not None or self.model_folder is not None
+
+    @property
     def model_folder(self) -> Path | None:
         """Folder of the tuned encoder, or None where it was not kept."""
         folder = self.folder / "model"

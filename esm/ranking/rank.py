@@ -40,6 +40,7 @@ from esm.ranking.intervals import check_bootstrap, with_intervals
 from esm.ranking.language_fit import allowed_sources, language_warnings
 from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.overlap import Overlaps, overlap_warnings
+from esm.ranking.refine import Outcome, Refinement, check_refine
 from esm.ranking.result import (
     AttributeRanking,
     Balance,
@@ -52,11 +53,11 @@ from esm.ranking.shortlist.narrow import Narrowing
 from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusals, usable_sources
 from esm.ranking.target import TargetTexts
 from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
-from esm.scorers.registry import Results, make_scorer
+from esm.scorers.registry import Results, ScorerName, make_scorer
 from esm.tasks.licences import terms
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
-from esm.tasks.task import Metric, joint_hash
+from esm.tasks.task import Metric, Target, joint_hash
 
 if TYPE_CHECKING:
     from esm.encoder.cache import EmbeddingCache
@@ -116,13 +117,14 @@ def rank_sources(
     scorer = make_scorer(
         config.scorer,
         embeddings=config.embeddings,
-        all_tuned=all_read and all(entry.model_folder is not None for entry in entries),
+        all_tuned=all_read and all(entry.has_tuned for entry in entries),
         results=results,
     )
     if config.balance is Balance.ON and not scorer.weighs_classes:
         raise SettingError(
             f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
         )
+    check_refine(config)
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
@@ -157,6 +159,7 @@ def rank_sources(
     left_out = [*skipped, *refused]
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
+    refinement = _refinement(texts, target, config)
     with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
         for name in target.attributes:
             try:
@@ -172,6 +175,7 @@ def rank_sources(
                     overlaps,
                     scorer,
                     config,
+                    refinement,
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -214,6 +218,14 @@ def rank_sources(
         cut=texts.cut,
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _refinement(texts: TargetTexts, target: Target, config: RankConfig) -> Refinement | None:
+    """Return what scores sources on deltas; None where the settings want none."""
+    if config.refine == "none" or config.scorer is not ScorerName.LOGME:
+        return None
+    folds = {name: texts.attribute(name, Balance.OFF) for name in target.attributes}
+    return Refinement(texts, folds, config)
 
 
 def _elsewhere(base: str | None, pool: Pool) -> str | None:
@@ -281,6 +293,7 @@ def _rank_attribute(
     overlaps: Overlaps,
     scorer: Scorer,
     config: RankConfig,
+    refinement: Refinement | None,
 ) -> AttributeRanking:
     scored, failed = _score_folds(
         scorer, folds, offered.sources, offered.at_once, strict=config.strict
@@ -288,33 +301,83 @@ def _rank_attribute(
     left_out = [*offered.skipped, *failed]
     if not scored:
         raise _no_source(folds[0].task.id, left_out, scorer)
+    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
-    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
-    found = None
-    if config.diverse and scorer.reads is not None:
-        ordered = np.array([scores.mean() for _, scores in scored])
-        best_first = [source for source, _ in scored]
-        found = diverse_set(best_first, ordered, folds, scorer.reads, config.diverse)
-    lines = [
-        _line(rank, source, name, float(scores.mean()), base_score, overlaps)
-        for rank, (source, scores) in enumerate(scored, start=1)
-    ]
+    refined = refinement.refine(folds, scored) if refinement is not None else None
+    first = {} if refined is None else {source.id: source for source, _ in refined.scored}
+    rest = [pair for pair in scored if pair[0].id not in first]
+    by_map = with_intervals(
+        [
+            _line(rank, source, name, float(scores.mean()), base_score, overlaps)
+            for rank, (source, scores) in enumerate(rest, start=len(first) + 1)
+        ],
+        [source for source, _ in rest],
+        folds,
+        scorer,
+        config,
+    )
     ranked = AttributeRanking(
         metric=metric,
         examples=round(np.mean([len(fold) for fold in folds])),
         balanced=folds[0].weights is not None,
         base_score=base_score,
-        ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
+        ranking=by_map,
         skipped=tuple(left_out),
-        diverse=found,
         not_scored=offered.not_scored,
-        by_fold=_orders(scored) if len(folds) > 1 else (),
     )
-    base_model = scored[0][0].entry.manifest.base.model
-    forecast = forecast_for(scorer, metric, base_model)
-    return with_expectations(ranked, folds, [source for source, _ in scored], scorer, forecast)
+    if refined is None:
+        base_model = scored[0][0].entry.manifest.base.model
+        forecast = forecast_for(scorer, metric, base_model)
+        ranked = with_expectations(ranked, folds, [one for one, _ in scored], scorer, forecast)
+        best, of, kind = scored, folds, scorer.reads
+    else:
+        known = {source.id: float(scores.mean()) for source, scores in scored}
+        ranked = ranked.model_copy(
+            update={
+                "ranking": (
+                    *_refined_lines(refined, known, name, overlaps, config),
+                    *(line.model_copy(update={"scored_by": "map"}) for line in by_map),
+                ),
+                "refined": refined.record,
+            }
+        )
+        best, of, kind = list(refined.scored), refined.folds, refined.scorer.reads
+    found = None
+    if config.diverse and kind is not None:
+        ordered = np.array([scores.mean() for _, scores in best])
+        found = diverse_set([source for source, _ in best], ordered, of, kind, config.diverse)
+    orders = zip(_orders(best), _orders(rest if refined else []) or ((),) * len(of), strict=True)
+    return ranked.model_copy(
+        update={
+            "diverse": found,
+            "by_fold": tuple((*a, *b) for a, b in orders) if len(folds) > 1 else (),
+        }
+    )
+
+
+def _refined_lines(
+    refined: Outcome,
+    by_map: Mapping[str, float],
+    name: str,
+    overlaps: Overlaps,
+    config: RankConfig,
+) -> tuple[RankedSource, ...]:
+    """Return the lines of the sources that were scored on deltas; they have no forecast yet."""
+    sources = [source for source, _ in refined.scored]
+    lines = [
+        _line(
+            rank, source, name, float(scores.mean()), refined.record.base_score, overlaps
+        ).model_copy(
+            update={
+                "scored_by": "delta" if source.entry.model_folder is None else "tuned encoder",
+                "map_score": by_map[source.id],
+            }
+        )
+        for rank, (source, scores) in enumerate(refined.scored, start=1)
+    ]
+    return with_intervals(lines, sources, refined.folds, refined.scorer, config)
 
 
 def _line(
@@ -343,7 +406,7 @@ def _line(
 
 def _orders(scored: Sequence[tuple[Source, Scores]]) -> tuple[tuple[str, ...], ...]:
     """Return the source ids of each fold, best first; equal scores are ordered by id."""
-    folds = range(len(scored[0][1]))
+    folds = range(len(scored[0][1])) if scored else ()
     return tuple(
         tuple(source.id for source, _ in sorted(scored, key=lambda one: (-one[1][fold], one[0].id)))
         for fold in folds

@@ -40,15 +40,15 @@ def rank(
         str,
         typer.Option(
             help="How to score: logme, fused, probe, knn (on maps); tuned-logme, frozen, hscore"
-            " (on kept tuned encoders); leep, nce (source heads); textemb, taskemb, vocab (stored"
-            " vectors); size, random, static (blind to the target)."
+            " (on deltas or tuned encoders); leep, nce (source heads); textemb, taskemb, vocab"
+            " (stored vectors); size, random, static (blind to the target)."
         ),
     ] = "logme",
     embeddings: Annotated[
         str | None,
         typer.Option(
             help="For knn, hscore, leep and nce: mapped or tuned embeddings. Default: mapped for"
-            " knn, tuned for hscore, tuned for leep and nce where all encoders were kept.",
+            " knn, tuned for hscore, tuned for leep and nce where all sources have deltas.",
             metavar="KIND",
         ),
     ] = None,
@@ -134,6 +134,15 @@ def rank(
             metavar="N",
         ),
     ] = 0,
+    refine: Annotated[
+        str,
+        typer.Option(
+            help="Sources to score again on embeddings by their deltas, which see what maps"
+            " cannot: all, the best N, none, or auto: all up to a stated cost, an eighth of more,"
+            " found by halving.",
+            metavar="N",
+        ),
+    ] = "auto",
     near_tests: Annotated[
         bool,
         typer.Option(
@@ -181,6 +190,7 @@ def rank(
             "exclude_overlap": exclude_overlap,
             "near_tests": near_tests,
             "shortlist": shortlist,
+            "refine": refine,
         },
     )
     ranking = rank_sources(

@@ -89,7 +89,7 @@ class Factors:
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether these are factors of a weight of this shape."""
         length = sum(matrix_shape(shape))
-        return self.codes.shape[1] == length + (length % 2 if self.bits == 4 else 0)
+        return int(self.codes.shape[1]) == length + (length % 2 if self.bits == 4 else 0)
 
     def product(self, shape: Sequence[int], device: torch.device) -> torch.Tensor:
         """Return the float32 difference of a weight of a shape that it fits: O(r m n)."""

@@ -146,6 +146,12 @@ def swapped(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
             parameters[name].data = weight
 
 
+def count_passed(model: nn.Module) -> int:
+    """Return how many weights a token passes on its way: all but those of embedding tables."""
+    tables = {id(one.weight) for one in model.modules() if isinstance(one, nn.Embedding)}
+    return sum(one.numel() for one in model.parameters() if id(one) not in tables)
+
+
 def _check_fits(delta: Delta, name: str, weight: Tensor | None) -> None:
     if name in delta.whole:
         fits = weight is not None and delta.whole[name].shape == tuple(weight.shape)
