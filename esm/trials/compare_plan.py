@@ -19,6 +19,7 @@ from esm.strategies.joint.registry import joint_strategy
 from esm.strategies.registry import reads_unlabelled
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import Problem, SplitName, Target, joint_hash
+from esm.trials.encoders import source_start
 from esm.trials.ledger import RunKey
 from esm.trials.plan import source_hash
 from esm.trials.settings import ComparisonConfig
@@ -344,7 +345,7 @@ class _Planner:
         if any(map(reads_unlabelled, strategy.name.split(":"))):
             settings["unlabelled"] = self._unlabelled(names)
         if strategy.wants_sources:
-            settings["sources"] = [[entry.id, source_hash(entry)] for entry in sources]
+            settings["sources"] = [self._source(entry) for entry in sources]
         starts = strategy.uses_source and not strategy.wants_sources and sources
         start = sources[0] if starts else None
         return Cell(
@@ -376,12 +377,18 @@ class _Planner:
             source=NO_TRANSFER if start is None else start.id,
             source_hash=None if start is None else source_hash(start),
             source_seed=None if start is None else start.record.fine_tune.seed,
+            delta=None if start is None else source_start(start, retrain=self.config.retrain),
             strategy=strategy,
             transfer=settings,
             max_train=self._cap(name, size),
             seed=seed,
             fold=fold,
         )
+
+    def _source(self, entry: PoolEntry) -> list[str]:
+        """Return what determines a source and the weights that its tuning left."""
+        delta = source_start(entry, retrain=self.config.retrain)
+        return [entry.id, source_hash(entry), *([] if delta is None else [delta])]
 
     def _unlabelled(self, names: Sequence[str]) -> str:
         """Return a hash of the texts without labels, which decide what some strategies learn."""

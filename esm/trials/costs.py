@@ -99,7 +99,7 @@ class Costs:
         return [run for run in runs if run.key.content_hash() not in self._finished]
 
     def models(self, runs: Iterable[Run]) -> dict[Path, PoolEntry]:
-        """Return the tuned encoders that unfinished runs need and that are to be made."""
+        """Return the tuned encoders that unfinished runs need and that are to be trained."""
         needed = {
             model_folder(self._out / MODELS_NAME, run.key): run.key for run in self.pending(runs)
         }
@@ -107,6 +107,7 @@ class Costs:
             folder: self._entries[key.source]
             for folder, key in needed.items()
             if key.source != NO_TRANSFER
+            and key.delta is None
             and pool_model(self._entries[key.source], key.source_seed) is None
             and not folder.is_dir()
         }

@@ -21,7 +21,7 @@ from esm.tasks.task import Examples, Task
 from esm.training.state import State
 from esm.trials.compare_models import ModelStore
 from esm.trials.compare_plan import Cell
-from esm.trials.encoders import MODELS_NAME, TunedModels, source_task
+from esm.trials.encoders import MODELS_NAME, TunedModels, source_start, source_task
 from esm.trials.ledger import RunKey, RunRow
 from esm.trials.open import Opened
 from esm.trials.outputs import AttributeCell, CellRecord, CellStore
@@ -105,7 +105,7 @@ class Lab:
             total_parameters=fitted.total_parameters,
             stored_bytes=sum(array.nbytes for array in state.values()),
             peak_memory=fitted.peak_memory,
-            remarks=fitted.remarks,
+            remarks=(*fitted.remarks, *self._start_remarks(cell.keys[0])),
             report=dict(fitted.report),
         )
         if cell.size == self._opened.plan.largest:
@@ -134,6 +134,9 @@ class Lab:
             return self._opened.encoder
         return self._tuned.encoder(key)
 
+    def _start_remarks(self, key: RunKey) -> tuple[str, ...]:
+        return () if self._tuned is None else self._tuned.remarks(key)
+
     def _licence(self, key: RunKey) -> str | None:
         return None if self._tuned is None else self._tuned.licence(key)
 
@@ -145,6 +148,7 @@ class Lab:
                 "source": entry.id,
                 "source_hash": source_hash(entry),
                 "source_seed": settings.seed,
+                "delta": source_start(entry, retrain=self._opened.plan.config.retrain),
             }
         )
 

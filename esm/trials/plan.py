@@ -19,6 +19,7 @@ from esm.strategies.protocol import check_problem
 from esm.strategies.registry import check_own, reads_unlabelled, strategy
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, Task, joint_hash
+from esm.trials.encoders import source_start
 from esm.trials.ledger import RunKey
 from esm.trials.settings import Arm, ValidationConfig
 
@@ -375,6 +376,7 @@ def _keys(
                 "source": entry.id,
                 "source_hash": source_hash(entry),
                 "source_seed": first + key.seed % config.source_seeds,
+                "delta": source_start(entry, retrain=config.trains_sources),
             }
         )
         for key in plain

@@ -40,6 +40,8 @@ class ValidationConfig(Record):
         transfer: Settings of the strategy.
         max_train: Train on at most so many rows of an attribute: one stratified sample, the same
             for every arm and seed.
+        retrain: Fine-tune the sources again, from their data, instead of starting from their
+            deltas.
     """
 
     attributes: tuple[str, ...] = ()
@@ -53,6 +55,12 @@ class ValidationConfig(Record):
     strategy: str = STRATEGIES[0]
     transfer: TransferConfig = Field(default_factory=TransferConfig)
     max_train: int | None = Field(default=None, ge=2)
+    retrain: bool = False
+
+    @property
+    def trains_sources(self) -> bool:
+        """Whether sources are fine-tuned again: a delta is of one seed only."""
+        return self.retrain or self.source_seeds > 1
 
     @field_validator("controls")
     @classmethod
@@ -101,6 +109,8 @@ class ComparisonConfig(Record):
             strategies are compared at, the others are a learning curve.
         max_train: All means at most so many.
         transfer: Settings that strategies share.
+        retrain: Fine-tune the sources again, from their data, instead of starting from their
+            deltas.
     """
 
     strategies: tuple[str, ...] = DEFAULT_STRATEGIES
@@ -111,6 +121,7 @@ class ComparisonConfig(Record):
     examples: tuple[int | None, ...] = (None,)
     max_train: int | None = Field(default=None, ge=2)
     transfer: TransferConfig = Field(default_factory=TransferConfig)
+    retrain: bool = False
 
     @field_validator("strategies")
     @classmethod

@@ -1,8 +1,9 @@
 """Prove a ranking: train with its picks and with controls, and measure what they gain.
 
-Per arm, the base model is fine-tuned on the source task (once for all attributes), then trained
-on the attribute's training rows and judged on its test rows. Every finished run is a row of the
-ledger in the output folder, so the same command goes on where a killed one stopped.
+Per arm, the base model with the source's delta, or fine-tuned on the source task (once for all
+attributes), is trained on the attribute's training rows and judged on its test rows. Every
+finished run is a row of the ledger in the output folder, so the same command goes on where a
+killed one stopped.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def validate_ranking(
 ) -> Validation:
     """Train with the picks of a ranking and with controls, and measure the gain.
 
-    Cost: a fine-tuning per source and source seed that the pool does not keep, then a training
-    run per arm, attribute, seed and fold; see :func:`dry_run`.
+    Cost: a fine-tuning per source and source seed of which the pool keeps neither a delta nor the
+    tuned encoder, then a training run per arm, attribute, seed and fold; see :func:`dry_run`.
 
     Args:
         ranking: The ranking to prove.
@@ -277,7 +278,7 @@ def _measure(run: Run, task: Task, lab: _Lab) -> RunRow:
         num_test=len(task.test),
         seconds=seconds,
         peak_memory=transferred.peak_memory,
-        remarks=transferred.remarks,
+        remarks=(*transferred.remarks, *lab.tuned.remarks(run.key)),
         config_hash=run.key.config_hash(),
         versions=library_versions(),
     )

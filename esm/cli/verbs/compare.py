@@ -61,6 +61,13 @@ def compare(
             " are compared at the largest. Default: all."
         ),
     ] = None,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain",
+            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+        ),
+    ] = False,
     max_train: Annotated[
         int | None, typer.Option(help="Training rows per attribute to use at most.")
     ] = None,
@@ -118,6 +125,7 @@ def compare(
             "seeds": seeds,
             "examples": tuple(map(_rows, commas(examples))) or (None,),
             "max_train": max_train,
+            "retrain": retrain,
             "transfer": transfer.settings(),
         },
     )

@@ -39,7 +39,11 @@ def validate(
     random_sources: Annotated[int, typer.Option(help="Random sources per attribute.")] = 2,
     seeds: Annotated[int, typer.Option(help="Runs per arm.")] = 3,
     source_seeds: Annotated[
-        int, typer.Option(help="Training seeds of the sources; has to divide --seeds.")
+        int,
+        typer.Option(
+            help="Training seeds of the sources; has to divide --seeds. More than one"
+            " trains them again."
+        ),
     ] = 1,
     strategy: Annotated[
         str,
@@ -50,6 +54,13 @@ def validate(
     max_train: Annotated[
         int | None, typer.Option(help="Training rows per attribute to use at most.")
     ] = None,
+    retrain: Annotated[
+        bool,
+        typer.Option(
+            "--retrain",
+            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+        ),
+    ] = False,
     classes: Annotated[
         bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
     ] = False,
@@ -98,6 +109,7 @@ def validate(
             "strategy": strategy,
             "transfer": transfer.settings(),
             "max_train": max_train,
+            "retrain": retrain,
         },
     )
     opened = None if pool is None else Pool.open(pool)

@@ -44,7 +44,7 @@ def opened(world):  # noqa: F811
 
 def rank_with(world, opened, monkeypatch, found, scorer=ScorerName.LOGME):  # noqa: F811
     monkeypatch.setattr("esm.ranking.expectations.packaged_forecast", lambda name: found)
-    return rank_sources(world[1], opened, RankConfig(scorer=scorer), device="cpu")
+    return rank_sources(world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu")
 
 
 def test_the_gain_of_a_score_becomes_points(world, opened, monkeypatch):  # noqa: F811
