@@ -125,7 +125,7 @@ def test_a_shared_pool_is_ranked_validated_and_used_without_the_sources_data(
     picked.save(tmp_path / "all")
     shutil.rmtree(shared.folder)
     predicted = predict_file(tmp_path / "all", texts_file(tmp_path), device="cpu")
-    assert len(predicted.table()) == 2
+    assert predicted.rows == 2
     export_run(tmp_path / "all", tmp_path / "exported", device="cpu")
     assert list((tmp_path / "exported").rglob("README.md"))
 
@@ -200,4 +200,4 @@ def test_strategies_are_compared_from_a_delta(made, shared, tmp_path, no_trainin
     kept = read_json(next((tmp_path / "run").rglob("model.json")))
     assert kept["key"]["delta"] == shared.entry("cat").record.delta.hash
     predicted = predict_file(tmp_path / "run", texts_file(tmp_path), device="cpu")
-    assert len(predicted.table()) == 2
+    assert predicted.rows == 2
