@@ -33,7 +33,7 @@ from esm.maps.delta.encoder import embed_by_delta
 from esm.maps.fit.ridge import r_squared
 from esm.pool.base_model import load_base
 from esm.pool.deltas import parse_size
-from esm.pool.pool import Pool, PoolEntry
+from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.refine import ROWS
 from esm.ranking.result import RankConfig

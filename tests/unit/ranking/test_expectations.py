@@ -91,7 +91,7 @@ def test_fused_scores_are_the_expected_gains(world, opened, monkeypatch):  # noq
         scorer: {
             (name, line.source): line.gain
             for name, ranked in rank_sources(
-                world[1], opened, RankConfig(scorer=scorer), device="cpu"
+                world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu"
             ).attributes.items()
             for line in ranked.ranking
         }
