@@ -207,6 +207,7 @@ def rank_sources(
             ),
             *shortlist_warnings(attributes),
             *supply.remarks,
+            *(() if refinement is None else refinement.remarks),
             *overlap_warnings(
                 {
                     name: {line.source: line.overlap for line in ranked.ranking}
@@ -305,7 +306,7 @@ def _rank_attribute(
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
-    refined = refinement.refine(folds, scored) if refinement is not None else None
+    refined = refinement.refine(name, folds, scored) if refinement is not None else None
     first = {} if refined is None else {source.id: source for source, _ in refined.scored}
     rest = [pair for pair in scored if pair[0].id not in first]
     by_map = with_intervals(

@@ -87,6 +87,9 @@ class Refinement:
         texts: The target's texts.
         folds: Every attribute of the target, in every fold.
         config: How many sources to refine.
+
+    Attributes:
+        remarks: Why an attribute was not refined although a source has a delta, a sentence each.
     """
 
     def __init__(
@@ -99,23 +102,40 @@ class Refinement:
         self._config = config
         self._scorer = LogME("logme", EmbeddingKind.TUNED)
         self._known: dict[str, _Known] = {}
+        self._fewest = max(_FEWEST_ROWS, 4 * len(folds))
+        self.remarks: list[str] = []
         self._order = draw_by_class(
             [_membership(folds[name], len(texts)) for name in sorted(folds)], ROWS, config.seed
         )
 
-    def refine(self, folds: Sequence[TargetAttribute], scored: Scored) -> Outcome | None:
-        """Score the sources of an attribute that have a delta; None where none has.
+    def refine(self, name: str, folds: Sequence[TargetAttribute], scored: Scored) -> Outcome | None:
+        """Score the sources of an attribute that have a delta; None where none can be scored.
 
         Cost: sources x tokens x parameters for embeddings, and O(d³) per source and round.
 
         Args:
-            folds: The attribute, in every fold.
+            name: The attribute.
+            folds: The same, in every fold.
             scored: All sources with their scores on maps, in any order.
 
         Raises:
-            TaskError: The rows that are drawn hold one class only.
             EsmError: A delta is damaged, and the settings are strict.
         """
+        try:
+            found = self._refine(folds, scored)
+        except TaskError as error:
+            self.remarks.append(f"{name} is ranked by maps alone: in the rows drawn, {error}")
+            return None
+        if found is None or found.scored:
+            return found
+        first = found.record.skipped[0]
+        self.remarks.append(
+            f"{name} is ranked by maps alone: none of {len(found.record.skipped)} deltas can be"
+            f" used ({first.source}: {first.reason})"
+        )
+        return None
+
+    def _refine(self, folds: Sequence[TargetAttribute], scored: Scored) -> Outcome | None:
         waiting = sorted(
             (one for one in scored if one[0].entry.has_tuned), key=lambda one: one[0].id
         )
@@ -133,8 +153,6 @@ class Refinement:
             some = [_among(fold, self._order[:rows]) for fold in folds]
             alive, found = self._score(alive, some, rows, skipped)
             rounds.append(Round(sources=len(alive), rows=rows))
-        if not alive:
-            return None
         base = float(np.mean([self._scorer.score(Evidence(fold)) for fold in some]))
         best_first = sorted(alive, key=lambda source: (-found[source.id].mean(), source.id))
         return Outcome(
@@ -159,7 +177,7 @@ class Refinement:
         cost = count * self._texts.tokens(self._order) * self._texts.parameters
         if wanted == "all" or (wanted == "auto" and cost <= MOST_COST):
             return [(count, most)]
-        fewest = min(most, max(_FEWEST_ROWS, 2 * max(fold.task.num_outputs for fold in folds)))
+        fewest = min(most, max(self._fewest, 2 * max(fold.task.num_outputs for fold in folds)))
         halvings = math.ceil(math.log2(most / fewest))
         last = min(count, wanted) if isinstance(wanted, int) else count / 2**halvings
         if halvings == 0 or last == count:

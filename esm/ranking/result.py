@@ -215,6 +215,14 @@ class AttributeRanking(Record):
         """Source ids, best first."""
         return [line.source for line in self.ranking]
 
+    def comparable(self, line: RankedSource) -> float:
+        """Return a number that orders the sources as the ranking does: higher is better.
+
+        The score, unless some scores are by deltas and some by maps; then the negative rank.
+        """
+        kinds = {one.scored_by == "map" for one in self.ranking}
+        return line.score if len(kinds) == 1 else -float(line.rank)
+
     @property
     def preference(self) -> list[str]:
         """Source ids in the order to try them: a diverse set first where there is one."""
@@ -318,7 +326,8 @@ class Ranking(Record):
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores.
 
         What is known of a source over all attributes, and what it shares with the target, stands
-        in columns of its own.
+        in columns of its own. Where some sources were scored on deltas and some on maps, ``score``
+        is the negative rank, and ``own_score`` what they were scored.
         """
         overall = {
             line.source: {
@@ -334,6 +343,8 @@ class Ranking(Record):
             {
                 "target": attribute_id(self.target, name),
                 **line.model_dump(mode="json", exclude={"overlap", "expected", "adds"}),
+                "score": ranked.comparable(line),
+                "own_score": line.score,
                 **_overlap_columns(line.overlap),
                 **_expectation_columns(line),
                 **overall.get(line.source, {}),

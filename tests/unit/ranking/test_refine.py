@@ -109,7 +109,7 @@ def many(count, planted):
 def outcome(texts, sources, config=None):
     config = config or RankConfig()
     folds = [a_fold(texts)]
-    return Refinement(texts, {"posts": folds}, config).refine(folds, sources)
+    return Refinement(texts, {"posts": folds}, config).refine("posts", folds, sources)
 
 
 def order(found):
@@ -209,8 +209,21 @@ def test_a_damaged_delta_is_skipped_and_named(little):
     ]
     with pytest.raises(MapError, match="noise-3"):
         outcome(texts, many(100, ("planted",)), RankConfig(strict=True))
+
+
+def test_where_nothing_can_be_refined_the_ranking_says_why():
     everyone = tuple(source.id for source, _ in many(5, ()))
-    assert outcome(Texts(the_labels(), broken=everyone), many(5, ())) is None
+    texts = Texts(the_labels(), broken=everyone)
+    folds = [a_fold(texts)]
+    refinement = Refinement(texts, {"posts": folds}, RankConfig())
+    assert refinement.refine("posts", folds, many(5, ())) is None
+    (remark,) = refinement.remarks
+    assert "none of 5 deltas can be used (noise-0: the delta of noise-0 is damaged)" in remark
+    one_class = Texts(np.zeros(400, dtype=np.int64))
+    folds = [a_fold(one_class)]
+    refinement = Refinement(one_class, {"posts": folds}, RankConfig())
+    assert refinement.refine("posts", folds, many(5, ())) is None
+    assert "posts is ranked by maps alone: in the rows drawn" in refinement.remarks[0]
 
 
 def test_sources_without_a_delta_are_counted():
@@ -302,6 +315,8 @@ def test_two_groups_where_some_have_no_delta(world, pool):
         rest = [source for source in plain_maps.attributes[name].order if source != "dog"]
         assert found.order[1:] == rest
         assert (found.refined.without, len(found.refined.skipped)) == (1, 1)
+        scores = [row["score"] for row in ranking.records() if row["target"].endswith(name)]
+        assert scores == [-1, -2, -3]  # what esm evaluate orders by
     text = plain(ranking_tables(ranking)[1])
     assert "below them the others by their maps, not to be compared" in text
     assert "1 of these have no delta" in text
