@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -201,7 +200,7 @@ class Refinement:
         with progress(f"refining on {rows} texts", total=len(sources)) as advance:
             for source in sources:
                 try:
-                    embedded = self._embedded(source, rows)
+                    self._embed(source, rows)
                 except TaskError:
                     raise
                 except EsmError as error:
@@ -209,26 +208,31 @@ class Refinement:
                         raise
                     skipped.append(Skipped(source.id, str(error)))
                 else:
-                    at_hand = replace(source, embed=partial(_as_embedded, embedded))
-                    scores = [self._scorer.score(Evidence(fold, at_hand)) for fold in folds]
-                    alive.append(at_hand)
+                    # Of two copies, so that the embeddings of the first are not kept with it.
+                    once, again = (replace(source, embed=self._embedded) for _ in range(2))
+                    scores = [self._scorer.score(Evidence(fold, once)) for fold in folds]
+                    alive.append(again)
                     found[source.id] = np.array(scores)
                 advance(1)
         return alive, found
 
-    def _embedded(self, source: Source, rows: int) -> npt.NDArray[np.float32]:
-        """Return (N, d) embeddings of which the first rows of the draw are filled in."""
+    def _embed(self, source: Source, rows: int) -> None:
+        """Embed as many rows of the draw by a source, as far as that is not done yet."""
         known = self._known.setdefault(source.id, _Known())
         if known.fault is not None:
             raise known.fault
         if known.rows < rows:
-            new = self._order[known.rows : rows]
             try:
-                known.parts.append(self._texts.tuned(source.entry, new))
+                new = self._texts.tuned(source.entry, self._order[known.rows : rows])
             except EsmError as error:
                 known.fault = error
                 raise
+            known.parts.append(new)
             known.rows = rows
+
+    def _embedded(self, entry: PoolEntry) -> npt.NDArray[np.float32]:
+        """Return (N, d) embeddings of which those of rows that were embedded are filled in."""
+        known = self._known[entry.id]
         made = np.concatenate(known.parts)
         embedded = np.full((len(self._texts), made.shape[1]), np.nan, dtype=np.float32)
         embedded[self._order[: known.rows]] = made
@@ -242,10 +246,6 @@ class _Known:
     rows: int = 0
     parts: list[npt.NDArray[np.float32]] = field(default_factory=list)
     fault: EsmError | None = None
-
-
-def _as_embedded(embedded: npt.NDArray[np.float32], _: PoolEntry) -> npt.NDArray[np.float32]:
-    return embedded
 
 
 def _best(
