@@ -26,6 +26,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.measure import Memory
+from esm import logme
 from esm.common.runtime import show_progress
 from esm.encoder.encoder import Encoder
 from esm.maps.delta.cut import cut_delta
@@ -37,7 +38,6 @@ from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.refine import ROWS
 from esm.ranking.result import RankConfig
-from esm.scorers import logme
 from esm.tasks.load import load_target
 from esm.tasks.spec import TaskSpec
 from esm.tasks.splits.draw import sample_together

@@ -36,6 +36,7 @@ _HOME = {
     "Pool": "esm.pool.pool",
     "TrainConfig": "esm.pool.entry",
     "train_pool": "esm.pool.build",
+    "logme": "esm.scorers.logme",
     "RankConfig": "esm.ranking.result",
     "Ranking": "esm.ranking.result",
     "rank_sources": "esm.ranking.rank",

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esm.metrics.rankings import NO_TRANSFER
-from esm.report.table import Table, number
+from esm.report.numbers import number, points
+from esm.report.table import Table
 
 if TYPE_CHECKING:
     from esm.trials.validation import ArmResult, AttributeResult, Validation
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 # The cells of a label's two by two table, row by row.
 _OF_A_LABEL = ("rightly absent", "wrongly found", "missed", "rightly found")
 _MEASURES = {"precision": "precision", "recall": "recall", "F1": "f1"}
-_LEFT = frozenset({"class", "true class", "label"})
+_LEFT = frozenset({"class", "after", "true class", "label"})
 
 
 def class_tables(validation: Validation) -> list[Table]:
@@ -44,17 +45,19 @@ def _shown(found: AttributeResult, winner: str | None) -> list[ArmResult]:
 
 
 def _per_class(title: str, arms: list[ArmResult]) -> Table:
-    heads = [f"{head} {arm.source}" for head in _MEASURES for arm in arms]
-    rows = []
-    for of_class in zip(*(arm.classes for arm in arms), strict=True):
-        found = [_points(getattr(of_arm, f)) for f in _MEASURES.values() for of_arm in of_class]
-        rows.append((of_class[0].name, number(of_class[0].support, 0), *found))
+    rows = [
+        (
+            found.name,
+            arm.source,
+            number(found.support, 0),
+            *(points(getattr(found, measure)) for measure in _MEASURES.values()),
+        )
+        for of_class in zip(*(arm.classes for arm in arms), strict=True)
+        for arm, found in zip(arms, of_class, strict=True)
+    ]
     notes = ["points (x 100), means over the runs; test rows: of the class, mean over the runs"]
-    return Table(f"{title}: classes", ("class", "test rows", *heads), rows, notes, _LEFT)
-
-
-def _points(value: float | None) -> str:
-    return number(None if value is None else 100 * value, 1)
+    columns = ("class", "after", "test rows", *_MEASURES)
+    return Table(f"{title}: classes", columns, rows, notes, _LEFT, keys=2)
 
 
 def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esm.metrics.rankings import NO_TRANSFER
+from esm.report.numbers import MISSING, duration, number, plus_minus, points, size
 from esm.report.splits import fold_notes
-from esm.report.table import MISSING, Table, duration, number, size, skipped_notes
+from esm.report.table import Table, skipped_notes
 
 if TYPE_CHECKING:
     from esm.trials.costs import Estimate
@@ -35,7 +36,8 @@ def plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
         notes.append(f"the disk is too full: {size(cost.missing_bytes)} are missing")
     notes += [*left_out_notes(plan.left_out), *skipped_notes(plan.skipped)]
     columns = ("attribute", "arm", "source", "runs", "training rows")
-    return [Table(f"plan for {plan.target}", columns, rows, notes, frozenset(columns[:3]))]
+    left = frozenset(columns[:3])
+    return [Table(f"plan for {plan.target}", columns, rows, notes, left, keys=3)]
 
 
 def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
@@ -54,7 +56,7 @@ def left_out_notes(left_out: Sequence[LeftOut]) -> list[str]:
 
 
 _SECOND_METRICS = frozenset({"accuracy", "kappa", "mae"})
-_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
+_NAMES = frozenset({"arm", "source"})
 
 
 def validation_tables(validation: Validation) -> list[Table]:
@@ -72,7 +74,7 @@ def validation_tables(validation: Validation) -> list[Table]:
         for failure in validation.failures
     ]
     if validation.aggregate:
-        notes.append("rank: the place over all attributes, by which the picks were chosen")
+        notes.append("rank (--wide): the place over all attributes, by which the picks were chosen")
     notes += [*left_out_notes(validation.left_out), *skipped_notes(validation.skipped)]
     return [*tables, Table("", (), (), notes)]
 
@@ -87,8 +89,8 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
             str(arm.rank or MISSING),
             number(arm.predicted_gain, 4, sign=True),
             str(arm.runs),
-            _plus_minus(arm.mean, arm.standard_error),
-            _plus_minus(arm.gain, arm.gain_standard_error, sign=True),
+            plus_minus(arm.mean, arm.standard_error),
+            plus_minus(arm.gain, arm.gain_standard_error, sign=True),
             *(_metric(other, arm.metrics[other]) for other in others),
             duration(arm.seconds),
         )
@@ -117,7 +119,8 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
     title = (
         f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
     )
-    return Table(title, columns, rows, notes, _NAMES)
+    further = frozenset({"rank", "runs", *others, "time"})
+    return Table(title, columns, rows, notes, _NAMES, further, keys=2)
 
 
 def _winner_note(validation: Validation, name: str) -> list[str]:
@@ -130,7 +133,7 @@ def _winner_note(validation: Validation, name: str) -> list[str]:
     (arm,) = (arm for arm in validation.attributes[name].arms if arm.source == winner)
     if arm.gain is None:
         return [f"winner: {winner}"]
-    gain = _plus_minus(arm.gain, arm.gain_standard_error, sign=True)
+    gain = plus_minus(arm.gain, arm.gain_standard_error, sign=True)
     if arm.gain_standard_error is None:
         doubt = "; from one run, whose error is not known (--seeds 3)"
     elif arm.gain > 2 * arm.gain_standard_error:
@@ -142,14 +145,7 @@ def _winner_note(validation: Validation, name: str) -> list[str]:
 
 def _metric(name: str, value: float) -> str:
     """Format a metric: fractions in points, errors in the label's unit."""
-    return number(value) if name == "mae" else number(100 * value, 1)
-
-
-def _plus_minus(value: float | None, error: float | None, *, sign: bool = False) -> str:
-    if value is None:
-        return MISSING
-    spread = "" if error is None else f" ± {100 * error:.1f}"
-    return number(100 * value, 1, sign=sign) + spread
+    return number(value) if name == "mae" else points(value)
 
 
 # Mean and scale of the labels are kept too.
@@ -170,7 +166,7 @@ def training_notes(arms: Sequence[ArmResult]) -> list[str]:
 
 def _trained(arm: ArmResult) -> str:
     count = "" if arm.trained_parameters is None else f" ({arm.trained_parameters:,})"
-    return f"{number(100 * arm.trained_share, 1)} % of the weights were trained{count}"
+    return f"{points(arm.trained_share)} % of the weights were trained{count}"
 
 
 def _differs(arm: ArmResult) -> bool:

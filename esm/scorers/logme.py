@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError, TaskError
-from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
+from esm.scorers.base import NATS, EmbeddingKind, Evidence, Scorer
 from esm.scorers.likelihood.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
 from esm.scorers.moments import FeatureMoments, label_columns, normalise_weights
+from esm.scorers.predictive import Precisions, leave_one_out_densities
 from esm.tasks.task import Problem
 
 
@@ -100,13 +101,6 @@ def evidences_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES
     return _evidences(_Spectrum.of_moments(moments), Variant.FULL, max_updates)
 
 
-class Precisions(NamedTuple):
-    """Fitted precisions of every label column's regression, (K,) each."""
-
-    prior: Float64  # alpha, of the coefficients
-    noise: Float64  # beta, of an example of weight 1
-
-
 def fitted_precisions(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> Precisions:
     """Return the alpha and beta at which :func:`logme_of_moments` takes the evidence: O(d³).
 
@@ -119,7 +113,7 @@ def fitted_precisions(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -
 
 
 @dataclass(frozen=True)
-class LogME:
+class LogME(Scorer):
     """LogME with the full determinant, on moments; one eigendecomposition (d, d) per source.
 
     Attributes:
@@ -131,18 +125,21 @@ class LogME:
     name: str = "logme"
     reads: EmbeddingKind = EmbeddingKind.MAPPED
     max_updates: int = MAX_UPDATES
-    unit: str = NATS
-    weighs_classes: bool = True
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """A map, or the tuned encoder."""
-        return frozenset({self.reads.need})
+    unit = NATS
+    weighs_classes = True
+    has_base = True
+    is_sum_over_rows = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the mean log evidence per example over the label columns, in nats."""
         return logme_of_moments(evidence.features(self.reads), self.max_updates)
+
+    def contributions(self, evidence: Evidence) -> Float64:
+        """Return (n,) shares of the rows, nats: see :mod:`esm.scorers.predictive`."""
+        target = evidence.target
+        fitted = fitted_precisions(evidence.features(self.reads), self.max_updates)
+        rows = evidence.embeddings(self.reads).astype(np.float64)
+        return leave_one_out_densities(rows, target.columns, fitted, target.weights)
 
 
 class _Posterior(NamedTuple):

@@ -9,94 +9,122 @@ from typing import Annotated
 
 import typer
 
+from esm.cli.help import Heading, grouped, option
 from esm.cli.options import (
     MachineOptions,
     OutputOptions,
-    ReadingOptions,
     Strict,
+    TransferOptions,
     base_model,
     commas,
-    grouped,
 )
-from esm.cli.options_transfer import TransferOptions
+from esm.cli.reading import ReadingOptions, TargetName
+from esm.strategies.joint.registry import JOINT_STRATEGIES
+from esm.strategies.registry import STRATEGIES
 
 
 @grouped
 def compare(
     target: Annotated[str, typer.Argument(help="Target folder, file or Hub id.")],
-    run: Annotated[Path, typer.Option("--out", help="Folder of the comparison.", metavar="DIR")],
+    *,
+    run: Annotated[
+        Path, option(Heading.OUTPUT, "--out", help="Folder of the comparison.", metavar="DIR")
+    ],
     reading: ReadingOptions,
-    machine: MachineOptions,
-    transfer: TransferOptions,
-    output: OutputOptions,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Strategies, by commas; variants behind a colon, such as multitask:square-root."
-            " Default: features,houlsby,full,multitask."
-        ),
-    ] = None,
+    identifier: TargetName = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(help="none (default), auto (the best-ranked ones) or names, best first."),
+        option(
+            Heading.SOURCES,
+            help="none (default), auto (the best-ranked ones) or names, best first.",
+        ),
     ] = None,
-    top: Annotated[
-        int, typer.Option(help="Sources, with auto, for strategies that use several.")
-    ] = 3,
     pool: Annotated[
-        Path | None, typer.Option(help="Folder of the pool that sources are in.", metavar="DIR")
+        Path | None,
+        option(Heading.SOURCES, help="Folder of the pool that sources are in.", metavar="DIR"),
     ] = None,
     ranking: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            Heading.SOURCES,
             help="Ranking for auto, written by esm rank --out FILE.json. Default: rank the pool.",
             metavar="FILE",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs per strategy.")] = 3,
-    examples: Annotated[
+    top: Annotated[
+        int,
+        option(Heading.SOURCES, help="Sources, with auto, for strategies that use several."),
+    ] = 3,
+    strategy: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Training rows per attribute, such as 50,100,all: a learning curve; strategies"
-            " are compared at the largest. Default: all."
+        option(
+            Heading.TRAINING,
+            help=f"Strategies, by commas: {', '.join((*STRATEGIES, *JOINT_STRATEGIES))}; variants"
+            " behind a colon, such as multitask:square-root, and dapt+ before another one."
+            " Default: features,houlsby,full,multitask.",
         ),
-    ] = None,
-    retrain: Annotated[
-        bool,
-        typer.Option(
-            "--retrain",
-            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
-        ),
-    ] = False,
-    max_train: Annotated[
-        int | None, typer.Option(help="Training rows per attribute to use at most.")
     ] = None,
     predictions: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            Heading.TRAINING,
             help="NAME=FILE: labels that another system predicts for the test rows, as a column;"
             " the file has the texts and a column per attribute.",
             metavar="NAME=FILE",
         ),
     ] = None,
+    seeds: Annotated[int, option(Heading.TRAINING, help="Runs per strategy.")] = 3,
+    examples: Annotated[
+        list[str] | None,
+        option(
+            Heading.TRAINING,
+            help="Training rows per attribute, such as 50,100,all: a learning curve; strategies"
+            " are compared at the largest. Default: all.",
+        ),
+    ] = None,
+    max_train: Annotated[
+        int | None,
+        option(Heading.TRAINING, help="Training rows per attribute to use at most."),
+    ] = None,
+    retrain: Annotated[
+        bool,
+        option(
+            Heading.TRAINING,
+            "--retrain",
+            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+        ),
+    ] = False,
+    transfer: TransferOptions,
+    dry_run: Annotated[
+        bool,
+        option(Heading.BUDGET, "--dry-run", help="Print the plan with its time, train nothing."),
+    ] = False,
     base: Annotated[
         str | None,
-        typer.Option(help="Base model without a pool: 'offline' (default), a Hub id or a folder."),
+        option(
+            Heading.MODEL,
+            help="Base model without a pool: 'offline' (default), a Hub id or a folder.",
+        ),
     ] = None,
     max_length: Annotated[
-        int, typer.Option(help="Most tokens of a text, without a pool; longer ones are cut.")
+        int,
+        option(Heading.MODEL, help="Most tokens of a text, without a pool; longer ones are cut."),
     ] = 256,
     max_chunks: Annotated[
         int | None,
-        typer.Option(help="Windows in which longer texts are read. Default: the pool's, or 1."),
+        option(
+            Heading.MODEL,
+            help="Windows in which longer texts are read. Default: the pool's, or 1.",
+        ),
     ] = None,
-    identifier: Annotated[str | None, typer.Option("--id", help="Name of the target.")] = None,
+    machine: MachineOptions,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep all models, not only those of the best.")
+        bool,
+        option(
+            Heading.OUTPUT, "--keep-models", help="Keep all models, not only those of the best."
+        ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan with its time, train nothing.")
-    ] = False,
+    output: OutputOptions,
     strict: Strict = False,
 ) -> None:
     """Train several models on the attributes and compare them.

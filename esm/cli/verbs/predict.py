@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from esm.cli.options import OutputOptions, ReadingOptions, commas, grouped
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import Device, OutputOptions, commas
+from esm.cli.reading import AttributeNames, ReadingOptions, TableOptions
 
 _SUFFIXES = (".csv", ".jsonl", ".parquet")
 
@@ -25,48 +28,41 @@ def predict(
     file: Annotated[
         str, typer.Argument(help="Texts to label, in any format that esm reads, or its TOML file.")
     ],
+    *,
     out: Annotated[
         Path,
-        typer.Option(
+        option(
+            Heading.OUTPUT,
             "--out",
             help="File to write: .csv, .jsonl or .parquet.",
             metavar="FILE",
             callback=_writable,
         ),
     ],
-    output: OutputOptions,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(help="Attributes; by commas, one in a name as '\\,'. Default: all."),
-    ] = None,
+    attribute: AttributeNames = None,
     text: Annotated[
-        str | None, typer.Option(help="Text column. Default: the one that the target had.")
-    ] = None,
-    text_pair: Annotated[str | None, typer.Option(help="Second text column of a pair task.")] = (
-        None
-    ),
-    encoding: Annotated[
-        str | None, typer.Option(help="Encoding of the file. Default: found out.")
-    ] = None,
-    delimiter: Annotated[
         str | None,
-        typer.Option(help="What separates its cells; 'tab' for a tab. Default: found out."),
+        option(Heading.DATA, help="Text column. Default: the one that the target had."),
     ] = None,
-    sheet: Annotated[str | None, typer.Option(help="Sheet of a workbook. Default: the first.")] = (
-        None
-    ),
+    text_pair: Annotated[
+        str | None, option(Heading.DATA, help="Second text column of a pair task.")
+    ] = None,
     abstain: Annotated[
         float | None,
-        typer.Option(
+        option(
+            Heading.UNCERTAINTY,
             help="Leave a label empty whose probability is below this; values have none.",
             min=0.0,
             max=1.0,
         ),
     ] = None,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write a column per class too.")
+        bool,
+        option(Heading.UNCERTAINTY, "--probabilities", help="Write a column per class too."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    table: TableOptions,
+    device: Device = "auto",
+    output: OutputOptions,
 ) -> None:
     """Label new texts with the winners of a run.
 
@@ -80,9 +76,7 @@ def predict(
     from esm.inference.predict import predict_file
     from esm.report.inference import prediction_tables
 
-    reading = ReadingOptions(
-        text=text, text_pair=text_pair, encoding=encoding, delimiter=delimiter, sheet=sheet
-    )
+    reading = ReadingOptions(text=text, text_pair=text_pair, **asdict(table))
     found = predict_file(
         run,
         reading.spec(file),

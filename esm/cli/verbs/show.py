@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from esm.cli.options import OutFile, OutputOptions, grouped, write_out
+from esm.cli.help import Heading, grouped
+from esm.cli.options import OutFile, OutputOptions, write_out
 from esm.common.errors import StorageError
 
 if TYPE_CHECKING:
     from esm.report.table import Table
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """What of a result is shown."""
+
+    HEADING: ClassVar = Heading.OUTPUT
+
+    top: Annotated[int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)] = (
+        10
+    )
+    classes: Annotated[
+        bool,
+        typer.Option("--classes", help="Of a run: every class and the confusion matrices too."),
+    ] = False
+    out: OutFile = None
 
 
 @grouped
@@ -21,15 +38,8 @@ def show(
         Path,
         typer.Argument(help="A pool, a ranking (JSON), or a run of esm validate or esm compare."),
     ],
+    view: ViewOptions,
     output: OutputOptions,
-    top: Annotated[
-        int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)
-    ] = 10,
-    classes: Annotated[
-        bool,
-        typer.Option("--classes", help="Of a run: every class and the confusion matrices too."),
-    ] = False,
-    out: OutFile = None,
 ) -> None:
     """Show a pool, a ranking, a validation or a comparison."""
     from esm.pool.pool import Pool
@@ -41,16 +51,16 @@ def show(
     elif is_comparison(path):
         shown = _comparison(path)
     elif is_run(path):
-        shown = _run(path, classes=classes)
+        shown = _run(path, classes=view.classes)
     elif path.is_file():
-        shown = _ranking(path, top)
+        shown = _ranking(path, view.top)
     else:
         raise StorageError(
             f"{path} is no pool, no ranking and no run",
             expected="a folder made by esm train, esm validate or esm compare, or a file made by"
             " esm rank --out",
         )
-    write_out(out, shown.content, shown.records)
+    write_out(view.out, shown.content, shown.records)
     output.show(shown.content, shown.tables)
 
 

@@ -8,77 +8,99 @@ from typing import Annotated
 
 import typer
 
-from esm.cli.options import OutputOptions, Strict, commas, grouped
-from esm.cli.options_transfer import TransferOptions
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import Device, OutputOptions, Strict, TransferOptions, commas
+from esm.cli.reading import AttributeNames
 from esm.strategies.registry import STRATEGIES
 
 
 @grouped
 def validate(
     ranking: Annotated[Path, typer.Argument(help="Ranking written by esm rank --out FILE.json.")],
-    run: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="DIR")],
-    transfer: TransferOptions,
-    output: OutputOptions,
-    pool: Annotated[
-        Path | None, typer.Option(help="Folder of the pool. Default: the ranking's.", metavar="DIR")
-    ] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Attributes to validate; by commas, one in a name as '\\,'. Default: all."
-        ),
-    ] = None,
-    top: Annotated[int, typer.Option(help="Best-ranked sources to train with.")] = 3,
+    *,
+    run: Annotated[Path, option(Heading.OUTPUT, "--out", help="Folder of the run.", metavar="DIR")],
+    attribute: AttributeNames = None,
+    top: Annotated[int, option(Heading.SOURCES, help="Best-ranked sources to train with.")] = 3,
     source: Annotated[
-        list[str] | None, typer.Option(help="Further sources to train with, by name.")
+        list[str] | None,
+        option(Heading.SOURCES, help="Further sources to train with, by name."),
     ] = None,
     controls: Annotated[
         list[str] | None,
-        typer.Option(help="none (no transfer), random, all; by commas. Default: none,random."),
-    ] = None,
-    random_sources: Annotated[int, typer.Option(help="Random sources per attribute.")] = 2,
-    seeds: Annotated[int, typer.Option(help="Runs per arm.")] = 3,
-    source_seeds: Annotated[
-        int,
-        typer.Option(
-            help="Training seeds of the sources; has to divide --seeds. More than one"
-            " trains them again."
+        option(
+            Heading.SOURCES,
+            help="none (no transfer), random, all; by commas. Default: none,random.",
         ),
-    ] = 1,
+    ] = None,
+    random_sources: Annotated[
+        int, option(Heading.SOURCES, help="Random sources per attribute.")
+    ] = 2,
+    pool: Annotated[
+        Path | None,
+        option(Heading.SOURCES, help="Folder of the pool. Default: the ranking's.", metavar="DIR"),
+    ] = None,
     strategy: Annotated[
         str,
-        typer.Option(
-            help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another one."
+        option(
+            Heading.TRAINING,
+            help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another.",
         ),
     ] = STRATEGIES[0],
+    seeds: Annotated[int, option(Heading.TRAINING, help="Runs per arm.")] = 3,
     max_train: Annotated[
-        int | None, typer.Option(help="Training rows per attribute to use at most.")
+        int | None,
+        option(Heading.TRAINING, help="Training rows per attribute to use at most."),
     ] = None,
+    source_seeds: Annotated[
+        int,
+        option(
+            Heading.TRAINING,
+            help="Training seeds of the sources; has to divide --seeds. More than one"
+            " trains them again.",
+        ),
+    ] = 1,
     retrain: Annotated[
         bool,
-        typer.Option(
+        option(
+            Heading.TRAINING,
             "--retrain",
             help="Fine-tune sources again, from their data, instead of starting from their deltas.",
         ),
     ] = False,
-    classes: Annotated[
-        bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
-    ] = False,
-    keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
-    ] = False,
+    transfer: TransferOptions,
     budget: Annotated[
         str | None,
-        typer.Option(
+        option(
+            Heading.BUDGET,
             help="Time for this command, such as 2h, 90m or 1h30m: first no transfer and the best"
             " picks, then the controls; what does not fit is named.",
             metavar="TIME",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
+        bool,
+        option(
+            Heading.BUDGET,
+            "--dry-run",
+            help="Print the plan with its time and disk, run nothing.",
+        ),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
+    classes: Annotated[
+        bool,
+        option(
+            Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."
+        ),
+    ] = False,
+    keep_models: Annotated[
+        bool,
+        option(
+            Heading.OUTPUT,
+            "--keep-models",
+            help="Keep all models, not only those of the winners.",
+        ),
+    ] = False,
+    output: OutputOptions,
     strict: Strict = False,
 ) -> None:
     """Train with the picks and with controls: what is gained?

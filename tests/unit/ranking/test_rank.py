@@ -20,7 +20,7 @@ from esm.pool.pack import pack_pool
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import Balance, RankConfig, Ranking
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.tasks.task import joint_hash

@@ -49,8 +49,7 @@ def totals(strategy, **more):
     return StrategyTotals(strategy=strategy, **(values | more))
 
 
-@pytest.fixture
-def found():
+def comparison():
     harmful = AttributeComparison(
         metric="macro_f1",
         num_train=300,
@@ -141,10 +140,15 @@ def found():
     )
 
 
+@pytest.fixture
+def found():
+    return comparison()
+
+
 def test_everything_is_shown(found):
     tables = comparison_tables(found)
-    text = "\n".join(plain(table) for table in tables)
-    overview = plain(tables[0]).splitlines()[2].split("  ")
+    text = "\n".join(plain(table, wide=True) for table in tables)
+    overview = plain(tables[0], wide=True).splitlines()[2].split("  ")
     cells = [cell.strip() for cell in overview if cell.strip()]
     assert cells == [
         "harmful",
@@ -171,7 +175,7 @@ def test_everything_is_shown(found):
         "p: paired bootstrap",
         "lora on harmful: 1 failed: it diverged",
         "ensemble: no source",
-        "unseen: test rows; gap: train - unseen",
+        "unseen (--wide): test rows; gap: train - unseen",
     ):
         assert line in text, line
 

@@ -8,8 +8,9 @@ from esm.common.errors import RankingError
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig, Ranking
-from esm.report.ranking import ranking_tables, why_tables
+from esm.report.ranking import ranking_tables
 from esm.report.table import plain
+from esm.report.why import why_tables
 from esm.scorers.forecast import Forecast, Term
 from esm.scorers.fused import Fused
 from esm.scorers.registry import ScorerName
@@ -43,7 +44,7 @@ def opened(world):  # noqa: F811
 
 
 def rank_with(world, opened, monkeypatch, found, scorer=ScorerName.LOGME):  # noqa: F811
-    monkeypatch.setattr("esm.ranking.expectations.packaged_forecast", lambda name: found)
+    monkeypatch.setattr("esm.ranking.forecast.packaged_forecast", lambda name: found)
     return rank_sources(world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu")
 
 
