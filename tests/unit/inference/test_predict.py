@@ -17,7 +17,7 @@ from esm.report.inference import prediction_tables
 from esm.tasks.formats.files import read_table
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem
-from esm.trials.models import TrainedStore
+from esm.trials.models import ModelStore
 from tests.toy_tasks import toy_task
 from tests.trained_world import make_run
 
@@ -54,7 +54,7 @@ def texts():
 
 def chances(run, attribute, activation):
     """The oracle: the mean over seeds of scaled probabilities."""
-    kept = [one for one in TrainedStore(run.folder).models() if one.record.id == attribute]
+    kept = [one for one in ModelStore(run.folder).models() if one.record.id == attribute]
     temperatures = [trained.record.calibration.temperature for trained in kept]
     name = {"posts/tema": "téma", "posts/labels": "labels"}[attribute]
     outputs = [model.predict(texts()) for model in run.models[name]]
@@ -111,7 +111,7 @@ def test_below_the_threshold_the_label_is_empty_but_the_confidence_is_told(run, 
 
 def test_the_summary_says_what_the_calibration_rows_had(run, posts):
     task = TASKS["téma"]
-    kept = [one for one in TrainedStore(run.folder).models() if one.record.id == "posts/tema"]
+    kept = [one for one in ModelStore(run.folder).models() if one.record.id == "posts/tema"]
     vote = np.mean(
         [
             softmax(model.predict(task.test.texts) / one.record.calibration.temperature, axis=1)
@@ -225,7 +225,7 @@ def test_a_model_of_pairs_wants_two_texts(tmp_path, tiny_encoder):
     path = write(tmp_path / "new.csv", claim=firsts, evidence=seconds)
     found = predict_file(run.folder, path, device="cpu").attributes["topic"]
     outputs = [model.predict(firsts, seconds) for model in run.models["topic"]]
-    kept = TrainedStore(run.folder).models()
+    kept = ModelStore(run.folder).models()
     expected = [
         softmax(one / trained.record.calibration.temperature, axis=1)
         for one, trained in zip(outputs, kept, strict=True)

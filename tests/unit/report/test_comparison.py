@@ -7,7 +7,7 @@ import pytest
 from esm.pool.pool import Skipped
 from esm.report.comparison import comparison_tables
 from esm.report.table import plain
-from esm.trials.comparison import (
+from esm.trials.results import (
     AttributeComparison,
     Comparison,
     ComparisonFailure,

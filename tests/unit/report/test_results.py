@@ -12,7 +12,7 @@ from esm.report.table import plain
 from esm.report.tasks import task_list
 from esm.report.validation import validation_tables
 from esm.tasks.spec import TaskSpec
-from esm.trials.validation import Validation
+from esm.trials.results import Validation
 
 
 def ranking() -> Ranking:
