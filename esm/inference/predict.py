@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from esm.tasks.tagging import words_of
 from esm.tasks.task import Problem, SplitName
 from esm.trials.model_record import TrainedRecord
 from esm.trials.models import Trained
-from esm.trials.results import load_result
+from esm.trials.results import AttributeFound, load_result
 from esm.trials.winners import StartEncoders, Winner, winners
 
 _LOGGER = logging.getLogger(__name__)
@@ -85,10 +86,20 @@ def predict_file(
         rows=rows,
         empty=rows - len(filled),
         attributes={
-            winner.attribute: _predict(winner, encoders, texts, pairs, filled, rows, abstain)
+            winner.attribute: _judged(
+                _predict(winner, encoders, texts, pairs, filled, rows, abstain),
+                result.attributes[winner.attribute],
+            )
             for winner in chosen
         },
+        texts=tuple(columns),
     )
+
+
+def _judged(found: AttributePredictions, by: AttributeFound) -> AttributePredictions:
+    """Return predictions with what has to be known of the rows that their models were judged by."""
+    said = {"untested": list(by.untested), "data_notes": list(by.data_notes)}
+    return replace(found, summary={**found.summary, **said})
 
 
 # ----------------------------------------------------------------------------------------- texts

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esm.report.numbers import MISSING, duration, megabytes, number, plus_minus, points, size
-from esm.report.table import Table, skipped_notes
+from esm.report.table import Table, skipped_notes, untested_note
 from esm.report.validation import cost_notes, left_out_notes
 
 if TYPE_CHECKING:
@@ -45,6 +45,11 @@ def _overview(found: Comparison) -> Table:
         rows.append((name, str(one.num_train), one.metric, *cells))
     notes = [
         f"{_BEST} best, {_TIED} cannot be told from the best; mean ± standard error, in points",
+        *(
+            said
+            for name, one in found.attributes.items()
+            for said in untested_note(name, one.untested)
+        ),
     ]
     return Table(
         f"{found.target}: strategies compared",
@@ -83,6 +88,7 @@ def _details(name: str, one: AttributeComparison) -> Table:
     ]
     origins = dict.fromkeys(result.unseen_rows for result in one.strategies if result.unseen_rows)
     notes = [f"unseen (--wide): {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    notes = [*notes, *one.data_notes]
     title = f"{name}: {one.num_train} training rows, {one.num_test} test rows"
     columns = (
         "strategy",

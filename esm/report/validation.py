@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from esm.metrics.rankings import NO_TRANSFER
 from esm.report.numbers import MISSING, duration, number, plus_minus, points, size
 from esm.report.splits import fold_notes
-from esm.report.table import Table, skipped_notes
+from esm.report.table import Table, skipped_notes, untested_note
 
 if TYPE_CHECKING:
     from esm.trials.costs import Estimate
@@ -127,7 +127,7 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
             f"realised {regrets} over the {len(found.measured)} measured sources:"
             f" {', '.join(found.measured)}"
         )
-    notes += _winner_note(validation, name)
+    notes += [*_winner_note(validation, name), *found.data_notes]
     notes += fold_notes(validation.folds, found.out_of_fold)
     title = (
         f"{validation.target}/{name}: {found.num_train} training rows, {found.num_test} test rows"
@@ -139,13 +139,16 @@ def _validated(validation: Validation, name: str, found: AttributeResult) -> Tab
 def _winner_note(validation: Validation, name: str) -> list[str]:
     """Say which arm won, and whether its gain is more than its error."""
     winner = validation.winners.get(name)
+    without = "".join(
+        f"; {said}" for said in untested_note("it", validation.attributes[name].untested)
+    )
     if winner is None:
         return []
     if winner == NO_TRANSFER:
-        return ["winner: no transfer; no source that was measured does better"]
+        return [f"winner: no transfer; no source that was measured does better{without}"]
     (arm,) = (arm for arm in validation.attributes[name].arms if arm.source == winner)
     if arm.gain is None:
-        return [f"winner: {winner}"]
+        return [f"winner: {winner}{without}"]
     gain = plus_minus(arm.gain, arm.gain_standard_error, sign=True)
     if arm.gain_standard_error is None:
         doubt = "; from one run, whose error is not known (--seeds 3)"
@@ -153,7 +156,7 @@ def _winner_note(validation: Validation, name: str) -> list[str]:
         doubt = ""
     else:
         doubt = "; that is not more than two standard errors"
-    return [f"winner: {winner}, {gain} over no transfer on the same test rows{doubt}"]
+    return [f"winner: {winner}, {gain} over no transfer on the same test rows{doubt}{without}"]
 
 
 def _metric(name: str, value: float) -> str:

@@ -161,6 +161,8 @@ class AttributeFound(Record):
         label_names: The classes, in the order of the confusion matrices; empty for regression.
         num_train: Training rows at the largest size; of folds the mean, rounded.
         num_test: Test rows; of folds the mean, rounded.
+        untested: Classes that no test row has.
+        data_notes: Which rows were left out or read otherwise, which classes no test row has.
         curve: Means by number of training rows; empty where there is one number only.
     """
 
@@ -168,6 +170,8 @@ class AttributeFound(Record):
     label_names: tuple[str, ...] = ()
     num_train: int
     num_test: int
+    untested: tuple[str, ...] = ()
+    data_notes: tuple[str, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
 
     @property

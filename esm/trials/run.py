@@ -272,7 +272,7 @@ class _Run:
                 if self._strict:
                     raise found
                 self._failed.append((trial, str(found)))
-                _LOGGER.warning(self._progress(f"{_name(trial)} failed: {found}"))
+                _LOGGER.warning(self._placed(f"{_name(trial)} failed: {found}"))
                 self._result = self._save()
             else:
                 self._finish(trial, found)
@@ -307,7 +307,7 @@ class _Run:
             self._ledger.record(row)
             self._rows.setdefault(row.key, row)  # a model that was lost leaves its row as it was
         values = ", ".join(f"{row.value:.3f}" for row in found.rows)
-        self._note(f"{_name(trial)}: {values}")
+        _LOGGER.info(self._placed(f"{_name(trial)}: {values}"))
         self._result = self._save()
         if not self._keep_models:
             self._remove_losers()
@@ -341,9 +341,9 @@ class _Run:
     def _is_done(self, trial: Trial) -> bool:
         return all(key in self._rows for key in trial.rows.values())
 
-    def _note(self, message: str) -> None:
+    def _placed(self, message: str) -> str:
         done = sum(map(self._is_done, self._plan.trials)) + len(self._failed)
-        _LOGGER.info(f"[{done}/{len(self._plan.trials)}] {message}")
+        return f"[{done}/{len(self._plan.trials)}] {message}"
 
     def _save(self, *, tested: bool = False) -> Validation | Comparison:
         trials = Trials(

@@ -126,6 +126,8 @@ def _attribute(name: str, trials: Trials, ranking: Ranking) -> AttributeResult:
         label_names=plan.label_names[name],
         num_train=plan.num_train[name],
         num_test=plan.num_test[name],
+        untested=plan.untested.get(name, ()),
+        data_notes=plan.data_notes.get(name, ()),
         arms=trials.marked([*arms, *outside], [*complete, *outside], planned, name),
         measured=tuple(sorted(measured)),
         regret=_regret(places, measured),

@@ -86,6 +86,8 @@ def _attribute(name: str, trials: Trials) -> AttributeComparison:
         label_names=plan.label_names[name],
         num_train=plan.num_train[name],
         num_test=plan.num_test[name],
+        untested=plan.untested.get(name, ()),
+        data_notes=plan.data_notes.get(name, ()),
         strategies=trials.marked(results, complete, planned, name),
         best=None if best is None else best.strategy,
         curve=tuple(

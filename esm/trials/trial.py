@@ -18,6 +18,7 @@ from esm.common.records import Record
 from esm.common.storage import content_hash
 from esm.encoder.settings import BaseIdentity
 from esm.pool.pool import PoolEntry, Skipped
+from esm.tasks.faults.labels import data_notes, untested_classes
 from esm.tasks.task import Target
 from esm.trials.ledger import RunKey
 from esm.trials.settings import Arm, ComparisonConfig, ValidationConfig
@@ -150,6 +151,8 @@ class Plan:
         num_train: Training rows used at the largest size, by attribute; of folds the mean, rounded.
         num_test: Test rows, by attribute; of folds the mean, rounded.
         label_names: Names of the classes, by attribute.
+        untested: Classes that no test row has, by attribute.
+        data_notes: What results have to say of the rows that they rest on, by attribute.
         skipped: Attributes, sources and strategies that were left out, with the reason.
         pool: Folder of the pool that sources are taken from; empty without one.
         entries: The pool's entries of the sources, by id.
@@ -175,6 +178,8 @@ class Plan:
     folds: int = 0
     test_to_train: Mapping[str, float] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    untested: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    data_notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     same: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -240,6 +245,8 @@ def describe_rows(
         },
         "num_test": {n: round(np.mean([len(one.test) for one in f])) for n, f in tasks.items()},
         "label_names": {n: f[0].label_names for n, f in tasks.items()},
+        "untested": untested_classes(targets),
+        "data_notes": data_notes(targets),
         "folds": len(targets) if targets[0].fold is not None else 0,
         "test_to_train": {
             n: float(np.mean([len(one.test) / len(one.train) for one in f]))

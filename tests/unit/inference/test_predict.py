@@ -205,7 +205,7 @@ def test_a_file_in_another_encoding_with_other_delimiters(run, posts, tmp_path):
 
 def test_a_file_without_the_column_of_texts(run, tmp_path):
     path = write(tmp_path / "new.csv", autor=["a", "b"], rok=[2020, 2021])
-    with pytest.raises(TaskError, match=r"no column called 'text'.* among 'autor', 'rok'"):
+    with pytest.raises(TaskError, match=r"no column that looks like texts.* 'autor', 'rok'"):
         predict_file(run.folder, path, device="cpu")
     with pytest.raises(TaskError, match=r"no column 'obsah' in .*'autor', 'rok'"):
         predict_file(run.folder, TaskSpec(location=str(path), text="obsah"), device="cpu")
@@ -253,3 +253,13 @@ def test_the_table_tells_counts_and_what_to_expect(run, posts):
     assert table.rows[0][-1] == "24 test rows"
     assert table.rows[1][6:] == ("-", "-", "-", "-")
     assert "rows without a text, which have no label: 1" in table.notes
+
+
+def test_what_the_models_were_judged_by_is_said(run, posts):
+    found = predict_file(run.folder, posts, device="cpu").as_dict()
+    assert found["attributes"]["téma"]["data_notes"] == []
+    assert found["attributes"]["téma"]["untested"] == []
+    note = "rows left out because their label stands for no answer: 3, namely N/A 3"
+    found["attributes"]["téma"]["data_notes"] = [note]
+    (table,) = prediction_tables(found, "labels.csv")
+    assert f"téma: {note}" in table.notes

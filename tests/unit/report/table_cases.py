@@ -17,6 +17,7 @@ from esm.pool.hub.pull import PullReport
 from esm.pool.hub.push import PushedMap, PushReport
 from esm.pool.pack import PackReport
 from esm.pool.pool import Skipped
+from esm.pool.records import DeltaRecord, MapRecord
 from esm.pool.verify import Fault, VerifyReport
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import DiverseSet, PassedOver, Pick
@@ -133,7 +134,15 @@ def renamed_comparison() -> Comparison:
 
 def pool_with(forms: int) -> list[Table]:
     """Return the tables of a pool."""
-    fit = SimpleNamespace(rank=32, r2_source=0.27, r2_anchors=0.31, bytes=58_400)
+    fit = MapRecord(rank=32, penalty=0.1, r2_source=0.27, r2_anchors=0.31, bytes=58_400)
+    delta = DeltaRecord(
+        hash="d",
+        budget=437_760,
+        bytes=435_000,
+        r2_source=0.99,
+        r2_anchors=0.98,
+        left_out=("embeddings.word_embeddings.weight",),
+    )
     maps = dict.fromkeys(list(MapForm)[:forms], fit)
     entries = [
         SimpleNamespace(
@@ -145,6 +154,8 @@ def pool_with(forms: int) -> list[Table]:
                 quality={"macro_f1": 0.96},
                 seconds={"fine_tune": 4000.0},
                 maps=maps,
+                delta=delta,
+                fits=lambda: [*maps.items(), ("delta", delta)],
             ),
         )
         for source in SOURCES
@@ -220,6 +231,17 @@ def comparison_plan() -> list[Table]:
     return comparison.comparison_plan_tables(planned, COST)
 
 
+AGREEMENT = {
+    "alpha": 0.4321,
+    "level": "nominal",
+    "annotators": 3,
+    "texts": 1_200,
+    "ties": 17,
+    "repeated": 4,
+    "why_none": "",
+}
+
+
 def described() -> dict[str, object]:
     """Return a description of a target."""
     split = {
@@ -236,6 +258,7 @@ def described() -> dict[str, object]:
         "splits": dict.fromkeys(("train", "validation", "test"), split),
         "metadata": {"language": "sk", "license": LICENCE},
         "dropped": {"no label": 3},
+        "agreement": AGREEMENT,
         "rare": [{"name": "a-rare-class", "rows": 2, "into": None}],
         "shared_train_test": 2,
     }

@@ -18,7 +18,7 @@ from esm.inference.export import export_run
 from esm.inference.predict import predict_file
 from esm.ranking.diverse import DiverseSet, Pick
 from esm.strategies.settings import TransferConfig
-from esm.tasks.spec import SplitSpec
+from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.trials.ledger import LEDGER_NAME, Ledger
 from esm.trials.models import ModelStore
 from esm.trials.open import open_comparison
@@ -411,3 +411,19 @@ def test_what_no_plain_model_does_is_not_exported(spec, base, tmp_path):
     compare_strategies(opened(spec, config, base), tmp_path / "run")
     with pytest.raises(ValidationError, match="ca-mtl cannot be exported: its encoder reads texts"):
         export_run(tmp_path / "run", tmp_path / "out")
+
+
+def test_a_test_that_lost_a_class_is_named(base, tmp_path):
+    train = {"text": [f"row number {i} is here" for i in range(60)], "x": ["a", "b", "c"] * 20}
+    test = {"text": [f"test number {i} is here" for i in range(20)], "x": ["A", "b"] * 10}
+    for name, table in (("train", train), ("test", test)):
+        pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
+    spec = TaskSpec(location=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"))
+    config = CHEAP.model_copy(update={"strategies": ("features",), "seeds": 1})
+    found = compare_strategies(opened(spec, config, base), tmp_path / "run").attributes["x"]
+    assert found.num_test == 20
+    assert found.untested == ("c",)
+    assert found.data_notes == (
+        "classes without a test row: 1 of 3; in train: c 20; scores say nothing of them",
+        "rows whose label is another spelling of a class: 10; read A as a 10",
+    )

@@ -411,3 +411,8 @@ def test_the_picks_of_an_attribute_are_its_diverse_set(world, top, picks):
     assert [source for arm, source in arms_of(plan) if arm is Arm.ALL] == rest
     plain = [source for arm, source in arms_of(plan, "topic") if arm is Arm.PICK]
     assert plain == ranking.attributes["topic"].order[:top]
+
+
+def test_what_the_rows_lack_is_in_the_plan(world):
+    assert plan_of(world).data_notes == {"harmful": (), "topic": ()}
+    assert plan_of(world).untested == {"harmful": (), "topic": ()}
