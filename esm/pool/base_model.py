@@ -117,7 +117,7 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
         if getattr(ours, name) != getattr(theirs, name)
     ]
     if differing:
-        options = "--base, --max-chunks and --stride" if reading else "--base"
+        options = "--base, --prefix, --max-chunks and --stride" if reading else "--base"
         raise PoolError(
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",
