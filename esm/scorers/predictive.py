@@ -76,6 +76,6 @@ def left_out_densities(
 def contributions(scorer: LogME, evidence: Evidence) -> Float64:
     """Return (n,) shares of the target's rows in a score, nats: see :func:`left_out_densities`."""
     target = evidence.target
-    fitted = fitted_precisions(evidence.features(scorer.reads), scorer.max_updates)
+    fitted = fitted_precisions(evidence.features(scorer.reads))
     rows = evidence.embeddings(scorer.reads).astype(np.float64)
     return left_out_densities(rows, target.columns, fitted, target.weights)
