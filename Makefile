@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo tutorial test test-fast bench bench-quality lint format clean
+.PHONY: help setup demo tutorial test test-fast bench bench-quality docs lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -14,7 +14,7 @@ setup: $(STAMP)  ## create .venv and install esm with its extras (skipped when u
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,dev,docs]'
 	touch $(STAMP)
 
 demo: setup  ## the whole job on generated data with the offline encoder
@@ -37,6 +37,9 @@ bench-quality: setup  ## the verdict on selectors, from the committed results
 	$(BIN)/python -m benchmarks.fit_forecast
 	$(BIN)/python -m benchmarks.quality
 
+docs: setup  ## the pages of docs/ as a site in site/; a broken link or anchor fails (read it: .venv/bin/zensical serve)
+	$(BIN)/zensical build --strict --clean
+
 lint: setup  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,4 +50,4 @@ format: setup  ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .venv-peer .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-peer .mypy_cache .ruff_cache .pytest_cache .cache site

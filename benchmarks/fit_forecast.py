@@ -25,7 +25,7 @@ from esm.metrics.rankings import NO_TRANSFER, dataset_of
 from esm.scorers.forecast import Forecast, Term
 
 Float64 = npt.NDArray[np.float64]
-PACKAGE = Path(__file__).parents[1] / "esm" / "forecast"
+PACKAGE = Path(__file__).parents[1] / "esm" / "scorers" / "forecasts"
 PENALTY = 50.0
 
 # What each packaged forecast reads. Of richer sets (likeness of texts and tasks, neighbours, the

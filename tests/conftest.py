@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 # Read by the libraries when they are imported, hence set before anything else.
@@ -44,9 +45,12 @@ def _float32() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _silence() -> Iterator[None]:
-    """Turn progress off again after a test that turned it on, for instance through a verb."""
+    """Turn progress and notes off again after a test that turned them on, as a verb does."""
     yield
     show_progress(False)
+    logger = logging.getLogger("esm")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from esm.cli.notes import print_notes
 from esm.cli.options import Debug, Quiet
 from esm.cli.verbs.compare import compare
 from esm.cli.verbs.demo import demo
@@ -84,6 +85,7 @@ def options(
 ) -> None:
     """Which dataset to fine-tune on first: rank source tasks, and prove the ranking by training."""
     show_progress(not quiet)
+    print_notes()
 
 
 app.command()(demo)

@@ -6,6 +6,7 @@ probabilities, or of their values.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ import numpy as np
 
 from esm.common.arrays import Array
 from esm.common.errors import SettingError, TaskError
-from esm.common.runtime import note
 from esm.inference.predictions import AttributePredictions, Predictions
 from esm.metrics.calibration import (
     calibration_error,
@@ -39,6 +39,8 @@ from esm.trials.model_record import TrainedRecord
 from esm.trials.models import Trained
 from esm.trials.validation import Validation
 from esm.trials.winners import StartEncoders, Winner, winners
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def predict_file(
@@ -110,7 +112,7 @@ def _text_columns(table: Table, record: TrainedRecord, spec: TaskSpec) -> list[s
     raw = as_sentences(raw, spec.model_copy(update=known))
     found, pair = choose_texts(raw, spec.model_copy(update=known))
     if spec.text is None and first not in (None, found):
-        note(f"{raw.id} has no column {first!r}: the texts are taken from {found!r}")
+        _LOGGER.warning(f"{raw.id} has no column {first!r}: the texts are taken from {found!r}")
     if not record.is_pair:
         return [found]
     if pair is None:

@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import (
-    EncoderError,
+    EsmError,
     FitError,
-    MapError,
-    PoolError,
     RankingError,
     SettingError,
-    StorageError,
     TaskError,
 )
 from esm.common.runtime import progress
@@ -35,7 +32,7 @@ from esm.pool.base_model import load_base
 from esm.pool.pool import Pool, Skipped
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import check_diverse, diverse_set
-from esm.ranking.expectations import forecast_for, with_expectations
+from esm.ranking.forecast import forecast_for, with_forecast
 from esm.ranking.intervals import check_bootstrap, with_intervals
 from esm.ranking.language_fit import allowed_sources, language_warnings
 from esm.ranking.leaks.derived import DerivedSources
@@ -51,7 +48,7 @@ from esm.ranking.result import (
 from esm.ranking.shortlist.narrow import Narrowing
 from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusals, usable_sources
 from esm.ranking.target import TargetTexts
-from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
+from esm.scorers.base import Evidence, Need, Scorer, Scores, Source, TargetAttribute
 from esm.scorers.registry import Results, make_scorer
 from esm.tasks.licences import terms
 from esm.tasks.load import load_targets
@@ -60,8 +57,6 @@ from esm.tasks.task import Metric, joint_hash
 
 if TYPE_CHECKING:
     from esm.encoder.cache import EmbeddingCache
-
-Scores = npt.NDArray[np.float64]  # (f,), one per fold
 
 
 def rank_sources(
@@ -223,43 +218,26 @@ def _elsewhere(base: str | None, pool: Pool) -> str | None:
     return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
-def _score_folds(
-    scorer: Scorer,
-    folds: Sequence[TargetAttribute],
-    sources: Sequence[Source],
-    at_once: Sequence[Mapping[str, float]] = (),
-    *,
-    strict: bool,
-) -> tuple[list[tuple[Source, Scores]], list[Skipped]]:
+def _finite_scores(
+    sources: Sequence[Source], scores: Mapping[str, Scores], *, strict: bool
+) -> tuple[list[tuple[Source, Float64]], list[Skipped]]:
     """Return the sources with their scores, one per fold, and those that could not be scored.
 
-    Args:
-        scorer: How to score.
-        folds: The folds of an attribute.
-        sources: The sources.
-        at_once: Scores by id that are known already, per fold.
-        strict: Raise for a source that cannot be scored.
+    Raises:
+        EsmError: One could not be scored, and it is to be strict.
     """
-    if not at_once and isinstance(scorer, PoolScorer):
-        at_once = [scorer.score_pool(fold, sources) for fold in folds]
-    scored: list[tuple[Source, Scores]] = []
+    scored: list[tuple[Source, Float64]] = []
     skipped: list[Skipped] = []
     for source in sources:
-        try:
-            if at_once:
-                scores = np.array([found.get(source.id, np.nan) for found in at_once])
-            else:
-                at_hand = source.passing()
-                scores = np.array([scorer.score(Evidence(fold, at_hand)) for fold in folds])
-        except (EncoderError, MapError, PoolError, StorageError) as error:
+        found = scores[source.id]
+        if isinstance(found, EsmError):
             if strict:
-                raise
-            skipped.append(Skipped(source.id, str(error)))
-            continue
-        if np.isfinite(scores).all():
-            scored.append((source, scores))
+                raise found
+            skipped.append(Skipped(source.id, str(found)))
+        elif np.isfinite(found).all():
+            scored.append((source, found))
         else:
-            skipped.append(Skipped(source.id, f"its score is {scores.mean()}"))
+            skipped.append(Skipped(source.id, f"its score is {found.mean()}"))
     return scored, skipped
 
 
@@ -282,9 +260,8 @@ def _rank_attribute(
     scorer: Scorer,
     config: RankConfig,
 ) -> AttributeRanking:
-    scored, failed = _score_folds(
-        scorer, folds, offered.sources, offered.at_once, strict=config.strict
-    )
+    scores = offered.scores or scorer.score_all(folds, offered.sources)
+    scored, failed = _finite_scores(offered.sources, scores, strict=config.strict)
     left_out = [*offered.skipped, *failed]
     if not scored:
         raise _no_source(folds[0].task.id, left_out, scorer)
@@ -294,12 +271,12 @@ def _rank_attribute(
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     found = None
     if config.diverse and scorer.reads is not None:
-        ordered = np.array([scores.mean() for _, scores in scored])
+        ordered = np.array([mine.mean() for _, mine in scored])
         best_first = [source for source, _ in scored]
         found = diverse_set(best_first, ordered, folds, scorer.reads, config.diverse)
     lines = [
-        _line(rank, source, name, float(scores.mean()), base_score, overlaps)
-        for rank, (source, scores) in enumerate(scored, start=1)
+        _line(rank, source, name, float(mine.mean()), base_score, overlaps)
+        for rank, (source, mine) in enumerate(scored, start=1)
     ]
     ranked = AttributeRanking(
         metric=metric,
@@ -314,7 +291,7 @@ def _rank_attribute(
     )
     base_model = scored[0][0].entry.manifest.base.model
     forecast = forecast_for(scorer, metric, base_model)
-    return with_expectations(ranked, folds, [source for source, _ in scored], scorer, forecast)
+    return with_forecast(ranked, folds, [source for source, _ in scored], scorer, forecast)
 
 
 def _line(
@@ -341,7 +318,7 @@ def _line(
     )
 
 
-def _orders(scored: Sequence[tuple[Source, Scores]]) -> tuple[tuple[str, ...], ...]:
+def _orders(scored: Sequence[tuple[Source, Float64]]) -> tuple[tuple[str, ...], ...]:
     """Return the source ids of each fold, best first; equal scores are ordered by id."""
     folds = range(len(scored[0][1]))
     return tuple(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError, TaskError
-from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
+from esm.scorers.base import NATS, EmbeddingKind, Evidence, Scorer
 from esm.scorers.likelihood.rules import (
     MAX_UPDATES,
     NOISE_FLOOR,
@@ -28,6 +28,7 @@ from esm.scorers.likelihood.rules import (
     TOLERANCE,
 )
 from esm.scorers.moments import FeatureMoments, label_columns, normalise_weights
+from esm.scorers.predictive import Precisions, leave_one_out_densities
 from esm.tasks.task import Problem
 
 # The grid on which the maximum is looked for: its step in log t, how far it reaches beyond the
@@ -120,13 +121,6 @@ def evidences_of_moments(moments: FeatureMoments) -> Float64:
     return _maximum(_Spectrum.of_moments(moments)).evidence
 
 
-class Precisions(NamedTuple):
-    """Fitted precisions of every label column's regression, (K,) each."""
-
-    prior: Float64  # alpha, of the coefficients
-    noise: Float64  # beta, of an example of weight 1
-
-
 def fitted_precisions(moments: FeatureMoments) -> Precisions:
     """Return the alpha and beta at which :func:`logme_of_moments` takes the evidence: O(d³).
 
@@ -140,7 +134,7 @@ def fitted_precisions(moments: FeatureMoments) -> Precisions:
 
 
 @dataclass(frozen=True)
-class LogME:
+class LogME(Scorer):
     """LogME at its maximum, on moments; one eigendecomposition (d, d) per source.
 
     Attributes:
@@ -150,18 +144,21 @@ class LogME:
 
     name: str = "logme"
     reads: EmbeddingKind = EmbeddingKind.MAPPED
-    unit: str = NATS
-    weighs_classes: bool = True
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """A map, or the tuned encoder."""
-        return frozenset({self.reads.need})
+    unit = NATS
+    weighs_classes = True
+    has_base = True
+    is_sum_over_rows = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the mean log evidence per example over the label columns, in nats."""
         return logme_of_moments(evidence.features(self.reads))
+
+    def contributions(self, evidence: Evidence) -> Float64:
+        """Return (n,) shares of the rows, nats: see :mod:`esm.scorers.predictive`."""
+        target = evidence.target
+        fitted = fitted_precisions(evidence.features(self.reads))
+        rows = evidence.embeddings(self.reads).astype(np.float64)
+        return leave_one_out_densities(rows, target.columns, fitted, target.weights)
 
 
 class _Posterior(NamedTuple):

@@ -1,5 +1,7 @@
 """Which language texts are in: as declared, else by a detector, with its uncertainty.
 
+Declarations are read by langcodes: ISO 639 and BCP 47 codes, and the names in CLDR.
+
 The detector is py3langid (a naive Bayes classifier over byte n-grams, 130 languages and more):
 Lui and Baldwin 2012, "langid.py: An off-the-shelf language identification tool". It runs offline.
 """
@@ -33,51 +35,13 @@ _SMALLEST_SHARE = 0.6
 # Web addresses, @handles and #tags are in no language; nor are digits.
 _NOISE = re.compile(r"https?://\S+|www\.\S+|[@#]\w+|\d+")
 
-_NAMES = {
-    "bulgarian": "bg",
-    "croatian": "hr",
-    "czech": "cs",
-    "english": "en",
-    "french": "fr",
-    "german": "de",
-    "hungarian": "hu",
-    "italian": "it",
-    "polish": "pl",
-    "portuguese": "pt",
-    "romanian": "ro",
-    "russian": "ru",
-    "serbian": "sr",
-    "slovak": "sk",
-    "slovenian": "sl",
-    "spanish": "es",
-    "ukrainian": "uk",
-    "multilingual": MULTILINGUAL,
-    "multi": MULTILINGUAL,
-}
-_THREE_LETTERS = {
-    "bul": "bg",
-    "ces": "cs",
-    "cze": "cs",
-    "deu": "de",
-    "ger": "de",
-    "eng": "en",
-    "spa": "es",
-    "fra": "fr",
-    "fre": "fr",
-    "hrv": "hr",
-    "hun": "hu",
-    "ita": "it",
-    "pol": "pl",
-    "por": "pt",
-    "ron": "ro",
-    "rum": "ro",
-    "rus": "ru",
-    "slk": "sk",
-    "slo": "sk",
-    "slv": "sl",
-    "srp": "sr",
-    "ukr": "uk",
-}
+# Words for several languages, and ISO 639-2 codes that stand for none.
+_SEVERAL = frozenset({"multilingual", "multi", MULTILINGUAL})
+_NO_LANGUAGE = frozenset({UNDETERMINED, "mis", "zxx"})
+_AROUND = " \t\n-_."
+_SEPARATORS = re.compile(r"[,;/+&|]|\band\b")
+# The detector's names of languages that CLDR prefers to call otherwise.
+_DETECTED_AS = {"fil": "tl", "nb": "no"}
 
 
 @dataclass(frozen=True)
@@ -106,31 +70,84 @@ class Language:
 
     @property
     def contradicted(self) -> bool:
-        """Whether the detector is sure of another language than the declared one."""
-        known = self.code not in (UNDETERMINED, MULTILINGUAL)
-        return known and self.detected not in (self.code, UNDETERMINED)
+        """Whether the detector knows the declared language and is sure of another one."""
+        return self.code in _detectable() and self.detected not in (self.code, UNDETERMINED)
 
 
-def declared_codes(declared: str) -> tuple[str, ...]:
+def language_codes(declared: str) -> tuple[str, ...]:
     """Return the codes in a declaration: ``"en"``, ``"English"``, ``"slk-Latn"``, ``"sk, cs"``.
 
-    Names and codes that are not known are left out.
+    Names may be in any language that CLDR knows. Names and codes that are not known are left out;
+    scripts and regions are not looked at. Where the detector knows a language by another code
+    (Bokmål and Norwegian, Mandarin and Chinese, Filipino and Tagalog), it is the detector's.
 
     Example:
-        >>> declared_codes("Slovak and ces-Latn")
+        >>> language_codes("Slovak and ces-Latn")
         ('sk', 'cs')
     """
-    words = re.split(r"[\s,;/+&]+", declared.casefold())
-    found = [_code(re.split(r"[-_]", word)[0]) for word in words]
-    return tuple(dict.fromkeys(code for code in found if code))
+    found = [code for part in _SEPARATORS.split(declared) for code in _codes(part.strip(_AROUND))]
+    return tuple(dict.fromkeys(found))
 
 
-def _code(word: str) -> str | None:
-    if word in _NAMES:
-        return _NAMES[word]
-    if word in _THREE_LETTERS:
-        return _THREE_LETTERS[word]
-    return word if word == MULTILINGUAL or word in _detectable() else None
+@functools.lru_cache(maxsize=4096)
+def _codes(part: str) -> tuple[str, ...]:
+    """Return the codes of one language, or of several between blanks."""
+    words = part.split()
+    # In a sentence only English names count: "is" and "no" are codes, "some" a name of Fasu.
+    of_words = [_of_code(word) for word in words]
+    if not all(of_words):
+        of_words = [_of_name(word) for word in words if len(words) == 1 or _in_english(word, word)]
+    whole = _of_name(part) if len(words) > 1 and any(_in_english(part, w) for w in words) else None
+    found = (whole,) if whole else of_words
+    return tuple(code for code in found if code)
+
+
+def _of_code(tag: str) -> str | None:
+    from langcodes import Language as Tag
+    from langcodes.tag_parser import LanguageTagError
+
+    try:
+        language = Tag.get(tag.replace("_", "-")).language
+    except LanguageTagError:
+        return None
+    # "x-..." and the codes from qaa to qtz are for private use: they say nothing to others.
+    if not language or "-" in language or language in _NO_LANGUAGE or "qaa" <= language <= "qtz":
+        return None
+    tagged = Tag.make(language=language)
+    if not tagged.is_valid():
+        return None
+    one, whole = (
+        _DETECTED_AS.get(code or "", code)
+        for code in (language, tagged.prefer_macrolanguage().language)
+    )
+    return whole if whole in _detectable() and one not in _detectable() else one
+
+
+def _of_name(name: str) -> str | None:
+    if name.casefold() in _SEVERAL:
+        return MULTILINGUAL
+    tag = _named(name)
+    return None if tag is None else _of_code(tag)
+
+
+def _named(name: str) -> str | None:
+    """Return the tag of a language by its name in any language; None where it is not known."""
+    from langcodes import find
+
+    if len(name) < 3 or not name.isprintable():  # a zero byte ends langcodes with another error
+        return None
+    try:
+        return find(name).language
+    except LookupError:
+        return None
+
+
+def _in_english(name: str, word: str) -> bool:
+    """Whether a word is part of the English name of the language that is called by a name."""
+    from langcodes import Language as Tag
+
+    tag = _named(name)
+    return tag is not None and word.casefold() in Tag.get(tag).language_name("en").casefold()
 
 
 def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Language:
@@ -152,7 +169,7 @@ def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Langua
     error = math.sqrt(share * (1 - share) / effective) if effective else 0.0
     sure = total >= _FEWEST_VOTES and share >= _SMALLEST_SHARE
     detected = ranked[0][0] if sure else UNDETERMINED
-    codes = declared_codes(declared)
+    codes = language_codes(declared)
     code = detected if not codes else codes[0] if len(codes) == 1 else MULTILINGUAL
     return Language(
         code=code,

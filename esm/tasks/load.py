@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.common.storage import check_id
 from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
@@ -26,11 +27,13 @@ from esm.tasks.guess.columns import (
 from esm.tasks.labels.read import AUTO, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
-from esm.tasks.splits.divide import Divider, method_of, put_together
+from esm.tasks.splits.divide import Divider, join_splits, method_of
 from esm.tasks.splits.folds import fold_targets
 from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
 from esm.tasks.tagging import is_iob2
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
+
+_LOGGER = logging.getLogger(__name__)
 
 # The first metric of each problem is its default.
 _METRICS = {
@@ -147,7 +150,7 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
     given = tuple(raw.splits)
     method = method_of(raw, spec.split)
     if method is not SplitMethod.AUTO:
-        raw = put_together(raw, method)
+        raw = join_splits(raw, method)
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
@@ -173,10 +176,10 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
 def _note_doubts(raw: RawData, others: tuple[str | None, ...], chosen: tuple[str, ...]) -> None:
     found = unread_columns(raw, others, chosen)
     if found:
-        note(
+        warn_once(
+            _LOGGER,
             f"{raw.id}: {'; '.join(found)}; esm tasks init FILE proposes how to read them, and"
             " --attribute names what to take",
-            once=True,
         )
 
 
@@ -243,7 +246,7 @@ def _target(opened: _Opened, spec: TaskSpec) -> Target:
             if spec.attributes or len(opened.chosen) == 1:
                 raise
             skipped[name] = str(error)
-            note(f"{opened.raw.id}: attribute {name} is left out: {error}")
+            _LOGGER.warning(f"{opened.raw.id}: attribute {name} is left out: {error}")
     if not attributes:
         name, reason = next(iter(skipped.items()))
         raise TaskError(

@@ -46,7 +46,7 @@ _DROPOUTS = (
 
 
 @dataclass(frozen=True)
-class FineTuned:
+class FineTuneResult:
     """What fine-tuning on a source task gives.
 
     Attributes:
@@ -66,7 +66,7 @@ class FineTuned:
     seconds: float
 
 
-def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned:
+def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuneResult:
     """Fine-tune a copy of the encoder on a source task.
 
     The same encoder, task, settings and seed give the same weights, bit by bit, on the CPU of one
@@ -87,7 +87,7 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
         train(model, rows, config, weighs=weighs_classes(config.class_weights, task))
-    return FineTuned(
+    return FineTuneResult(
         encoder=model.encoder,
         head=model.head_state(),
         quality=performance(task, unseen.labels, model.predict(unseen.texts, unseen.pairs)),
@@ -179,7 +179,7 @@ class HeadedEncoder(nn.Module):
         )
 
     def head_state(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the head's arrays, as :class:`FineTuned` describes them."""
+        """Return the head's arrays, as :class:`FineTuneResult` describes them."""
         tensors = {
             "weight": self.head.weight,
             "bias": self.head.bias,

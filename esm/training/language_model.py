@@ -17,7 +17,7 @@ from esm.common.errors import EncoderError, FitError
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.find import locate
-from esm.encoder.refusals import loading
+from esm.encoder.loading_errors import loading_errors
 from esm.tasks.task import Texts
 from esm.training.loop import Training
 from esm.training.settings import FineTuneConfig
@@ -181,7 +181,7 @@ def _with_head(encoder: Encoder) -> tuple[nn.Module, bool]:
     loader: Any = AutoModelForMaskedLM
     if encoder.model.config.model_type in _CAUSAL:
         loader = AutoModelForCausalLM
-    with loading(config.model):
+    with loading_errors(config.model):
         whole, report = loader.from_pretrained(
             locate(config.model),
             revision=config.revision,

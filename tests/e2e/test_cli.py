@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from esm.cli.app import app
 from esm.common.errors import StorageError
-from esm.common.runtime import note, show_progress
+from esm.common.runtime import show_progress
 from esm.pool.pool import Pool
 from tests.toy_folders import write_target, write_task
 
@@ -375,7 +376,9 @@ def test_ctrl_c_is_one_line_and_exit_130(monkeypatch, arguments, work, message):
 
 def test_quiet_and_debug_work_before_and_after_the_verb(monkeypatch, tmp_path):
     monkeypatch.setenv("ESM_DEBUG", "")  # so that it is put back
-    monkeypatch.setattr("esm.pool.pool.Pool.exists", lambda _: note("looking"))
+    monkeypatch.setattr(
+        "esm.pool.pool.Pool.exists", lambda _: logging.getLogger("esm.pool.pool").info("looking")
+    )
     assert "looking" in outcome("show", tmp_path).stderr
     assert "looking" not in outcome("--quiet", "show", tmp_path).stderr
     assert "looking" not in outcome("show", tmp_path, "--quiet").stderr

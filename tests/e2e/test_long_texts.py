@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from esm.common.errors import PoolError
-from esm.common.runtime import show_progress
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig
@@ -61,13 +60,6 @@ def world(tiny_bert, tmp_path_factory):
     return sources, Pool.open(folder / "pool"), spec(write_target(folder / "posts"))
 
 
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
-
-
 def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
     """Maps are affine: mapping the chunks and averaging them is what the ranking scores."""
     _, pool, target = world
@@ -93,7 +85,7 @@ def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
     assert ranking.cut == 0
 
 
-def test_what_is_cut_is_said_with_the_option_that_helps(world, shown, capsys):
+def test_what_is_cut_is_said_with_the_option_that_helps(world, caplog):
     _, pool, target = world
     counts = {}
     for chunks in (None, 4, 9):
@@ -101,7 +93,7 @@ def test_what_is_cut_is_said_with_the_option_that_helps(world, shown, capsys):
         cache = EmbeddingCache(None)
         counts[chunks] = rank_sources(target, pool, config, cache=cache, device="cpu").cut
     assert counts[None] > counts[4] > counts[9] == 0
-    notes = [line for line in capsys.readouterr().err.splitlines() if "longer than" in line]
+    notes = [line for line in caplog.messages if "longer than" in line]
     assert len(notes) == 2
     assert "texts are longer than 8 tokens; only their beginning is read" in notes[0]
     assert "(--max-chunks N reads more)" in notes[0]

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from esm.tasks.faults.findings import Finding, FindingKind, counts_in_words
-from esm.tasks.faults.texts import row_forms
 from esm.tasks.guess.rare import FEWEST_PER_CLASS
+from esm.tasks.identity import row_forms
 from esm.tasks.tagging import present, tags_of
 from esm.tasks.task import Examples, Problem, SplitName, Task
 
@@ -138,7 +138,9 @@ def _conflicts(name: str, task: Task) -> Finding | None:
     labels: dict[str, set[tuple[float, ...]]] = {}
     rows: Counter[str] = Counter()
     for examples in task.splits.values():
-        for form, label in zip(row_forms(examples), examples.labels, strict=True):
+        for form, label in zip(
+            row_forms(examples.texts, examples.pairs), examples.labels, strict=True
+        ):
             found = tags_of(label) if task.problem is Problem.TAGGING else np.atleast_1d(label)
             labels.setdefault(form, set()).add(tuple(map(float, found)))
             rows[form] += 1

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import re
 import sys
 from itertools import islice
 from pathlib import Path
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.tasks.formats.cells import column_names, parse_column
 from esm.tasks.raw import Table, Values, is_missing
+
+_LOGGER = logging.getLogger(__name__)
 
 # The first of equals is taken.
 DELIMITERS = (",", ";", "\t", "|")
@@ -148,8 +151,8 @@ def _note_short_rows(path: Path, columns: list[Values], widths: list[int]) -> No
         return
     short = [number for number, width in enumerate(widths[1:], 1) if width <= filled[-1]]
     if short:
-        note(
+        warn_once(
+            _LOGGER,
             f"{path.name}: {len(short)} of {len(widths) - 1} rows have fewer cells than the header"
             f" (the first is row {short[0]}); what they lack is taken as empty",
-            once=True,
         )

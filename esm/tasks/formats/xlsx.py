@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
 from esm.tasks.formats.cells import column_names, parse_column, written
 from esm.tasks.raw import Table, is_missing
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def read_workbook(
@@ -98,7 +100,9 @@ def _opened(path: Path) -> Iterator[Any]:
 def _sheet_name(path: Path, book: Any, sheet: str | None) -> str:
     names: Sequence[str] = [each.title for each in book.worksheets]
     if sheet is None and len(names) > 1:
-        note(f"{path.name}: sheet {names[0]!r} is read, the first of {len(names)}; --sheet chooses")
+        _LOGGER.warning(
+            f"{path.name}: sheet {names[0]!r} is read, the first of {len(names)}; --sheet chooses"
+        )
     if (sheet is None and not names) or (sheet is not None and sheet not in names):
         raise TaskError(
             f"{path} has no sheet {'of cells' if sheet is None else repr(sheet)}",

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
-from esm.common.storage import hash_texts
+from esm.tasks.identity import row_keys
 from esm.tasks.labels.read import distinct
 from esm.tasks.raw import Values, is_missing, is_number
 from esm.tasks.tagging import tags_of
@@ -23,21 +23,6 @@ MOST_HELD_OUT = 1000
 
 _MOST_STRATA_OF_NUMBERS = 20
 _BINS = 5
-_KEY_DIGITS = 32
-
-
-def row_keys(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
-    """Return a hash per row; identical texts (or text pairs) have the same one."""
-    seconds = ("",) * len(texts) if pairs is None else pairs
-    return [
-        hash_texts((text,), (second,))[:_KEY_DIGITS]
-        for text, second in zip(texts, seconds, strict=True)
-    ]
-
-
-def text_keys(examples: Examples) -> frozenset[str]:
-    """Return a hash per distinct text of some rows, the two of a pair each by itself."""
-    return frozenset(row_keys([*examples.texts, *(examples.pairs or ())], None))
 
 
 def joined_keys(keys: Sequence[str], groups: Values) -> list[str]:
@@ -47,7 +32,7 @@ def joined_keys(keys: Sequence[str], groups: Values) -> list[str]:
     that two authors posted joins all that the two have posted.
 
     Args:
-        keys: n keys of the texts, see :func:`row_keys`.
+        keys: n keys of the texts, see :func:`~esm.tasks.identity.row_keys`.
         groups: n values; a row without one belongs to its text alone.
     """
     parents: dict[str, str] = {}
@@ -100,7 +85,7 @@ def split_rows(
     Rows with the same key are dealt as one, so that no text lies on both sides.
 
     Args:
-        keys: n keys of the rows, see :func:`row_keys`.
+        keys: n keys of the rows, see :func:`~esm.tasks.identity.row_keys`.
         membership: (n, s) labels of all attributes side by side, see :func:`strata`.
         share: Share of the rows that the second part gets, in (0, 1).
         seed: Decides the order of dealing and ties.

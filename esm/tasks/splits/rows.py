@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from esm.tasks.identity import row_keys
 from esm.tasks.raw import RawData, Values, is_missing
-from esm.tasks.splits.draw import Membership, Rows, joined_keys, row_keys, strata
+from esm.tasks.splits.draw import Membership, Rows, joined_keys, strata
 from esm.tasks.task import SplitName
 
 EMPTY_TEXT = "empty text"

@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -212,41 +211,3 @@ def freeze_all_but(model: nn.Module, names: Collection[str]) -> None:
     trained = set(names)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
-
-
-def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return a copy, on the CPU, of what adapter training changed: adapters and layer norms.
-
-    Together with the base model it is all that is needed to have the trained encoder again.
-    """
-    return {
-        name: model.get_parameter(name).detach().cpu().clone() for name in adapter_parameters(model)
-    }
-
-
-def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put adapters and layer norms from :func:`adapter_state` into a model that has adapters.
-
-    Raises:
-        EncoderError: Names or shapes are not the model's, or a number is not finite. The model
-            is then unchanged.
-    """
-    wanted = set(adapter_parameters(model))
-    differing = sorted(wanted ^ set(state))
-    if differing:
-        raise EncoderError(
-            f"the adapter state and the model differ in {len(differing)} names,"
-            f" for instance {differing[0]}",
-            expected="the state of the same base model with adapters in the same places",
-        )
-    for name, tensor in state.items():
-        shape = tuple(model.get_parameter(name).shape)
-        if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
-            raise EncoderError(
-                f"adapter state {name} has the shape {tuple(tensor.shape)}"
-                f"{'' if torch.isfinite(tensor).all() else ' and numbers that are not finite'}",
-                expected=f"finite numbers of the shape {shape}",
-            )
-    with torch.no_grad():
-        for name, tensor in state.items():
-            model.get_parameter(name).copy_(tensor)

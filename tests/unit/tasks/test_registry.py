@@ -110,7 +110,7 @@ def test_the_registry_and_the_launcher_are_in_the_wheel(tmp_path):
     subprocess.run([sys.executable, "-m", "pip", *options], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"esm/data/registry.toml", "esm/py.typed", "esm/app.py", "esm_transfer.py"} <= names
+    assert {"esm/data/registry.toml", "esm/py.typed", "esm/cli/app.py", "esm_transfer.py"} <= names
     assert not any(name.startswith("esm/data/") and name.endswith(".csv") for name in names)
 
 

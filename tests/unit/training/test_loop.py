@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from esm.cli.verbs.train import FineTuneOptions
 from esm.common.errors import FitError
-from esm.common.runtime import has_bfloat16, seeded, show_progress
+from esm.common.runtime import has_bfloat16, seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig
 from esm.strategies.settings import TransferConfig
@@ -26,13 +26,6 @@ from tests.toy_tasks import toy_task
 
 ONE_EPOCH = FineTuneConfig(num_epochs=1, batch_size=8, learning_rate=1e-3)
 WORDS = ("the", "film", "food", "was", "said", "very", "home", "team")
-
-
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 def chunked(folder, max_chunks=4, **settings):
@@ -169,9 +162,7 @@ def run_out_of_memory(monkeypatch, model, most, after=0):
 
 
 @pytest.mark.slow
-def test_training_begins_again_smaller_when_memory_runs_out(
-    tiny_encoder, monkeypatch, shown, capsys
-):
+def test_training_begins_again_smaller_when_memory_runs_out(tiny_encoder, monkeypatch, caplog):
     task = toy_task(num_train=24)
     config = ONE_EPOCH.model_copy(update={"batch_size": 4})
     expected = headed(tiny_encoder, task)
@@ -183,8 +174,7 @@ def test_training_begins_again_smaller_when_memory_runs_out(
     assert passes == [4, 4, 4] + [2] * 12
     found = weights(model)
     assert all(torch.equal(found[name], value) for name, value in weights(expected).items())
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"out of memory: training on {task.id} again, 2 texts at a time"
+    assert caplog.messages == [f"out of memory: training on {task.id} again, 2 texts at a time"]
 
 
 @pytest.mark.slow

@@ -5,17 +5,9 @@ import openpyxl
 import pytest
 
 from esm.common.errors import TaskError
-from esm.common.runtime import show_progress
 from esm.tasks.formats.files import read_table
 from esm.tasks.formats.xlsx import read_workbook
 from esm.tasks.spec import ColumnSpec, TaskSpec
-
-
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 def save(path, rows, title="Príspevky", further=()):
@@ -89,14 +81,13 @@ def test_the_value_of_a_formula_is_the_one_that_was_stored(tmp_path):
     assert read_workbook(changed)["x"] == [2]
 
 
-def test_the_first_sheet_is_read_unless_another_is_named(tmp_path, capsys, shown):
+def test_the_first_sheet_is_read_unless_another_is_named(tmp_path, caplog):
     path = save(tmp_path / "a.xlsx", [["text"], ["a"]], further=("Kódy", "Hárok 3"))
     assert read_workbook(path) == {"text": ["a"]}
-    assert capsys.readouterr().err == (
-        "a.xlsx: sheet 'Príspevky' is read, the first of 3; --sheet chooses\n"
-    )
+    assert caplog.messages == ["a.xlsx: sheet 'Príspevky' is read, the first of 3; --sheet chooses"]
+    caplog.clear()
     assert read_table(path, TaskSpec(location="x", sheet="Kódy")) == {"v hárku Kódy": [1]}
-    assert capsys.readouterr().err == ""
+    assert not caplog.messages
     with pytest.raises(TaskError, match="no sheet 'X'; expected one of 'Príspevky', 'Kódy', "):
         read_workbook(path, "X")
 

@@ -22,7 +22,7 @@ PEER_VERSION = "0.2.1"
 LINEAR = "linear"
 
 
-class PeerConfig(BaseModel):
+class PublishedConfig(BaseModel):
     """The metadata of a published map; None where nothing is stated.
 
     Keys beside these (``transformers_version`` and whatever its libraries add) are not read.
@@ -87,10 +87,12 @@ class PeerConfig(BaseModel):
         return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
 
 
-PEER_KEYS = frozenset(PeerConfig.model_fields)
+PEER_KEYS = frozenset(PublishedConfig.model_fields)
 
 
-def read_peer_config(document: Mapping[str, Any], where: object) -> tuple[PeerConfig, int]:
+def read_published_config(
+    document: Mapping[str, Any], where: object
+) -> tuple[PublishedConfig, int]:
     """Read a published ``config.json``.
 
     Returns:
@@ -106,7 +108,7 @@ def read_peer_config(document: Mapping[str, Any], where: object) -> tuple[PeerCo
     known = dict(document)
     known.setdefault("esm_embedding_dim", document.get("embedding_dim"))
     config = parse(
-        PeerConfig,
+        PublishedConfig,
         known,
         where=where,
         refusal=MapError,

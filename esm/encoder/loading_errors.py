@@ -31,7 +31,7 @@ _logging: Any = logging
 
 
 @contextlib.contextmanager
-def loading(model: str) -> Iterator[None]:
+def loading_errors(model: str) -> Iterator[None]:
     """Load quietly inside the block and turn what the libraries raise into an EncoderError."""
     try:
         with quiet():

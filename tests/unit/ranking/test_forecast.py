@@ -43,7 +43,7 @@ def opened(world):  # noqa: F811
 
 
 def rank_with(world, opened, monkeypatch, found, scorer=ScorerName.LOGME):  # noqa: F811
-    monkeypatch.setattr("esm.ranking.expectations.packaged_forecast", lambda name: found)
+    monkeypatch.setattr("esm.ranking.forecast.packaged_forecast", lambda name: found)
     return rank_sources(world[1], opened, RankConfig(scorer=scorer), device="cpu")
 
 

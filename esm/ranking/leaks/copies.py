@@ -14,9 +14,8 @@ from esm.pool.fingerprints import (
     FingerprintKey,
     Numbers,
     is_informative,
-    text_form,
-    unsalted_numbers,
 )
+from esm.tasks.identity import fingerprint_form, unsalted_numbers
 from esm.tasks.task import SplitName, Target
 
 Places = npt.NDArray[np.int64]
@@ -40,7 +39,7 @@ class AttributeTexts:
 
 
 @dataclass(frozen=True, eq=False)
-class Numbered:
+class AttributeNumbers:
     """A target's distinct texts under one way of numbering them.
 
     Attributes:
@@ -57,7 +56,7 @@ class Numbered:
         targets: Sequence[Target],
         form: Callable[[str], str],
         number: Callable[[Sequence[str]], Numbers],
-    ) -> Numbered:
+    ) -> AttributeNumbers:
         """Number a target's texts.
 
         Args:
@@ -67,7 +66,7 @@ class Numbered:
         """
         place: dict[str, int] = {}
         folds = [_places(target, form, place) for target in targets]
-        tells = is_informative([text_form(text) for text in place])
+        tells = is_informative([fingerprint_form(text) for text in place])
         return cls(
             number(list(place)),
             {
@@ -162,13 +161,13 @@ class TargetNumbers:
         self._targets, self._key = targets, key
 
     @cached_property
-    def _salted(self) -> Numbered:
+    def _salted(self) -> AttributeNumbers:
         assert self._key is not None, "salted fingerprints are not read without a key"
-        return Numbered.of(self._targets, text_form, self._key.numbers)
+        return AttributeNumbers.of(self._targets, fingerprint_form, self._key.numbers)
 
     @cached_property
-    def _unsalted(self) -> Numbered:
-        return Numbered.of(self._targets, str, unsalted_numbers)
+    def _unsalted(self) -> AttributeNumbers:
+        return AttributeNumbers.of(self._targets, str, unsalted_numbers)
 
     def matches(self, fingerprint: Fingerprint) -> Matches:
         """Look a source's numbers up; cost: O(u log t)."""

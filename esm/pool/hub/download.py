@@ -43,7 +43,7 @@ def json_object(content: bytes, where: str) -> dict[str, Any]:
     return document
 
 
-def candidate_held(listing: Listing, published: PublishedRecord) -> Candidate:
+def candidate_in_pool(listing: Listing, published: PublishedRecord) -> Candidate:
     """Return what a pool knows of a map that it holds."""
     weights = FileFacts(None, None, published.weights_hash)
     return Candidate(
@@ -51,7 +51,7 @@ def candidate_held(listing: Listing, published: PublishedRecord) -> Candidate:
     )
 
 
-def read_received(
+def read_download(
     candidate: Candidate, weights: bytes, base: BaseIdentity
 ) -> tuple[EmbeddingSpaceMap, MapConfig]:
     """Read a map of any generation.
@@ -94,7 +94,7 @@ def read_received(
     return fitted, config
 
 
-def store_received(
+def store_download(
     candidate: Candidate,
     fitted: EmbeddingSpaceMap,
     config: MapConfig,

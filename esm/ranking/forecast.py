@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from esm.ranking.result import AttributeRanking, RankedSource
-from esm.scorers.base import Evidence, Explainer, Scorer, Source, TargetAttribute
+from esm.scorers.base import Evidence, Scorer, Source, TargetAttribute
 from esm.scorers.forecast import Forecast, packaged_forecast
 from esm.tasks.task import Metric
 
@@ -19,7 +19,7 @@ def forecast_for(scorer: Scorer, metric: Metric, base_model: str) -> Forecast | 
     return found if fits else None
 
 
-def with_expectations(
+def with_forecast(
     ranked: AttributeRanking,
     folds: Sequence[TargetAttribute],
     sources: Iterable[Source],
@@ -49,9 +49,10 @@ def _features(
     line: RankedSource, folds: Sequence[TargetAttribute], source: Source, scorer: Scorer
 ) -> Mapping[str, float]:
     """Return the features of one source, means over folds."""
-    if not isinstance(scorer, Explainer):
+    per_fold = [scorer.features(Evidence(fold, source)) for fold in folds]
+    found = [features for features in per_fold if features is not None]
+    if not found:
         return {scorer.name: line.score if line.gain is None else line.gain}
-    found = [scorer.features(Evidence(fold, source)) for fold in folds]
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
 
 
