@@ -27,9 +27,8 @@ from esm.pool.bundle.read import Bundle
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import Balance, RankConfig
-from esm.scorers import logme
 from esm.scorers.likelihood.engine import Engine
-from esm.scorers.logme import evidences_of_moments
+from esm.scorers.logme import evidences_of_moments, logme
 from esm.scorers.moments import Moments, label_columns
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem

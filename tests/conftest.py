@@ -9,17 +9,25 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tables in a pipe are as wide as they need to be; a width of the developer's shell would fold them.
+os.environ.pop("COLUMNS", None)
 # Several test processes share the cores: threads beyond one would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from esm.common.runtime import show_progress
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("esm", deadline=None)
+hypothesis.settings.load_profile("esm")
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
@@ -41,6 +49,17 @@ def _float32() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _frozen() -> None:
+    """Keep modules and collected tests out of garbage collection.
+
+    Trainer collects after every training; to look through all of torch and transformers takes
+    several times as long as to train a tiny model.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esm.scorers import logme
+from esm.scorers.logme import logme
 
 GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "estimators.json"
 

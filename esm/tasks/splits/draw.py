@@ -60,21 +60,29 @@ def strata(values: Values) -> Membership:
     Returns:
         (n, s): a column per class; of numbers with more than 20 distinct values, per fifth.
     """
-    filled = [value for value in values if not is_missing(value)]
-    if len(distinct(filled)) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
-        edges = np.quantile([float(value) for value in filled], np.linspace(0, 1, _BINS + 1))
-        bins = np.searchsorted(edges[1:-1], [_or_nan(value) for value in values])
-        values = [None if is_missing(v) else str(b) for v, b in zip(values, bins, strict=True)]
-    index = {name: column for column, name in enumerate(sorted(distinct(values)))}
+    rows = [row for row, value in enumerate(values) if not is_missing(value)]
+    filled = [values[row] for row in rows]
+    different = distinct(filled)
+    if len(different) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
+        numbers = np.array(filled, dtype=np.float64)
+        edges = np.quantile(numbers, np.linspace(0, 1, _BINS + 1))
+        bins = np.searchsorted(edges[1:-1], numbers)
+        used, column_of = np.unique(bins, return_inverse=True)
+        membership = np.zeros((len(values), len(used)), dtype=np.bool_)
+        membership[rows, column_of] = True
+        return membership
+    index = {name: column for column, name in enumerate(sorted(different))}
+    places: list[tuple[int, int]] = []
+    columns: dict[tuple[type, Any], list[int]] = {}
+    for row, value in zip(rows, filled, strict=True):
+        # With the type, because True equals 1; lists cannot be looked up.
+        key = (type(value), str(value) if isinstance(value, list) else value)
+        if key not in columns:
+            columns[key] = [index[name] for name in distinct([value])]
+        places += [(row, column) for column in columns[key]]
     membership = np.zeros((len(values), len(index)), dtype=np.bool_)
-    for row, value in enumerate(values):
-        for name in distinct([value]):
-            membership[row, index[name]] = True
+    membership[tuple(np.array(places, dtype=np.int64).reshape(-1, 2).T)] = True
     return membership
-
-
-def _or_nan(value: Any) -> float:
-    return float("nan") if is_missing(value) else float(value)
 
 
 def split_rows(
@@ -291,6 +299,58 @@ def sample_together(target: Target, size: int, seed: int) -> dict[str, Examples]
         name: train.take([row for row, key in enumerate(keys[name]) if chosen[place[key]]])
         for name, train in rows.items()
     }
+
+
+def strata_of(examples: Examples, problem: Problem) -> Membership:
+    """Return which rows have which label, see :func:`strata`; last, which have none."""
+    membership = strata(_labels_of(examples, problem))
+    return np.hstack([membership, ~membership.any(axis=1, keepdims=True)])
+
+
+def draw_by_class(memberships: Sequence[Membership], size: int, seed: int) -> Rows:
+    """Return rows in an order of which every beginning holds the classes as equally as it can.
+
+    Attributes take turns; each takes a row of the class of which the fewest were taken so far,
+    the first of equals. A row counts for all attributes.
+
+    Args:
+        memberships: Of each attribute (n, s) labels; a row with none of them is not annotated.
+        size: Most rows.
+        seed: Decides which rows of a class come first.
+
+    Returns:
+        Distinct positions, not ascending.
+
+    Example:
+        >>> labels = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 0]], dtype=bool)
+        >>> sorted(draw_by_class([labels], 2, seed=0).tolist())[1]
+        3
+    """
+    count = len(memberships[0])
+    order = np.random.default_rng(seed).permutation(count)
+    waiting = [[list(order[column[order]]) for column in labels.T] for labels in memberships]
+    taken = [np.zeros(labels.shape[1], dtype=np.int64) for labels in memberships]
+    is_chosen = np.zeros(count, dtype=np.bool_)
+    chosen: list[int] = []
+    while len(chosen) < size:
+        before = len(chosen)
+        for attribute, queues in enumerate(waiting):
+            for place in np.argsort(taken[attribute], kind="stable"):
+                queue = queues[place]
+                while queue and is_chosen[queue[0]]:
+                    queue.pop(0)
+                if queue:
+                    row = int(queue.pop(0))
+                    is_chosen[row] = True
+                    chosen.append(row)
+                    for counts, labels in zip(taken, memberships, strict=True):
+                        counts += labels[row]
+                    break
+            if len(chosen) == size:
+                break
+        if len(chosen) == before:
+            break
+    return np.array(chosen, dtype=np.int64)
 
 
 def _draw_quotas(stratum: Rows, size: int, rng: np.random.Generator) -> Rows:

@@ -8,8 +8,9 @@ from esm.common.errors import RankingError
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig, Ranking
-from esm.report.ranking import ranking_tables, why_tables
+from esm.report.ranking import ranking_tables
 from esm.report.table import plain
+from esm.report.why import why_tables
 from esm.scorers.forecast import Forecast, Term
 from esm.scorers.fused import Fused
 from esm.scorers.registry import ScorerName
@@ -44,7 +45,7 @@ def opened(world):  # noqa: F811
 
 def rank_with(world, opened, monkeypatch, found, scorer=ScorerName.LOGME):  # noqa: F811
     monkeypatch.setattr("esm.ranking.forecast.packaged_forecast", lambda name: found)
-    return rank_sources(world[1], opened, RankConfig(scorer=scorer), device="cpu")
+    return rank_sources(world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu")
 
 
 def test_the_gain_of_a_score_becomes_points(world, opened, monkeypatch):  # noqa: F811
@@ -91,7 +92,7 @@ def test_fused_scores_are_the_expected_gains(world, opened, monkeypatch):  # noq
         scorer: {
             (name, line.source): line.gain
             for name, ranked in rank_sources(
-                world[1], opened, RankConfig(scorer=scorer), device="cpu"
+                world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu"
             ).attributes.items()
             for line in ranked.ranking
         }

@@ -11,8 +11,7 @@ from scipy.optimize import minimize
 
 from esm.common.errors import FitError, ShapeError, TaskError
 from esm.maps.forms import DenseMap, LowRankMap
-from esm.scorers import logme
-from esm.scorers.logme import logme_of_moments
+from esm.scorers.logme import logme, logme_of_moments
 from esm.scorers.moments import Moments, label_columns
 from esm.tasks.task import Problem
 from esm.training.class_weights import balance_weights

@@ -12,9 +12,8 @@ from esm.common.errors import ShapeError
 from esm.maps.compressed import compress
 from esm.maps.forms import DenseMap, LowRankMap
 from esm.maps.stack import LowRankStack
-from esm.scorers import logme
 from esm.scorers.likelihood.engine import Engine, in_blocks
-from esm.scorers.logme import evidences_of_moments
+from esm.scorers.logme import evidences_of_moments, logme
 from esm.scorers.moments import Moments, label_columns
 from esm.tasks.task import Problem
 from esm.training.class_weights import balance_weights
