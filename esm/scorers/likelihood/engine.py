@@ -134,16 +134,13 @@ class Engine:
     def _scan(self) -> tuple[float, float] | None:
         """Where further maxima are looked for: with few examples or dimensions there are some.
 
-        From the smallest eigenvalue on; from where the floor of the noise is, where no more than d
-        examples can be fitted without any.
+        From where the floor of the noise is on: few examples can be fitted nearly without any.
         """
         target = self.target
         if target.count > _FEW * target.width and target.width > _NARROW:
             return None
         smallest, largest = float(target.eigenvalues.min()), float(target.eigenvalues.max())
-        lowest = math.log(max(smallest, _TINY * largest))
-        if target.count <= target.width:
-            lowest += math.log(NOISE_FLOOR)
+        lowest = math.log(NOISE_FLOOR * max(smallest, _TINY * largest))
         return lowest - 1, 1.0 if target.width <= _NARROW else 2.0
 
     @cached_property
