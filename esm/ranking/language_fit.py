@@ -137,7 +137,7 @@ def allowed_sources(
 
 
 def language_warnings(
-    target: Target, entries: Sequence[PoolEntry], encoder: Encoder, *, part: bool = False
+    target: Target, entries: Sequence[PoolEntry], encoder: Encoder
 ) -> tuple[str, ...]:
     """Return what does not fit the target's language, a sentence each; empty where all fits.
 
@@ -145,13 +145,12 @@ def language_warnings(
         target: The target; its training texts are looked at.
         entries: The pool's sources; those that declare no language are not judged.
         encoder: The base model.
-        part: Whether the sources are not all that the pool has.
     """
     language = target_language(target)
     task = next(iter(target.attributes.values()))
     found = [
         _about_declaration(language),
-        _about_pool(language, [entry.record.metadata.language for entry in entries], part),
+        _about_pool(language, [entry.record.metadata.language for entry in entries]),
         _about_encoder(language, encoder.config.model, encoder.config.revision),
         _about_tokens(token_fit(encoder.tokenizer, task.train.texts), encoder.config.model),
     ]
@@ -183,19 +182,17 @@ def _about_declaration(language: Language) -> str | None:
     )
 
 
-def _about_pool(language: Language, declared: Sequence[str], part: bool) -> str | None:
+def _about_pool(language: Language, declared: Sequence[str]) -> str | None:
     judged = [codes for codes in map(language_codes, declared) if codes]
     if not judged or not _comparable(language):
         return None
     if any({language.code, MULTILINGUAL} & set(codes) for codes in judged):
         return None
     theirs = sorted({code for codes in judged for code in codes})
-    which = "sources of the shortlist" if part else "sources"
-    advice = "" if part else f", and add sources in {language.code} where you can"
     return (
-        f"none of the {len(judged)} {which} that declare a language is in the target's,"
+        f"none of the {len(judged)} sources that declare a language is in the target's,"
         f" {language_in_words(language)}; they are in {', '.join(theirs)}: expect less of their"
-        f" maps{advice}"
+        f" maps, and add sources in {language.code} where you can"
     )
 
 

@@ -120,14 +120,6 @@ class Shard:
             if name != "entry"
         }
 
-    def map(self, number: int) -> EmbeddingSpaceMap:
-        """Return one map; its checksum is left to :meth:`PackedEntry.load_map`.
-
-        Raises:
-            MapError: There is no such row, or the file is damaged.
-        """
-        return _as_map(self.row(number), self.record.form)
-
     @cached_property
     def entries(self) -> npt.NDArray[np.int64]:
         """(m,) numbers of the sources that the maps belong to."""

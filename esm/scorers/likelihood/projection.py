@@ -22,7 +22,7 @@ from esm.scorers.likelihood.target import Inputs, TargetSpectrum, to_tensor
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """m maps of rank r, seen from one target; in its precision.
+    """m maps of rank r, seen from one target; float64.
 
     Attributes:
         read: (m, r, k), V^T W^T L.

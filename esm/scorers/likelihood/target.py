@@ -37,9 +37,7 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class TargetSpectrum:
-    """A target in the singular basis of its base embeddings; all tensors on one device.
-
-    Float64, but for a copy that is rounded to screen maps with.
+    """A target in the singular basis of its base embeddings; float64, all on one device.
 
     Attributes:
         eigenvalues: (k,), lambda > 0 of X^T X, largest first; k <= min(d, n - 1).
@@ -80,27 +78,6 @@ class TargetSpectrum:
             outside=nothing[:, :0],
             labels=nothing,
             mean=self.mean,
-        )
-
-    def rounded(self) -> Self:
-        """Return the same target in float32."""
-        lifted = self.lifted
-        if lifted is not None:
-            lifted = Inputs(
-                lifted.inside.float(),
-                lifted.outside.float(),
-                lifted.labels.float(),
-                lifted.mean.float(),
-            )
-        return type(self)(
-            eigenvalues=self.eigenvalues.float(),
-            basis=self.basis.float().contiguous(),
-            projections=self.projections.float(),
-            outside=self.outside.float(),
-            mean=self.mean.float(),
-            label_offset=self.label_offset.float(),
-            lifted=lifted,
-            count=self.count,
         )
 
     @classmethod
