@@ -348,7 +348,6 @@ def _rank_attribute(
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
-    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     refined = refinement.refine(name, folds, scored) if refinement is not None else None
     first = {} if refined is None else {source.id: source for source, _ in refined.scored}
     rest = [pair for pair in scored if pair[0].id not in first]
