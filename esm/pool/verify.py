@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from esm.common.errors import EsmError, PoolError
+from esm.common.errors import EsmError
 from esm.common.runtime import progress
 from esm.common.storage import read_json
 from esm.maps.delta.delta import DELTA_NAME
-from esm.maps.forms import MapForm
 from esm.pool.fingerprints import FINGERPRINT_NAME, KEY_NAME, FingerprintKey
 from esm.pool.pool import Pool, PoolEntry
 
@@ -124,7 +123,6 @@ def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:
     for form in entry.record.maps:
         try:
             entry.load_map(form)
-            _check_owner(entry, form)
         except EsmError as error:
             yield error
     for name in _file_names(entry):
@@ -137,24 +135,6 @@ def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:
                 entry.tensors(name)
         except EsmError as error:
             yield error
-
-
-def _check_owner(entry: PoolEntry, form: MapForm) -> None:
-    """Check that a file of packed maps says the same of a map as the record that points to it.
-
-    Raises:
-        PoolError: It says that the map is another source's.
-    """
-    if entry.packed is None:
-        return
-    bundle, place = entry.packed.bundle, entry.packed.line.maps[form]
-    owner = bundle.entry(int(bundle.shard(place.shard).entries[place.row])).line.id
-    if owner != entry.id:
-        raise PoolError(
-            f"{bundle.manifest.maps[place.shard].file} says that the {form} map of {entry.id} is"
-            f" one of {owner}",
-            hint="pack the pool again",
-        )
 
 
 def _file_names(entry: PoolEntry) -> list[str]:

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import MapError, PoolError, StorageError
@@ -118,12 +117,6 @@ class Shard:
             for name, each in self._slices.items()
             if name != "entry"
         }
-
-    @cached_property
-    def entries(self) -> npt.NDArray[np.int64]:
-        """(m,) numbers of the sources that the maps belong to."""
-        numbers: npt.NDArray[np.int64] = self._slices["entry"][:].astype(np.int64)
-        return numbers
 
 
 @dataclass(frozen=True, eq=False)

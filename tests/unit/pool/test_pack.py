@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from esm.cli.app import app
@@ -211,19 +210,6 @@ def test_another_lift_is_a_fault_of_the_whole_pool(pool, tmp_path):
     report = verify_pool(pool)
     assert [fault.source for fault in report.faults] == [""]
     assert "holds another lift" in report.faults[0].reason
-
-
-def test_a_packed_map_that_is_said_to_be_another_sources_is_a_fault(pool, tmp_path):
-    pack_pool(pool, tmp_path / "packed")
-    packed = Pool.open(tmp_path / "packed")
-    place = packed.bundle.find("c").line.maps[MapForm.ANCHORED]
-    path = packed.folder / packed.bundle.manifest.maps[place.shard].file
-    tensors = load_file(path)
-    tensors["entry"][place.row] = 0
-    save_file(tensors, path)
-    report = verify_pool(Pool.open(packed.folder))
-    assert report.bad == ("c",)
-    assert "says that the anchored map of c is one of a" in report.faults[0].reason
 
 
 def test_the_index_of_an_earlier_version_is_ignored(pool, tmp_path):

@@ -159,10 +159,11 @@ def damage(path, position=-1):
 
 
 def test_a_damaged_map_is_named(packed):
-    number = next(i for i, each in enumerate(packed.bundle.manifest.maps) if each.rank == 2)
-    shard = packed.bundle.shard(number)
-    bad = packed.bundle.entry(int(shard.entries[-1])).line.id
-    damage(shard.path)  # the last tensor by name is "scale", of the last map
+    places = {one.line.id: one.line.maps[MapForm.ANCHORED] for one in packed.bundle}
+    bad = max(name for name in places if packed.entry(name).load_map(MapForm.ANCHORED).rank == 2)
+    shard = packed.bundle.manifest.maps[places[bad].shard]
+    # The last tensor by name is "scale", and the last map is the last source's.
+    damage(packed.folder / shard.file)
     fresh = Pool.open(packed.folder)
     with pytest.raises(MapError, match=f"the anchored map of {bad} in .* is damaged"):
         fresh.entry(bad).load_map(MapForm.ANCHORED)
