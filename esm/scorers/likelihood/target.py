@@ -118,11 +118,9 @@ class TargetSpectrum:
         )
 
 
-def to_tensor(
-    array: npt.NDArray[Any], device: torch.device, dtype: torch.dtype = torch.float64
-) -> torch.Tensor:
-    """Return an array as a tensor on a device; it is transferred as it is stored."""
-    return torch.from_numpy(np.array(array, order="C")).to(device).to(dtype)
+def to_tensor(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Return an array as a float64 tensor on a device; it is transferred as it is stored."""
+    return torch.from_numpy(np.array(array, order="C")).to(device).double()
 
 
 def _leading_pairs(scatter: Float64, room: int) -> tuple[Float64, Float64]:
