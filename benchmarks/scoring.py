@@ -36,7 +36,6 @@ from esm.tasks.task import Problem
 Job = Mapping[str, Any]
 
 PEER_UPDATES = 50
-_BLOCK = 256
 
 
 def score_maps(job: Job) -> dict[str, Any]:
@@ -128,14 +127,12 @@ def rank(job: Job) -> dict[str, Any]:
 
 
 def stream(job: Job) -> dict[str, Any]:
-    """Score every map of a bundle in blocks."""
+    """Score every map of a bundle, read one by one as a ranking does."""
     bundle = Bundle.open(Path(job["bundle"]))
+    form = MapForm(job["form"])
     with Clock() as clock:
-        engine = _engine(job)
-        best = -np.inf
-        for _, stack in bundle.stacks(MapForm(job["form"]), _BLOCK):
-            best = max(best, float(engine.score(stack).mean(axis=1).max()))
-    return {"total": clock.seconds(), "maps": len(bundle), "best": best}
+        scores = _engine(job).evidences(entry.load_map(form) for entry in bundle).mean(axis=1)
+    return {"total": clock.seconds(), "maps": len(bundle), "best": float(scores.max())}
 
 
 _KINDS: dict[str, Callable[[Job], dict[str, Any]]] = {

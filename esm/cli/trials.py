@@ -18,6 +18,17 @@ Examples = Annotated[
         " is so at the largest. Default: all.",
     ),
 ]
+MaxTrain = Annotated[
+    int | None, option(Heading.TRAINING, help="Training rows per attribute to use at most.")
+]
+Retrain = Annotated[
+    bool,
+    option(
+        Heading.TRAINING,
+        "--retrain",
+        help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+    ),
+]
 PredictionFiles = Annotated[
     list[str] | None,
     option(
@@ -35,6 +46,20 @@ Budget = Annotated[
         " and the best picks; the strategies named first); what does not fit is named.",
         metavar="TIME",
     ),
+]
+DryRun = Annotated[
+    bool,
+    option(
+        Heading.BUDGET, "--dry-run", help="Print the plan with its time and disk, train nothing."
+    ),
+]
+Classes = Annotated[
+    bool,
+    option(Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."),
+]
+KeepModels = Annotated[
+    bool,
+    option(Heading.OUTPUT, "--keep-models", help="Keep all models, not only those of the best."),
 ]
 
 

@@ -20,10 +20,6 @@ Codes = npt.NDArray[np.uint8]
 _MARGIN = 16
 _ROUNDING = 1e-5
 
-# Rows below which an index is searched as a whole, and cells of a larger one that are.
-_FLAT = 10_000
-_PROBED = 32
-
 
 def nearest_others(points: npt.NDArray[Any], k: int) -> Rows:
     """Return the k nearest other rows of every row, by Euclidean distance: leave-one-out.
@@ -167,39 +163,3 @@ def _faiss() -> Any:
     import faiss
 
     return faiss
-
-
-class NearIndex:
-    """Finds rows near to others: exactly without cells, else within the nearest cells.
-
-    Args:
-        points: (n, D) float32.
-        centres: (c, D) float32, centres of cells; c may be 0.
-    """
-
-    def __init__(self, points: npt.NDArray[np.float32], centres: npt.NDArray[np.float32]) -> None:
-        faiss, width = _faiss(), points.shape[1]
-        self._index = faiss.IndexFlatL2(width)
-        if len(centres):
-            self._cells = faiss.IndexFlatL2(width)
-            self._cells.add(np.ascontiguousarray(centres))
-            self._index = faiss.IndexIVFFlat(self._cells, width, len(centres))
-            self._index.nprobe = min(len(centres), _PROBED)
-        self._index.add(np.ascontiguousarray(points))
-
-    @staticmethod
-    def cells(points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return (c, D) centres of about sqrt(n) cells by k-means; none below 10,000 rows."""
-        count = round(len(points) ** 0.5) if len(points) >= _FLAT else 0
-        if not count:
-            return np.empty((0, points.shape[1]), dtype=np.float32)
-        means = _faiss().Kmeans(points.shape[1], count, niter=8, seed=1)
-        means.train(np.ascontiguousarray(points))
-        centres: npt.NDArray[np.float32] = means.centroids
-        return centres
-
-    def search(self, queries: npt.NDArray[np.float32], k: int) -> Rows:
-        """Return the rows, ascending, that are among the k nearest of any query."""
-        found = self._index.search(np.ascontiguousarray(queries), k)[1]
-        rows: Rows = np.unique(found[found >= 0]).astype(np.int64)
-        return rows

@@ -15,8 +15,6 @@ from esm.common.storage import atomic_folder
 from esm.maps.compressed import compress
 from esm.maps.delta.delta import DELTA_NAME
 from esm.maps.forms import DenseMap, EmbeddingSpaceMap, MapForm
-from esm.pool.bundle.index import index_bundle
-from esm.pool.bundle.read import Bundle
 from esm.pool.bundle.write import BundleWriter
 from esm.pool.fingerprints import FINGERPRINT_NAME, KEY_NAME
 from esm.pool.pool import Pool, PoolEntry, Skipped
@@ -84,7 +82,6 @@ def pack_pool(
     dtype: str | None = None,
     rank: int | None = None,
     share: bool = False,
-    index: bool = False,
     strict: bool = False,
 ) -> PackReport:
     """Write a pool as one bundle; the pool stays as it is.
@@ -98,7 +95,6 @@ def pack_pool(
         rank: Compress dense maps to this rank (:func:`esm.maps.compress`); None keeps them.
         share: Leave out what is known of the sources' texts, so that the bundle can be given
             away; leaks can then not be told.
-        index: Also write an index of every form of low-rank maps, for shortlists.
         strict: Raise for a damaged source instead of leaving it out.
 
     Raises:
@@ -133,8 +129,6 @@ def pack_pool(
                 )
             _copy_files(pool.folder, folder, share, tally)
             writer.close(tuple(sorted(tally.left_out)))
-            if index:
-                index_bundle(Bundle.open(folder))
         finally:
             writer.abandon()
         after = sum(path.stat().st_size for path in folder.iterdir())

@@ -321,16 +321,6 @@ class Pool:
             )
         return self._read_entry(folder) if packed is None else self._unpack_entry(packed)
 
-    def packed_entry(self, number: int) -> PoolEntry:
-        """Read one entry of a packed pool by its number; entries are ordered by id.
-
-        Raises:
-            PoolError: Its record is damaged, or the pool is not packed.
-        """
-        if self.bundle is None:
-            raise PoolError(f"{self.folder} is not packed", hint="esm pool pack")
-        return self._unpack_entry(self.bundle.entry(number))
-
     def entries(self, *, strict: bool = False) -> tuple[list[PoolEntry], list[Skipped]]:
         """Read all entries, by id.
 
@@ -355,7 +345,7 @@ class Pool:
         """Yield a name and a way to read it for every entry, by id."""
         if self.bundle is not None:
             for number in range(len(self.bundle)):
-                yield f"source {number + 1}", partial(self.packed_entry, number)
+                yield f"source {number + 1}", partial(self._packed_entry, self.bundle, number)
             return
         for folder in sorted(self._folders()):
             yield folder.name.replace("@", "/"), partial(self._read_entry, folder)
@@ -376,6 +366,9 @@ class Pool:
                 hint="give the folder its old name back",
             )
         return PoolEntry(record, folder, self.manifest)
+
+    def _packed_entry(self, bundle: Bundle, number: int) -> PoolEntry:
+        return self._unpack_entry(bundle.entry(number))
 
     def _unpack_entry(self, packed: PackedEntry) -> PoolEntry:
         source = packed.line.id

@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
-from esm.common.errors import EsmError, PoolError
+from esm.common.errors import EsmError
 from esm.common.runtime import progress
 from esm.common.storage import read_json
 from esm.maps.delta.delta import DELTA_NAME
-from esm.maps.forms import MapForm
-from esm.pool.bundle.index import ShortlistIndex, indexed
 from esm.pool.fingerprints import FINGERPRINT_NAME, KEY_NAME, FingerprintKey
 from esm.pool.pool import Pool, PoolEntry
 
@@ -69,8 +66,7 @@ def verify_pool(pool: Pool) -> VerifyReport:
     Records against their fields; maps against names, shapes, formats, finite numbers, base model
     and lift (in a bundle against their checksums); other files of a source, whether they are
     whole; the lift against its hash; the fingerprint key against the base model and against what
-    sources keep of their texts; the index of a shortlist, where there is one. Memory for one
-    source, and for the index, at a time.
+    sources keep of their texts. Memory for one source at a time.
     """
     started = time.monotonic()
     faults = [Fault("", str(error)) for error in _shared(pool)]
@@ -102,8 +98,6 @@ def _shared(pool: Pool) -> Iterator[EsmError]:
     checks: list[Callable[[], object]] = [pool.fingerprint_key]
     if pool.manifest.lift is not None:
         checks += [pool.lift, lambda: read_json(pool.folder / "anchors.json")]
-    if pool.bundle is not None:
-        checks += [partial(ShortlistIndex.load, pool.bundle, form) for form in indexed(pool.bundle)]
     for check in checks:
         try:
             check()
@@ -129,7 +123,6 @@ def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:
     for form in entry.record.maps:
         try:
             entry.load_map(form)
-            _check_owner(entry, form)
         except EsmError as error:
             yield error
     for name in _file_names(entry):
@@ -142,24 +135,6 @@ def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:
                 entry.tensors(name)
         except EsmError as error:
             yield error
-
-
-def _check_owner(entry: PoolEntry, form: MapForm) -> None:
-    """Check that a file of packed maps says the same of a map as the record that points to it.
-
-    Raises:
-        PoolError: It says that the map is another source's.
-    """
-    if entry.packed is None:
-        return
-    bundle, place = entry.packed.bundle, entry.packed.line.maps[form]
-    owner = bundle.entry(int(bundle.shard(place.shard).entries[place.row])).line.id
-    if owner != entry.id:
-        raise PoolError(
-            f"{bundle.manifest.maps[place.shard].file} says that the {form} map of {entry.id} is"
-            f" one of {owner}",
-            hint="pack the pool again",
-        )
 
 
 def _file_names(entry: PoolEntry) -> list[str]:

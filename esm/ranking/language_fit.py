@@ -139,7 +139,7 @@ def allowed_sources(
 
 
 def language_warnings(
-    target: Target, entries: Sequence[PoolEntry], encoder: Encoder, *, part: bool = False
+    target: Target, entries: Sequence[PoolEntry], encoder: Encoder
 ) -> tuple[str, ...]:
     """Return what does not fit the target's language, a sentence each; empty where all fits.
 
@@ -147,7 +147,6 @@ def language_warnings(
         target: The target; its training texts are looked at.
         entries: The pool's sources; those that declare no language are not judged.
         encoder: The base model.
-        part: Whether the sources are not all that the pool has.
     """
     language = target_language(target)
     task = next(iter(target.attributes.values()))
@@ -155,7 +154,7 @@ def language_warnings(
     known = encoder_languages(model, encoder.config.revision) if _comparable(language) else ()
     found = [
         _about_declaration(language),
-        _about_pool(language, [entry.record.metadata.language for entry in entries], known, part),
+        _about_pool(language, [entry.record.metadata.language for entry in entries], known),
         _about_encoder(language, model, known),
         _about_tokens(token_fit(encoder.tokenizer, task.train.texts), model),
     ]
@@ -187,9 +186,7 @@ def _about_declaration(language: Language) -> str | None:
     )
 
 
-def _about_pool(
-    language: Language, declared: Sequence[str], known: Collection[str], part: bool
-) -> str | None:
+def _about_pool(language: Language, declared: Sequence[str], known: Collection[str]) -> str | None:
     """Judge the sources' languages; a base that knows the target's and theirs needs no other."""
     judged = [codes for codes in map(language_codes, declared) if codes]
     if not judged or not _comparable(language):
@@ -199,12 +196,10 @@ def _about_pool(
     theirs = sorted({code for codes in judged for code in codes})
     if MULTILINGUAL in known or (language.code in known and set(theirs) & set(known)):
         return None
-    which = "sources of the shortlist" if part else "sources"
-    advice = "" if part else f", and add sources in {language.code} where you can"
     return (
-        f"none of the {len(judged)} {which} that declare a language is in the target's,"
+        f"none of the {len(judged)} sources that declare a language is in the target's,"
         f" {language_in_words(language)}; they are in {', '.join(theirs)}: expect less of their"
-        f" maps{advice}"
+        f" maps, and add sources in {language.code} where you can"
     )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,10 +44,8 @@ from esm.ranking.result import (
     RankConfig,
     RankedSource,
     Ranking,
-    shortlist_warnings,
 )
-from esm.ranking.shortlist.narrow import Narrowing
-from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusals, usable_sources
+from esm.ranking.sources import Picked, form_to_rank, refusals, usable_sources
 from esm.ranking.target import TargetTexts
 from esm.scorers.base import Evidence, Need, Scorer, Scores, Source, TargetAttribute
 from esm.scorers.names import ScorerName
@@ -137,22 +135,18 @@ class _Offer:
     Attributes:
         scorer: How sources are scored.
         form: The form of map that it reads.
-        entries: Entries of the pool whose licence is allowed; none where not all are read.
-        all_read: Whether all entries were read: of a pool of which only a shortlist is taken, no
-            more than that is, if all are allowed.
+        entries: Entries of the pool whose licence is allowed.
         left_out: Sources that cannot be read or are not allowed, with the reason.
     """
 
     scorer: Scorer
     form: MapForm
     entries: Sequence[PoolEntry]
-    all_read: bool
     left_out: Sequence[Skipped]
 
 
 def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
-    all_read = not config.shortlist or bool(config.licences)
-    entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
+    entries, skipped = pool.entries(strict=config.strict)
     form = config.form or form_to_rank(pool, entries)
     entries, refused = allowed_sources(entries, config.licences)
     if refused and not entries:
@@ -165,7 +159,7 @@ def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
     scorer = make_scorer(
         config.scorer,
         embeddings=config.embeddings,
-        all_tuned=all_read and all(entry.has_tuned for entry in entries),
+        all_tuned=all(entry.has_tuned for entry in entries),
         results=results,
     )
     if config.balance is Balance.ON and not scorer.weighs_classes:
@@ -175,29 +169,16 @@ def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
     check_refine(config)
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
-    return _Offer(scorer, form, entries, all_read, [*skipped, *refused])
+    return _Offer(scorer, form, entries, [*skipped, *refused])
 
 
-def _supply(
-    target: str, offer: _Offer, pool: Pool, texts: TargetTexts, config: RankConfig
-) -> Supply:
-    """Return where an attribute's sources come from: the whole pool, or a shortlist of it."""
-    form, scorer = offer.form, offer.scorer
-    if config.shortlist:
-        return Narrowing(
-            pool,
-            form,
-            config.shortlist,
-            scorer,
-            partial(Source, form=form, embed=texts.tuned),
-            allowed=offer.entries if offer.all_read else None,
-            strict=config.strict,
-        )
-    sources = [Source(entry, form, texts.tuned) for entry in offer.entries]
-    usable, unusable = usable_sources(sources, scorer, strict=config.strict)
+def _pick(target: str, offer: _Offer, texts: TargetTexts, config: RankConfig) -> Picked:
+    """Return the sources that have what the scorer needs; the others are skipped."""
+    sources = [Source(entry, offer.form, texts.tuned) for entry in offer.entries]
+    usable, unusable = usable_sources(sources, offer.scorer, strict=config.strict)
     if offer.entries and not usable:
-        raise _no_source(target, unusable, scorer)
-    return WholePool(offer.entries, Picked(usable, unusable))
+        raise _no_source(target, unusable, offer.scorer)
+    return Picked(usable, [*offer.left_out, *unusable])
 
 
 def _rank(
@@ -219,7 +200,7 @@ def _rank(
     cache = EmbeddingCache.default() if cache is None else cache
     lifted = offer.form is MapForm.ANCHORED and Need.MAP in scorer.needs
     texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
-    supply = _supply(target.id, offer, pool, texts, config)
+    picked = _pick(target.id, offer, texts, config)
     if lifted:  # here and not for the first source: a damaged lift is no fault of it
         _ = texts.lifted
     looks_near = key is not None and (config.near_tests or scorer.reads is not None)
@@ -229,7 +210,7 @@ def _rank(
         config.exclude_overlap,
     )
     refinement = _refinement(texts, target, config)
-    attributes, unusable = _score(target, texts, supply, overlaps, offer, config, refinement)
+    attributes, unusable = _score(target, texts, picked, overlaps, scorer, config, refinement)
     return Ranking(
         target=target.id,
         target_spec=spec,
@@ -245,27 +226,20 @@ def _rank(
         aggregate=aggregate_rankings(attributes) if config.aggregate else (),
         unusable=unusable,
         warnings=(
-            *language_warnings(
-                target,
-                offer.entries if offer.all_read else supply.entries,
-                encoder,
-                part=not offer.all_read,
-            ),
+            *language_warnings(target, offer.entries, encoder),
             *(
                 f"{name}: {said}"
                 for name, notes in data_notes(targets).items()
                 if name in attributes
                 for said in notes
             ),
-            *shortlist_warnings(attributes),
-            *supply.remarks,
             *(() if refinement is None else refinement.remarks),
             *overlap_warnings(
                 {
                     name: {line.source: line.overlap for line in ranked.ranking}
                     for name, ranked in attributes.items()
                 },
-                overlaps.count_unknown(supply.entries),
+                overlaps.count_unknown(offer.entries),
             ),
         ),
         cut=texts.cut,
@@ -284,24 +258,23 @@ def _refinement(texts: TargetTexts, target: Target, config: RankConfig) -> Refin
 def _score(
     target: Target,
     texts: TargetTexts,
-    supply: Supply,
+    picked: Picked,
     overlaps: Overlaps,
-    offer: _Offer,
+    scorer: Scorer,
     config: RankConfig,
     refinement: Refinement | None,
 ) -> tuple[dict[str, AttributeRanking], dict[str, str]]:
     """Return a ranking per attribute, and of the others why there is none."""
     attributes: dict[str, AttributeRanking] = {}
     unusable = dict(target.skipped)
-    balance = config.balance if offer.scorer.weighs_classes else Balance.OFF
+    balance = config.balance if scorer.weighs_classes else Balance.OFF
     with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
         for name, task in target.attributes.items():
             try:
                 folds = texts.attribute(name, balance)
-                picked = supply.pick(folds, refusals(name, folds, overlaps))
-                picked = replace(picked, skipped=[*offer.left_out, *picked.skipped])
+                allowed = picked.without(refusals(name, folds, overlaps))
                 attributes[name] = _rank_attribute(
-                    name, task.metric, folds, picked, overlaps, offer.scorer, config, refinement
+                    name, task.metric, folds, allowed, overlaps, scorer, config, refinement
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -366,7 +339,7 @@ def _rank_attribute(
     config: RankConfig,
     refinement: Refinement | None,
 ) -> AttributeRanking:
-    scores = offered.scores or scorer.score_all(folds, offered.sources)
+    scores = scorer.score_all(folds, offered.sources)
     scored, failed = _finite_scores(offered.sources, scores, strict=config.strict)
     left_out = [*offered.skipped, *failed]
     if not scored:
@@ -375,7 +348,6 @@ def _rank_attribute(
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
-    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     refined = refinement.refine(name, folds, scored) if refinement is not None else None
     first = {} if refined is None else {source.id: source for source, _ in refined.scored}
     rest = [pair for pair in scored if pair[0].id not in first]
@@ -396,7 +368,6 @@ def _rank_attribute(
         base_score=base_score,
         ranking=by_map,
         skipped=tuple(left_out),
-        not_scored=offered.not_scored,
     )
     if refined is None:
         base_model = scored[0][0].entry.manifest.base.model

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -87,8 +86,8 @@ class RankConfig(Record):
         seed: Seed of the sample.
         licences: Terms that a source's licence must meet, any of them: ``commercial``, ``stated``
             or a part of the licence's name (see :func:`esm.tasks.licences.fits`); empty takes all.
-        strict: Raise for a damaged pool entry (with a shortlist, one that it looks at), or an
-            attribute that cannot be ranked, instead of leaving it out.
+        strict: Raise for a damaged pool entry, or an attribute that cannot be ranked, instead of
+            leaving it out.
         aggregate: Also rank the sources for all attributes together.
         bootstrap: Draws of the bootstrap that gives predicted gains an interval; 0 for none.
         diverse: Sources of a set that together promise most (:mod:`esm.ranking.diverse`); 0 for
@@ -97,8 +96,6 @@ class RankConfig(Record):
         exclude_overlap: Largest share of the target's texts, or of its test texts, that a source
             may hold, exactly or nearly (see :mod:`esm.ranking.leaks.overlap`); None leaves none out
             for it.
-        shortlist: Most sources of a packed pool to score, chosen by the signatures of their maps
-            (:mod:`esm.ranking.shortlist`); 0 scores all.
         refine: Which sources are scored again on embeddings by their deltas, for the scorer
             ``logme`` (:mod:`esm.ranking.refine`): ``all``, the best so many, ``none``, or ``auto``
             for all up to a stated cost and an eighth of more.
@@ -122,7 +119,6 @@ class RankConfig(Record):
     top_k: int = Field(default=3, ge=1)
     exclude_overlap: float | None = Field(default=None, ge=0, le=1)
     near_tests: bool = False
-    shortlist: int = Field(default=0, ge=0, le=2000)
     refine: Annotated[int, Field(ge=1)] | Literal["auto", "all", "none"] = "auto"
 
 
@@ -193,7 +189,6 @@ class AttributeRanking(Record):
         ranking: Sources, best first; equal scores are ordered by id.
         skipped: Sources left out, with the reason.
         diverse: A set of sources that together promise most, where it was asked for.
-        not_scored: Sources left out by the shortlist.
         by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
             a fixed split.
         refined: How the first lines were scored, where deltas refined them. The lines behind them
@@ -207,7 +202,6 @@ class AttributeRanking(Record):
     ranking: tuple[RankedSource, ...]
     skipped: tuple[Skipped, ...]
     diverse: DiverseSet | None = None
-    not_scored: int = 0
     by_fold: tuple[tuple[str, ...], ...] = ()
     refined: Refined | None = None
 
@@ -368,21 +362,22 @@ class Ranking(Record):
         """
         return parse(
             cls,
-            read_json(path),
+            _without_shortlist(read_json(path)),
             where=path,
             refusal=RankingError,
             expected="a ranking, written by esm rank --out FILE.json",
         )
 
 
-def shortlist_warnings(attributes: Mapping[str, AttributeRanking]) -> list[str]:
-    """Say how many sources a shortlist left out."""
-    return [
-        f"{name}: {ranked.not_scored} sources were not scored, only a shortlist of"
-        f" {len(ranked.ranking)}"
-        for name, ranked in attributes.items()
-        if ranked.not_scored
-    ]
+def _without_shortlist(content: Any) -> Any:
+    """Drop what earlier versions say of a shortlist; where it left sources out, a warning tells."""
+    match content:
+        case {"config": dict(config), "attributes": dict(attributes)}:
+            config.pop("shortlist", None)
+            for ranked in attributes.values():
+                if isinstance(ranked, dict):
+                    ranked.pop("not_scored", None)
+    return content
 
 
 def _expectation_columns(line: RankedSource) -> dict[str, Any]:

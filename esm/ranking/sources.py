@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from esm.common.errors import EsmError
 from esm.common.runtime import progress
 from esm.maps.forms import MapForm
 from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.leaks.overlap import Overlaps
-from esm.scorers.base import Scorer, Scores, Source, TargetAttribute
+from esm.scorers.base import Scorer, Source, TargetAttribute
 
 Refuse = Callable[[PoolEntry], str | None]
 """Says why a source must not be used for an attribute; None where it may be."""
@@ -19,59 +18,22 @@ Refuse = Callable[[PoolEntry], str | None]
 
 @dataclass(frozen=True, eq=False)
 class Picked:
-    """The sources that are looked at for one attribute.
+    """The sources that are looked at.
 
     Attributes:
         sources: The sources, whole; all may be used.
         skipped: Those that may not, are damaged, or lack what the scorer needs, with the reason.
-        scores: Scores by id that are known already; empty where none are.
-        not_scored: How many others there are.
     """
 
     sources: Sequence[Source]
     skipped: Sequence[Skipped] = ()
-    scores: Mapping[str, Scores] = field(default_factory=dict)
-    not_scored: int = 0
 
-
-class Supply(Protocol):
-    """Picks sources of a pool for an attribute."""
-
-    @property
-    def entries(self) -> Sequence[PoolEntry]:
-        """All that was read of the pool so far."""
-
-    @property
-    def remarks(self) -> Sequence[str]:
-        """What the user should know of sources that are not picked, a sentence each."""
-
-    def pick(self, folds: Sequence[TargetAttribute], refuse: Refuse) -> Picked:
-        """Return the sources to look at."""
-
-
-class WholePool:
-    """Picks every source that has what the scorer needs.
-
-    Attributes:
-        entries: All entries.
-    """
-
-    def __init__(self, entries: Sequence[PoolEntry], picked: Picked) -> None:
-        self.entries = entries
-        self.remarks: Sequence[str] = ()
-        self._picked = picked
-
-    def pick(self, folds: Sequence[TargetAttribute], refuse: Refuse) -> Picked:
-        """Return all that may be used."""
-        reasons = {source.id: refuse(source.entry) for source in self._picked.sources}
-        return replace(
-            self._picked,
-            sources=[one for one in self._picked.sources if reasons[one.id] is None],
-            skipped=[
-                *self._picked.skipped,
-                *(Skipped(source, reason) for source, reason in reasons.items() if reason),
-            ],
-        )
+    def without(self, refuse: Refuse) -> Picked:
+        """Return those that may be used for an attribute; the others are skipped."""
+        reasons = {source.id: refuse(source.entry) for source in self.sources}
+        refused = [Skipped(source, reason) for source, reason in reasons.items() if reason]
+        allowed = [source for source in self.sources if reasons[source.id] is None]
+        return Picked(allowed, (*self.skipped, *refused))
 
 
 def form_to_rank(pool: Pool, entries: Sequence[PoolEntry]) -> MapForm:

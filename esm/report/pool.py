@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from esm.pool.records import MapRecord
@@ -12,7 +12,6 @@ from esm.report.table import LICENCE_LETTERS, Table, notes_table, skipped_notes
 from esm.tasks.licences import licence_label
 
 if TYPE_CHECKING:
-    from esm.maps.forms import MapForm
     from esm.pool.build import BuildReport
     from esm.pool.hub.hub import Listing
     from esm.pool.hub.pull import PullReport
@@ -172,12 +171,6 @@ def pack_report(report: PackReport) -> list[Table]:
             left=frozenset({"what"}),
         )
     ]
-
-
-def index_report(pool: str, found: Mapping[MapForm, int]) -> list[Table]:
-    """Return how many maps of each form were indexed."""
-    rows = [(str(form), str(count)) for form, count in found.items()]
-    return [Table(f"{pool}: indexed", ("form", "maps"), rows, left=frozenset({"form"}))]
 
 
 def verify_report(report: VerifyReport) -> list[Table]:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import EncoderError, EsmError, MapError, PoolError, StorageError
-from esm.maps.forms import EmbeddingSpaceMap
 from esm.scorers.moments import FeatureMoments, Moments
 from esm.scorers.needs import COSINE, METRIC, NATS, EmbeddingKind, Need
 from esm.scorers.source import Head, Source
@@ -88,7 +87,6 @@ class Scorer(ABC):
         reads: Which embeddings stand for a source; None where it looks at none.
         weighs_classes: Whether the score can weigh all classes the same.
         has_base: Whether the base model untouched has a score too, so that there is a gain over it.
-        can_estimate: Whether :meth:`estimate_all` is there, for shortlists.
         is_sum_over_rows: Whether :meth:`contributions` is there, for the bootstrap.
     """
 
@@ -97,7 +95,6 @@ class Scorer(ABC):
     reads: EmbeddingKind | None = None
     weighs_classes: bool = False
     has_base: bool = False
-    can_estimate: bool = False
     is_sum_over_rows: bool = False
 
     @property
@@ -125,16 +122,6 @@ class Scorer(ABC):
             except (EncoderError, MapError, PoolError, StorageError) as error:
                 found[source.id] = error
         return found
-
-    def estimate_all(
-        self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]
-    ) -> npt.NDArray[np.float64]:
-        """Return estimates of the scores of sources with these maps, at a fraction of their cost.
-
-        Errors are small against the scores' spread, so that the best by their estimates hold the
-        best by their scores.
-        """
-        raise NotImplementedError(f"{self.name} estimates no scores")
 
     def contributions(self, evidence: Evidence) -> npt.NDArray[np.float64]:
         """Return (n,) shares of the target's rows in a score."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from esm.common.arrays import Float64
 from esm.common.errors import MapError, PoolError, StorageError
 from esm.maps.forms import EmbeddingSpaceMap
 from esm.scorers.base import Scores, Source, TargetAttribute
@@ -34,8 +33,6 @@ class PoolLogME(LogME):
     """
 
     device: str | None = None
-
-    can_estimate = True
 
     def score_all(
         self, folds: Sequence[TargetAttribute], sources: Iterable[Source]
@@ -64,15 +61,6 @@ class PoolLogME(LogME):
             source.id: failed.get(source.id, np.array([row.get(source.id, np.nan) for row in rows]))
             for source in sources
         }
-
-    def estimate_all(self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]) -> Float64:
-        """Return estimates of the scores of sources with these maps; low rank in float32."""
-        from esm.scorers.likelihood.quick import QuickEngine
-
-        engine = target.once("likelihood", partial(self._engine, target))
-        quick = target.once("estimates", partial(QuickEngine, engine))
-        estimates: Float64 = quick.evidences(maps).mean(axis=1)
-        return estimates
 
     def _engine(self, target: TargetAttribute) -> Engine:
         import torch

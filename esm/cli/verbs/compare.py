@@ -18,7 +18,18 @@ from esm.cli.options import (
     commas,
 )
 from esm.cli.reading import ReadingOptions, TargetName
-from esm.cli.trials import Budget, Examples, PredictionFiles, named_files, row_counts
+from esm.cli.trials import (
+    Budget,
+    Classes,
+    DryRun,
+    Examples,
+    KeepModels,
+    MaxTrain,
+    PredictionFiles,
+    Retrain,
+    named_files,
+    row_counts,
+)
 from esm.strategies.registry import JOINT_STRATEGIES, STRATEGIES
 
 
@@ -66,28 +77,11 @@ def compare(
     predictions: PredictionFiles = None,
     seeds: Annotated[int, option(Heading.TRAINING, help="Runs per strategy.")] = 3,
     examples: Examples = None,
-    max_train: Annotated[
-        int | None,
-        option(Heading.TRAINING, help="Training rows per attribute to use at most."),
-    ] = None,
-    retrain: Annotated[
-        bool,
-        option(
-            Heading.TRAINING,
-            "--retrain",
-            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
-        ),
-    ] = False,
+    max_train: MaxTrain = None,
+    retrain: Retrain = False,
     transfer: TransferOptions,
     budget: Budget = None,
-    dry_run: Annotated[
-        bool,
-        option(
-            Heading.BUDGET,
-            "--dry-run",
-            help="Print the plan with its time and disk, train nothing.",
-        ),
-    ] = False,
+    dry_run: DryRun = False,
     base: Annotated[
         str | None,
         option(
@@ -115,18 +109,8 @@ def compare(
         ),
     ] = None,
     machine: MachineOptions,
-    classes: Annotated[
-        bool,
-        option(
-            Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."
-        ),
-    ] = False,
-    keep_models: Annotated[
-        bool,
-        option(
-            Heading.OUTPUT, "--keep-models", help="Keep all models, not only those of the best."
-        ),
-    ] = False,
+    classes: Classes = False,
+    keep_models: KeepModels = False,
     output: OutputOptions,
     strict: Strict = False,
 ) -> None:

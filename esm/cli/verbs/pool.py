@@ -159,9 +159,6 @@ def pack(
             help="Leave out what is known of the sources' texts, to give it away.",
         ),
     ] = False,
-    index: Annotated[
-        bool, option(Heading.MAPS, "--index", help="Also index the maps, for esm rank --shortlist.")
-    ] = False,
     output: OutputOptions,
     strict: Strict = False,
 ) -> None:
@@ -174,29 +171,8 @@ def pack(
         raise SettingError(f"--dtype {dtype}", expected="float16 or float32")
     source = Pool.open(pool)
     target = pool.resolve().with_name(f"{pool.resolve().name}.packed") if out is None else out
-    report = pack_pool(
-        source, target, dtype=dtype, rank=rank, share=share, index=index, strict=strict
-    )
+    report = pack_pool(source, target, dtype=dtype, rank=rank, share=share, strict=strict)
     output.show(report.as_dict(), pack_report(report))
-
-
-@app.command("index", cls=Verb)
-@grouped
-def index_maps(
-    pool: Annotated[Path, typer.Argument(help="Packed pool; the index is written beside it.")],
-    output: OutputOptions,
-) -> None:
-    """Index the maps of a packed pool, so that esm rank --shortlist need not score them all."""
-    from esm.pool.bundle.index import index_bundle
-    from esm.pool.pool import Pool
-    from esm.report.pool import index_report
-
-    opened = Pool.open(pool)
-    if opened.bundle is None:
-        raise SettingError(f"{pool} is not packed", expected="a pool packed by esm pool pack")
-    found = index_bundle(opened.bundle)
-    content = {"pool": str(pool), "maps": {str(form): count for form, count in found.items()}}
-    output.show(content, index_report(str(pool), found))
 
 
 @app.command(cls=Verb)

@@ -54,15 +54,6 @@ class SourceOptions:
             " copies are looked for anyway.",
         ),
     ] = False
-    shortlist: Annotated[
-        int,
-        typer.Option(
-            help="Of a large packed pool with an index (esm pool index), score only so many sources"
-            " exactly, at most 2000, chosen by the signatures of their maps; 0 for all. Only their"
-            " records are read, unless there is --licence.",
-            metavar="N",
-        ),
-    ] = 0
     base: Annotated[
         str | None, typer.Option(help="Base model; another one than the pool's is refused.")
     ] = None
@@ -211,7 +202,6 @@ def rank(
         "licences": commas(sources.licence),
         "exclude_overlap": sources.exclude_overlap,
         "near_tests": sources.near_tests,
-        "shortlist": sources.shortlist,
         "strict": view.strict,
     }
     ranking = rank_sources(

@@ -11,7 +11,18 @@ import typer
 from esm.cli.help import Heading, grouped, option
 from esm.cli.options import Device, OutputOptions, Strict, TransferOptions, commas
 from esm.cli.reading import AttributeNames
-from esm.cli.trials import Budget, Examples, PredictionFiles, named_files, row_counts
+from esm.cli.trials import (
+    Budget,
+    Classes,
+    DryRun,
+    Examples,
+    KeepModels,
+    MaxTrain,
+    PredictionFiles,
+    Retrain,
+    named_files,
+    row_counts,
+)
 from esm.strategies.registry import STRATEGIES
 
 
@@ -49,10 +60,7 @@ def validate(
     ] = STRATEGIES[0],
     seeds: Annotated[int, option(Heading.TRAINING, help="Runs per arm.")] = 3,
     examples: Examples = None,
-    max_train: Annotated[
-        int | None,
-        option(Heading.TRAINING, help="Training rows per attribute to use at most."),
-    ] = None,
+    max_train: MaxTrain = None,
     source_seeds: Annotated[
         int,
         option(
@@ -61,40 +69,14 @@ def validate(
             " trains them again.",
         ),
     ] = 1,
-    retrain: Annotated[
-        bool,
-        option(
-            Heading.TRAINING,
-            "--retrain",
-            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
-        ),
-    ] = False,
+    retrain: Retrain = False,
     transfer: TransferOptions,
     predictions: PredictionFiles = None,
     budget: Budget = None,
-    dry_run: Annotated[
-        bool,
-        option(
-            Heading.BUDGET,
-            "--dry-run",
-            help="Print the plan with its time and disk, run nothing.",
-        ),
-    ] = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
-    classes: Annotated[
-        bool,
-        option(
-            Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."
-        ),
-    ] = False,
-    keep_models: Annotated[
-        bool,
-        option(
-            Heading.OUTPUT,
-            "--keep-models",
-            help="Keep all models, not only those of the winners.",
-        ),
-    ] = False,
+    classes: Classes = False,
+    keep_models: KeepModels = False,
     output: OutputOptions,
     strict: Strict = False,
 ) -> None:

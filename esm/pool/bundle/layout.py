@@ -44,7 +44,10 @@ class MapShard(Record):
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the tensors of a file: rows are directions, see LowRankStack."""
+        """Shapes of the tensors of a file: rows are directions, see LowRankStack.
+
+        ``entry`` holds the numbers of the maps' sources: it tells a reader without the records.
+        """
         m, d = self.count, self.width
         if self.rank is None:
             return {"entry": (m,), "weight": (m, d, d), "bias": (m, d)}

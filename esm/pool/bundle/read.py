@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import MapError, PoolError, StorageError
@@ -18,7 +17,6 @@ from esm.common.records import parse
 from esm.common.storage import read_json, read_tensors
 from esm.maps.compressed import CompressedMap
 from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
-from esm.maps.stack import LowRankStack
 from esm.pool.bundle.layout import (
     BUNDLE_NAME,
     INDEX_NAME,
@@ -120,24 +118,6 @@ class Shard:
             if name != "entry"
         }
 
-    def map(self, number: int) -> EmbeddingSpaceMap:
-        """Return one map; its checksum is left to :meth:`PackedEntry.load_map`.
-
-        Raises:
-            MapError: There is no such row, or the file is damaged.
-        """
-        return _as_map(self.row(number), self.record.form)
-
-    @cached_property
-    def entries(self) -> npt.NDArray[np.int64]:
-        """(m,) numbers of the sources that the maps belong to."""
-        numbers: npt.NDArray[np.int64] = self._slices["entry"][:].astype(np.int64)
-        return numbers
-
-    def part(self, begin: int, end: int) -> dict[str, npt.NDArray[Any]]:
-        """Return the arrays of some maps, and which entries they belong to."""
-        return {name: each[begin:end] for name, each in self._slices.items()}
-
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
@@ -209,21 +189,6 @@ class Bundle:
                 return entry
             low, high = (middle + 1, high) if entry.line.id < source else (low, middle)
         return None
-
-    def stacks(
-        self, form: MapForm, size: int
-    ) -> Iterator[tuple[npt.NDArray[np.int64], LowRankStack]]:
-        """Stream the low-rank maps of a form in blocks, with the numbers of their entries.
-
-        Checksums are left to ``esm pool verify``.
-        """
-        for number, record in enumerate(self.manifest.maps):
-            if record.form is not form or record.rank is None:
-                continue
-            for begin in range(0, record.count, size):
-                part = self.shard(number).part(begin, min(begin + size, record.count))
-                arrays = (part["scale"], part["left"], part["right"], part["bias"])
-                yield part["entry"], LowRankStack(*arrays, reads_base=not record.lift_width)
 
     def shard(self, number: int) -> Shard:
         """Return one file of maps, opened when it is first asked for."""

@@ -84,14 +84,14 @@ class Engine:
         Raises:
             ShapeError: A map does not fit the target.
         """
-        return in_order(maps, self.score, self._moments.cross.shape[1])
+        found: dict[int, Float64] = {}
+        for numbers, block in in_blocks(maps):
+            found.update(zip(numbers, self._score(block), strict=True))
+        rows = [found[number] for number in range(len(found))]
+        return np.array(rows).reshape(-1, self._moments.cross.shape[1])
 
-    def score(self, maps: Block) -> Float64:
-        """Return (m, K) log evidences of maps of one kind and rank; see :func:`in_blocks`.
-
-        Raises:
-            ShapeError: A map does not fit the target.
-        """
+    def _score(self, maps: Block) -> Float64:
+        """Return (m, K) log evidences of maps of one kind and rank."""
         if not len(self.target.eigenvalues):  # the embeddings do not vary: nothing to divide by
             return np.stack([self._one(maps, number) for number in range(len(maps))])
         found = self._low_rank(maps) if isinstance(maps, LowRankStack) else self._dense(maps)
@@ -173,23 +173,6 @@ class Engine:
         at = self._base.at
         low, high = float(at.min()) - _MARGIN, float(at.max()) + _MARGIN
         return Panels.covering(low, high, len(self.target.eigenvalues))
-
-
-def in_order(
-    maps: Iterable[EmbeddingSpaceMap], score: Callable[[Block], Float64], columns: int
-) -> Float64:
-    """Return (m, K) scores of m maps in the order given, scored block by block.
-
-    Args:
-        maps: The maps.
-        score: Scores a block, (b, K).
-        columns: K.
-    """
-    found: dict[int, Float64] = {}
-    for numbers, block in in_blocks(maps):
-        found.update(zip(numbers, score(block), strict=True))
-    rows = [found[number] for number in range(len(found))]
-    return np.array(rows).reshape(-1, columns)
 
 
 def in_blocks(maps: Iterable[EmbeddingSpaceMap]) -> Iterator[tuple[list[int], Block]]:

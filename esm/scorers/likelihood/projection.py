@@ -22,7 +22,7 @@ from esm.scorers.likelihood.target import Inputs, TargetSpectrum, to_tensor
 
 @dataclass(frozen=True, eq=False)
 class Projected:
-    """m maps of rank r, seen from one target; in its precision.
+    """m maps of rank r, seen from one target; float64.
 
     Attributes:
         read: (m, r, k), V^T W^T L.
@@ -70,16 +70,16 @@ def project(target: TargetSpectrum, maps: LowRankStack) -> Projected:
             the target.
     """
     inputs = _inputs(target, maps)
-    device, dtype = target.eigenvalues.device, target.eigenvalues.dtype
-    scale = to_tensor(maps.scale, device, dtype)
-    right = to_tensor(maps.right, device, dtype)
+    device = target.eigenvalues.device
+    scale = to_tensor(maps.scale, device)
+    right = to_tensor(maps.right, device)
     wide = right.new_empty(len(maps), maps.rank + 1, maps.width)
     wide[:, :-1] = torch.from_numpy(np.ascontiguousarray(maps.left)).to(device)
     wide[:, :-1] /= scale[:, None, None]
 
     apart = right @ inputs.outside
     through = (right @ inputs.mean)[:, None, :] @ wide[:, :-1]  # U V^T times the mean of w
-    bias = to_tensor(maps.bias, device, dtype) / scale[:, None]
+    bias = to_tensor(maps.bias, device) / scale[:, None]
     wide[:, -1] = math.sqrt(target.count) * (target.mean + through[:, 0] + bias)
     written = wide @ target.basis
     return Projected(

@@ -37,9 +37,7 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class TargetSpectrum:
-    """A target in the singular basis of its base embeddings; all tensors on one device.
-
-    Float64, but for a copy that is rounded to screen maps with.
+    """A target in the singular basis of its base embeddings; float64, all on one device.
 
     Attributes:
         eigenvalues: (k,), lambda > 0 of X^T X, largest first; k <= min(d, n - 1).
@@ -82,27 +80,6 @@ class TargetSpectrum:
             mean=self.mean,
         )
 
-    def rounded(self) -> Self:
-        """Return the same target in float32."""
-        lifted = self.lifted
-        if lifted is not None:
-            lifted = Inputs(
-                lifted.inside.float(),
-                lifted.outside.float(),
-                lifted.labels.float(),
-                lifted.mean.float(),
-            )
-        return type(self)(
-            eigenvalues=self.eigenvalues.float(),
-            basis=self.basis.float().contiguous(),
-            projections=self.projections.float(),
-            outside=self.outside.float(),
-            mean=self.mean.float(),
-            label_offset=self.label_offset.float(),
-            lifted=lifted,
-            count=self.count,
-        )
-
     @classmethod
     def of(cls, moments: Moments, device: torch.device) -> Self:
         """Decompose a target: O(d³), and O(p³) where there are more examples than d.
@@ -141,11 +118,9 @@ class TargetSpectrum:
         )
 
 
-def to_tensor(
-    array: npt.NDArray[Any], device: torch.device, dtype: torch.dtype = torch.float64
-) -> torch.Tensor:
-    """Return an array as a tensor on a device; it is transferred as it is stored."""
-    return torch.from_numpy(np.array(array, order="C")).to(device).to(dtype)
+def to_tensor(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Return an array as a float64 tensor on a device; it is transferred as it is stored."""
+    return torch.from_numpy(np.array(array, order="C")).to(device).double()
 
 
 def _leading_pairs(scatter: Float64, room: int) -> tuple[Float64, Float64]:

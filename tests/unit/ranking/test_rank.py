@@ -4,17 +4,14 @@ import json
 import shutil
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from esm.common.errors import EsmError, MapError, PoolError, RankingError, SettingError
+from esm.common.errors import EsmError, MapError, PoolError, RankingError
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
-from esm.pool.bundle.read import Bundle
 from esm.pool.entry import TrainConfig
 from esm.pool.pack import pack_pool
 from esm.pool.pool import Pool
@@ -27,7 +24,7 @@ from esm.tasks.task import joint_hash
 from esm.training.class_weights import balance_weights
 from esm.training.settings import FineTuneConfig
 from tests.tiny_models import save_tiny
-from tests.toy_folders import label_of, texts, write_target, write_task
+from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow
 
@@ -408,220 +405,20 @@ def test_a_packed_pool_ranks_as_the_pool_it_was_packed_from(world, tmp_path, for
     assert found.attributes == rank_sources(spec(world[1]), original, config).attributes
 
 
-def test_a_shortlist_scores_some_and_says_how_many_it_left_out(world, tmp_path):
-    pack_pool(Pool.open(world[0]), tmp_path / "packed", index=True)
-    packed = Pool.open(tmp_path / "packed")
-    target = spec(world[1])
-    whole = rank_sources(target, packed, device="cpu")
-    large = rank_sources(target, packed, RankConfig(shortlist=3), device="cpu")
-    for name, ranked in whole.attributes.items():
-        assert large.attributes[name].ranking == ranked.ranking
-        assert large.attributes[name].not_scored == 0
-    small = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu")
-    for name, ranked in small.attributes.items():
-        assert ranked.not_scored == 1
-        assert len(ranked.ranking) == 2
-        exact = {line.source: line.score for line in whole.attributes[name].ranking}
-        assert {line.source: line.score for line in ranked.ranking} == {
-            line.source: exact[line.source] for line in ranked.ranking
-        }
-        assert f"{name}: 1 sources were not scored, only a shortlist of 2" in small.warnings
-
-
-def test_a_shortlist_needs_an_index_and_a_scorer_of_maps(world, tmp_path):
-    with pytest.raises(PoolError, match="is not packed"):
-        rank_sources(spec(world[1]), Pool.open(world[0]), RankConfig(shortlist=2), device="cpu")
+def test_a_damaged_map_of_a_packed_pool_is_named(world, tmp_path):
     pack_pool(Pool.open(world[0]), tmp_path / "packed")
-    packed = Pool.open(tmp_path / "packed")
-    with pytest.raises(PoolError, match="has no index of anchored maps"):
-        rank_sources(spec(world[1]), packed, RankConfig(shortlist=2), device="cpu")
-    with pytest.raises(SettingError, match="--shortlist with scorer size"):
-        config = RankConfig(shortlist=2, scorer="size")
-        rank_sources(spec(world[1]), packed, config, device="cpu")
-
-
-def _packed(world, folder):
-    """Pack the pool with an index."""
-    pack_pool(Pool.open(world[0]), folder, index=True)
-    return Pool.open(folder)
-
-
-def _without_writing_over_the_length(folder, old, new):
-    """Replace text in the records by text of the same length, so that all offsets hold."""
-    path = folder / "records.jsonl"
-    assert len(old) == len(new)
-    content = path.read_text(encoding="utf-8")
-    assert old in content
-    path.write_text(content.replace(old, new), encoding="utf-8")
-
-
-def test_of_a_shortlist_only_the_records_of_the_chosen_are_read(world, tmp_path, monkeypatch):
-    packed, read = _packed(world, tmp_path / "packed"), set()
-    entry = Bundle.entry
-
-    def noted(bundle, number):
-        read.add(number)
-        return entry(bundle, number)
-
-    monkeypatch.setattr(Bundle, "entry", noted)
-    name = next(iter(load_target(spec(world[1])).attributes))
-    found = rank_sources(
-        spec(world[1], attributes=(name,)), packed, RankConfig(shortlist=1), device="cpu"
-    )
-    (line,) = found.attributes[name].ranking
-    assert read == {("cat", "dog", "sun").index(line.source)}
-
-
-def test_the_next_best_takes_the_place_of_a_damaged_source(world, tmp_path):
-    packed = _packed(world, tmp_path / "packed")
-    target = spec(world[1])
-    whole = rank_sources(target, packed, device="cpu")
-    name, ranked = next(iter(whole.attributes.items()))
-    first, *others = (line.source for line in ranked.ranking)
-    _without_writing_over_the_length(
-        packed.folder, f'"record": {{"id": "{first}"', f'"record": {{"id": "{first[:-1]}?"'
-    )
-    found = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu").attributes[name]
-    assert [line.source for line in found.ranking] == others
-    (skip,) = found.skipped
-    assert skip.source == f"map {('cat', 'dog', 'sun').index(first) + 1} of maps-00000.safetensors"
-    assert f"{first[:-1]}?" in skip.reason
-    assert found.not_scored == 0
-    with pytest.raises(PoolError, match=f"{first[:-1]}[?]"):
-        rank_sources(target, packed, RankConfig(shortlist=2, strict=True), device="cpu")
-
-
-@pytest.mark.parametrize("word", ["cat", "dog", "sun"])
-def test_the_next_best_takes_the_place_of_the_target_itself(world, tmp_path, word):
-    packed = _packed(world, tmp_path / "packed")
-    target = spec(world[0].parent / word)
-    whole = rank_sources(target, packed, device="cpu")
-    found = rank_sources(target, packed, RankConfig(shortlist=2), device="cpu")
-    ((name, ranked),) = found.attributes.items()
-    assert ranked.ranking == whole.attributes[name].ranking
-    assert len(ranked.ranking) == 2
-    assert [(one.source, one.reason) for one in ranked.skipped] in (
-        [(word, "is the target itself")],
-        [],  # where it came last, nobody asked
-    )
-    assert ranked.not_scored == 1 - len(ranked.skipped)
-
-
-@pytest.mark.parametrize("word", ["cat", "dog", "sun"])
-def test_a_shortlist_of_one_passes_over_a_source_that_overlaps(world, tmp_path, word):
-    packed = _packed(world, tmp_path / "packed")
-    held = pq.read_table(world[0].parent / word / "train.parquet")["text"].to_pylist()[:30]
-    rows = held + texts(40, seed=3000)
-    labels = ["yes" if label_of(row, "cat") else "no" for row in rows]
-    pq.write_table(pa.table({"text": rows, "cat": labels}), tmp_path / "leaked.parquet")
-    target = spec(tmp_path / "leaked.parquet", attributes=("cat",))
-    # It holds 43 % of the texts (sun would come first); what others seem to hold nearly, by a
-    # random key, is about 5 %.
-    config = RankConfig(exclude_overlap=0.3)
-    whole = rank_sources(target, packed, config, device="cpu").attributes["cat"]
-    assert [skip.source for skip in whole.skipped] == [word]
-    narrow = config.model_copy(update={"shortlist": 1})
-    found = rank_sources(target, packed, narrow, device="cpu").attributes["cat"]
-    assert found.ranking == whole.ranking[:1]
-
-
-def test_a_shortlist_of_licences_reads_all_records(world, tmp_path):
-    packed = _packed(world, tmp_path / "packed")
-    with pytest.raises(RankingError, match=r"none of the 3 sources of .* has a licence"):
-        rank_sources(
-            spec(world[1]), packed, RankConfig(shortlist=2, licences=("mit",)), device="cpu"
-        )
-
-
-def _files_of(packed, form=MapForm.ANCHORED):
-    return [packed.folder / one.file for one in packed.bundle.manifest.maps if one.form is form]
-
-
-def _nan_in_the_map_of(packed, source):
-    """Overwrite a packed map of a source with numbers that are not finite."""
-    ((path,), entry) = _files_of(packed), packed.bundle.find(source)
-    content = path.read_bytes()
-    biases = load_file(path)["bias"]
-    at = content.index(biases.tobytes())
-    row = entry.line.maps[MapForm.ANCHORED].row
-    begin, size = at + row * biases[0].nbytes, biases[0].nbytes
-    nan = np.full_like(biases[0], np.nan).tobytes()
-    path.write_bytes(content[:begin] + nan + content[begin + size :])
-    return Pool.open(packed.folder)
-
-
-def test_a_damaged_map_is_named_though_its_record_was_never_chosen(world, tmp_path):
-    damaged = _nan_in_the_map_of(_packed(world, tmp_path / "packed"), "dog")
-    found = rank_sources(spec(world[1]), damaged, RankConfig(shortlist=2), device="cpu")
+    bundle = Pool.open(tmp_path / "packed").bundle
+    place = bundle.find("dog").line.maps[MapForm.ANCHORED]
+    path = bundle.folder / bundle.manifest.maps[place.shard].file
+    tensors = load_file(path)
+    tensors["bias"][place.row] += 1
+    save_file(tensors, path)
+    damaged = Pool.open(tmp_path / "packed")
+    found = rank_sources(spec(world[1]), damaged, device="cpu")
     for ranked in found.attributes.values():
         assert sorted(line.source for line in ranked.ranking) == ["cat", "sun"]
         (skip,) = ranked.skipped
         assert skip.source == "dog"
         assert "is damaged" in skip.reason
-        assert ranked.not_scored == 0
     with pytest.raises(MapError, match="dog"):
-        rank_sources(spec(world[1]), damaged, RankConfig(shortlist=2, strict=True), device="cpu")
-
-
-def test_a_truncated_file_of_maps_is_named(world, tmp_path):
-    packed = _packed(world, tmp_path / "packed")
-    (path,) = _files_of(packed)
-    path.write_bytes(path.read_bytes()[:-40])
-    for strict, refusal in ((False, RankingError), (True, PoolError)):
-        config = RankConfig(shortlist=2, strict=strict)
-        with pytest.raises(refusal, match=f"3 sources in {path.name}: .* is truncated"):
-            rank_sources(spec(world[1]), Pool.open(packed.folder), config, device="cpu")
-
-
-@pytest.mark.parametrize("wrong", [0, 99])
-def test_a_map_that_is_taken_for_another_sources_is_not_ranked(world, tmp_path, wrong):
-    packed = _packed(world, tmp_path / "packed")
-    (path,) = _files_of(packed)
-    tensors = load_file(path)
-    tensors["entry"][2] = wrong
-    save_file(tensors, path)
-    found = rank_sources(
-        spec(world[1]), Pool.open(packed.folder), RankConfig(shortlist=2), device="cpu"
-    )
-    for ranked in found.attributes.values():
-        assert "sun" not in [line.source for line in ranked.ranking]
-        assert len({line.source for line in ranked.ranking}) == 2
-
-
-def test_sources_without_a_map_in_the_index_are_told(world, tmp_path):
-    shutil.copytree(world[0], tmp_path / "pool")
-    record = tmp_path / "pool" / "sources" / "dog" / "source.json"
-    content = json.loads(record.read_text())
-    del content["maps"]["anchored"]
-    record.write_text(json.dumps(content))
-    shutil.rmtree(tmp_path / "pool" / "sources" / "dog" / "anchored", ignore_errors=True)
-    pack_pool(Pool.open(tmp_path / "pool"), tmp_path / "packed", index=True)
-    packed = Pool.open(tmp_path / "packed")
-    config = RankConfig(shortlist=3, form=MapForm.ANCHORED)
-    found = rank_sources(spec(world[1]), packed, config, device="cpu")
-    said = "1 sources have no anchored map in the index, so that no shortlist holds them"
-    assert said in found.warnings
-    assert all(ranked.not_scored == 0 for ranked in found.attributes.values())
-    with pytest.raises(PoolError, match=said):
-        strict = config.model_copy(update={"strict": True})
-        rank_sources(spec(world[1]), packed, strict, device="cpu")
-
-
-def test_the_language_of_a_shortlist_is_not_told_as_that_of_the_pool(world, tmp_path):
-    shutil.copytree(world[0], tmp_path / "pool")
-    for number, word in enumerate(("cat", "dog", "sun")):
-        record = tmp_path / "pool" / "sources" / word / "source.json"
-        content = json.loads(record.read_text())
-        content["metadata"]["language"] = ("sk", "en", "en")[number]
-        record.write_text(json.dumps(content))
-    pack_pool(Pool.open(tmp_path / "pool"), tmp_path / "packed", index=True)
-    target = spec(world[1], language="sk")
-    for limit in (1, 3):
-        config = RankConfig(shortlist=limit)
-        found = rank_sources(target, Pool.open(tmp_path / "packed"), config, device="cpu")
-        about = [said for said in found.warnings if "declare a language" in said]
-        ranked = {line.source for one in found.attributes.values() for line in one.ranking}
-        assert len(about) == ("cat" not in ranked)
-        for said in about:
-            assert "sources of the shortlist that declare a language" in said
-            assert "add" not in said
+        rank_sources(spec(world[1]), damaged, RankConfig(strict=True), device="cpu")

@@ -368,7 +368,6 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "pool.build_report": lambda: pool.build_report(
         BuildReport(FOLDER, SOURCES[:1], SOURCES[1:2], SOURCES[2:], SKIPPED, 90.0)
     ),
-    "pool.index_report": lambda: pool.index_report(FOLDER, dict.fromkeys(MapForm, 1500)),
     "pool.listing_table": lambda: pool.listing_table(
         FOLDER, [Listing(f"hub-user/{name}", "c" * 40, ("license:mit",)) for name in SOURCES]
     ),

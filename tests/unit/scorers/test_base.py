@@ -51,9 +51,7 @@ def test_a_scorer_needs_the_embeddings_that_it_reads():
 
 def test_what_a_scorer_does_not_declare_it_cannot_do():
     scorer = Length()
-    assert not (scorer.can_estimate or scorer.is_sum_over_rows or scorer.has_base)
+    assert not (scorer.is_sum_over_rows or scorer.has_base)
     assert scorer.features(None) is None
-    with pytest.raises(NotImplementedError, match="length estimates no scores"):
-        scorer.estimate_all(None, [])
     with pytest.raises(NotImplementedError, match="length is no sum over rows"):
         scorer.contributions(None)

@@ -24,7 +24,6 @@ def test_a_scorer_bears_the_name_it_is_asked_for_by(name):
     if scorer.reads is not None:
         assert scorer.reads.need in scorer.needs
     assert not scorer.needs & {Need.MAP, Need.TUNED} or scorer.reads is not None
-    assert scorer.can_estimate == (name is ScorerName.LOGME)
     assert scorer.is_sum_over_rows == (name in (ScorerName.LOGME, ScorerName.TUNED_LOGME))
 
 

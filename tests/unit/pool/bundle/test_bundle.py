@@ -80,18 +80,6 @@ def test_an_entry_is_found_by_its_id(packed):
             packed.entry(source)
 
 
-def test_maps_stream_in_blocks(pool, packed):
-    found = {}
-    for numbers, stack in packed.bundle.stacks(MapForm.ANCHORED, 1):
-        assert len(stack) == 1
-        for place, number in enumerate(numbers.tolist()):
-            found[packed.bundle.entry(number).line.id] = stack.map(place)
-    assert sorted(found) == ["a", "b/two", "c"]
-    for source, one in found.items():
-        same(one, pool.entry(source).load_map(MapForm.ANCHORED))
-    assert list(packed.bundle.stacks(MapForm.PUBLISHED, 8)) == []
-
-
 def test_maps_and_files_are_spread_over_several_files(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(bundle_write, "_SHARD_BYTES", 50)
     pack_pool(pool, tmp_path / "packed")
@@ -134,7 +122,7 @@ def test_sources_come_in_order(tmp_path):
     writer.abandon()
 
 
-def test_a_bundle_of_maps_alone_can_be_written_and_streamed(tmp_path):
+def test_a_bundle_of_maps_alone_can_be_written_and_read(tmp_path):
     """As the benchmarks do, without a pool."""
     rng = np.random.default_rng(0)
     maps = [draw_low_rank(rng, 4, 6, 2).cast(np.float16) for _ in range(5)]
@@ -142,24 +130,17 @@ def test_a_bundle_of_maps_alone_can_be_written_and_streamed(tmp_path):
     for number, one in enumerate(maps):
         writer.add(f"m{number}", {}, {MapForm.ANCHORED: one}, {})
     assert writer.close().count == 5
-    (numbers, stack), (more, rest) = Bundle.open(tmp_path).stacks(MapForm.ANCHORED, 3)
-    assert (numbers.tolist(), more.tolist()) == ([0, 1, 2], [3, 4])
-    same(stack.map(1), maps[1])
-    same(rest.map(1), maps[4])
+    for entry, one in zip(Bundle.open(tmp_path), maps, strict=True):
+        same(entry.load_map(MapForm.ANCHORED), one)
 
 
-def test_compressed_maps_come_back_and_stream(pool, tmp_path):
+def test_compressed_maps_come_back(pool, tmp_path):
     report = pack_pool(pool, tmp_path / "small", rank=2, dtype="float32")
     small = Pool.open(tmp_path / "small")
-    streamed = {}
-    for numbers, stack in small.bundle.stacks(MapForm.PUBLISHED, 2):
-        for place, number in enumerate(numbers.tolist()):
-            streamed[small.bundle.entry(number).line.id] = stack.map(place)
     for entry in small.entries(strict=True)[0]:
         found = entry.load_map(MapForm.PUBLISHED)
         expected = compress(pool.entry(entry.id).load_map(MapForm.PUBLISHED), 2)
         same(found, expected.map)
-        same(streamed[entry.id], expected.map)
         assert report.losses[entry.id] == expected.loss
         assert entry.record.maps[MapForm.PUBLISHED].rank == found.rank == 2
         same(
@@ -178,11 +159,11 @@ def damage(path, position=-1):
 
 
 def test_a_damaged_map_is_named(packed):
-    stacks = packed.bundle.stacks(MapForm.ANCHORED, 9)
-    numbers = next(numbers for numbers, stack in stacks if stack.rank == 2)
-    bad = packed.bundle.entry(int(numbers[-1])).line.id
-    shard = next(each for each in packed.bundle.manifest.maps if each.rank == 2)
-    damage(packed.folder / shard.file)  # the last tensor by name is "scale", of the last map
+    places = {one.line.id: one.line.maps[MapForm.ANCHORED] for one in packed.bundle}
+    bad = max(name for name in places if packed.entry(name).load_map(MapForm.ANCHORED).rank == 2)
+    shard = packed.bundle.manifest.maps[places[bad].shard]
+    # The last tensor by name is "scale", and the last map is the last source's.
+    damage(packed.folder / shard.file)
     fresh = Pool.open(packed.folder)
     with pytest.raises(MapError, match=f"the anchored map of {bad} in .* is damaged"):
         fresh.entry(bad).load_map(MapForm.ANCHORED)
