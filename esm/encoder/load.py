@@ -27,6 +27,7 @@ from transformers.models.auto.modeling_auto import (
 
 from esm.common.errors import EncoderError, StorageError
 from esm.common.storage import write_json
+from esm.encoder.check import check_vocabulary
 from esm.encoder.find import POOLING_FILE, declared_pooling, locate, pooling_record
 from esm.encoder.loading_errors import loading_errors, quiet
 from esm.encoder.settings import Pooling
@@ -34,6 +35,7 @@ from esm.encoder.settings import Pooling
 # Tokenizers without a limit report 1e30.
 _NO_LIMIT = 10**9
 _SMALLEST_VOCABULARY = 10
+_ENCODER_MODEL = "EncoderModel"  # the ending of T5EncoderModel and its kind
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def load_backbone(
             the last token for causal models and the mean for all others.
 
     Raises:
-        EncoderError: It is not there, cannot be reached, is damaged, lacks weights, needs code of
-            its own, or has no pooling layer where ``pooler`` is asked for.
+        EncoderError: It is not there, cannot be reached, is damaged, lacks weights or rows for
+            tokens, needs code of its own, or has no pooling layer where ``pooler`` is asked for.
     """
     location = locate(model)
     with loading_errors(model):
@@ -77,6 +79,7 @@ def load_backbone(
         chosen = pooling or declared_pooling(location, revision) or _default_pooling(config)
         loaded = _load_model(model, location, revision, config, chosen)
         tokenizer = _load_tokenizer(model, location, revision)
+    check_vocabulary(model, loaded, tokenizer)
     return Backbone(loaded, tokenizer, chosen, _max_tokens(loaded, tokenizer))
 
 
@@ -127,6 +130,9 @@ def _read_config(location: str, revision: str | None) -> PreTrainedConfig:
     config: PreTrainedConfig = AutoConfig.from_pretrained(
         location, revision=revision, trust_remote_code=False
     )
+    # BigBird's sparse attention pads texts, and the first short one switches it off for good.
+    if getattr(config, "attention_type", None) == "block_sparse":
+        config.attention_type = "original_full"
     return config
 
 
@@ -146,12 +152,13 @@ def _load_model(
         weights_only=True,
         output_loading_info=True,
     )
-    model: PreTrainedModel = full.get_encoder() if config.is_encoder_decoder else full
+    has_other_parts = config.is_encoder_decoder or _architecture(config).endswith(_ENCODER_MODEL)
+    model: PreTrainedModel = full.get_encoder() if has_other_parts else full
     prefix = next(path for path, module in full.named_modules() if module is model)
     if pooling is Pooling.POOLER:
         _check_pooler(name, model)
     elif "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
-        model.register_module("pooler", None)
+        model.pooler = None  # NomicBERT's is no module where there is none
     _check_complete(name, model, prefix, report["missing_keys"])
     return model
 
@@ -177,12 +184,12 @@ def _loader(config: PreTrainedConfig) -> Any:
     if not _names_stack(config):
         return AutoModel
     module = sys.modules[MODEL_MAPPING[type(config)].__module__]
-    return getattr(module, _architecture(config))
+    return getattr(module, _architecture(config), AutoModel)
 
 
 def _names_stack(config: PreTrainedConfig) -> bool:
     """Whether the weights are an encoder saved without its decoder (BartEncoder, T5Stack)."""
-    return _architecture(config).endswith(("Encoder", "Stack"))
+    return _architecture(config).endswith(("Encoder", "Stack", _ENCODER_MODEL))
 
 
 def _architecture(config: PreTrainedConfig) -> str:

@@ -60,6 +60,8 @@ class BaseIdentity(Record):
         precision: Number format of the forward pass.
         width: d, the embedding width.
         num_layers: Layers of the encoder.
+        tokenizer: Hash of what the tokenizer makes of texts; None where it is not known, in pools
+            of earlier versions and of maps made elsewhere.
     """
 
     model: str
@@ -71,6 +73,7 @@ class BaseIdentity(Record):
     precision: Precision
     width: int
     num_layers: int
+    tokenizer: str | None = None
 
     @property
     def reading(self) -> str:
@@ -79,5 +82,14 @@ class BaseIdentity(Record):
         return f"{chunks}{self.max_length} tokens"
 
     def content_hash(self) -> str:
-        """Return a hash of everything but the name."""
-        return content_hash(self.model_dump(mode="json", exclude={"model"}))
+        """Return a hash of everything but the name, and of no tokenizer that is not known."""
+        unknown = {"tokenizer"} if self.tokenizer is None else set()
+        return content_hash(self.model_dump(mode="json", exclude={"model", *unknown}))
+
+    def differences(self, other: BaseIdentity) -> tuple[str, ...]:
+        """Return the names of what differs; a tokenizer that is not known matches any."""
+        unknown = {"tokenizer"} if None in (self.tokenizer, other.tokenizer) else set()
+        ours, theirs = self.model_dump(), other.model_dump()
+        return tuple(
+            name for name in ours if name not in {"model", *unknown} and ours[name] != theirs[name]
+        )

@@ -223,9 +223,8 @@ def _check_base(config: MapConfig, base: BaseIdentity, folder: Path) -> None:
     if config.base is None:
         differing = [] if config.base_model == base.model else ["model"]
     else:
-        ours, theirs = base.model_dump(), config.base.model_dump()
         # The name is how a user happened to call the weights; their hash is what counts.
-        differing = [key for key in ours if key != "model" and ours[key] != theirs[key]]
+        differing = list(base.differences(config.base))
     if differing:
         raise MapError(
             f"{folder} was fitted for base model {config.base_model!r}, which differs in"
