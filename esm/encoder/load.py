@@ -154,11 +154,18 @@ def _load_model(
     )
     has_other_parts = config.is_encoder_decoder or _architecture(config).endswith(_ENCODER_MODEL)
     model: PreTrainedModel = full.get_encoder() if has_other_parts else full
+    if not isinstance(model, PreTrainedModel):
+        raise EncoderError(
+            f"model {name} ({config.model_type}) has an encoder that is no model of its own",
+            expected="an encoder that can be used without its decoder",
+            hint="another model",
+        )
     prefix = next(path for path, module in full.named_modules() if module is model)
     if pooling is Pooling.POOLER:
         _check_pooler(name, model)
     elif "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
-        model.pooler = None  # NomicBERT's is no module where there is none
+        # Not register_module: it fails where there is none that is registered (NomicBERT).
+        setattr(model, "pooler", None)  # noqa: B010
     _check_complete(name, model, prefix, report["missing_keys"])
     return model
 

@@ -157,7 +157,8 @@ def _read_ours(
     document: dict[str, Any], tensors: Mapping[str, Array]
 ) -> tuple[EmbeddingSpaceMap, MapConfig]:
     config = _parse(document[_OUR_KEY])
-    expected = _document(config)
+    # What earlier versions did not write yet has a default: our record is not compared as text.
+    expected = _document(config) | {_OUR_KEY: document[_OUR_KEY]}
     # A map that was published carries more of its peer's metadata, which decide nothing here.
     metadata = PEER_KEYS - expected.keys() if config.form is MapForm.PUBLISHED else frozenset()
     differing = sorted(
