@@ -20,9 +20,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from esm.common.runtime import show_progress
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("esm", deadline=None)
+hypothesis.settings.load_profile("esm")
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder

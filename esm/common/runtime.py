@@ -194,8 +194,3 @@ def warn_once(logger: logging.Logger, message: str) -> None:
     if message not in _Display.warned:
         _Display.warned.add(message)
         logger.warning(message, stacklevel=2)
-
-
-def note(message: str) -> None:
-    """Log a step of a long run, for modules without a logger of their own."""
-    logging.getLogger("esm").info(message, stacklevel=2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ from esm.common.errors import (
 from esm.common.runtime import progress
 from esm.maps.forms import MapForm
 from esm.pool.base_model import load_base
-from esm.pool.pool import Pool, Skipped
+from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import check_diverse, diverse_set
 from esm.ranking.forecast import forecast_for, with_forecast
@@ -50,13 +50,15 @@ from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusal
 from esm.ranking.target import TargetTexts
 from esm.scorers.base import Evidence, Need, Scorer, Scores, Source, TargetAttribute
 from esm.scorers.registry import Results, make_scorer
+from esm.tasks.faults.labels import data_notes
 from esm.tasks.licences import terms
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
-from esm.tasks.task import Metric, joint_hash
+from esm.tasks.task import Metric, Target, joint_hash
 
 if TYPE_CHECKING:
     from esm.encoder.cache import EmbeddingCache
+    from esm.encoder.encoder import Encoder
 
 
 def rank_sources(
@@ -87,19 +89,69 @@ def rank_sources(
             none has what the scorer needs.
         SettingError: The scorer does not go with the other settings.
     """
-    from esm.encoder.cache import EmbeddingCache
+    started = time.monotonic()
+    targets = load_targets(spec)
+    config = config or RankConfig()
+    offer = _choose(pool, config, results)
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
+    return _rank(spec, targets, encoder, pool, config, offer, cache, base, started)
 
+
+def rank_targets(
+    spec: TaskSpec,
+    targets: Sequence[Target],
+    encoder: Encoder,
+    pool: Pool,
+    config: RankConfig | None = None,
+    *,
+    cache: EmbeddingCache | None = None,
+    results: Results | None = None,
+) -> Ranking:
+    """Rank sources as :func:`rank_sources` does, with a target and a base model that are open.
+
+    Args:
+        spec: Where the target lies.
+        targets: The target, in all its folds.
+        encoder: The pool's base model, see :func:`~esm.pool.base_model.load_base`.
+        pool: The pool.
+        config: Settings; None for the defaults. The encoder reads long texts as it was loaded to.
+        cache: Cache of embeddings; None for the default one.
+        results: Measured results on other targets, for the scorer ``static``.
+
+    Raises:
+        EsmError: As :func:`rank_sources`.
+    """
     started = time.monotonic()
     config = config or RankConfig()
-    targets = load_targets(spec)
-    target = targets[0]
-    key = pool.fingerprint_key()
-    siblings = DerivedSources(spec, targets, key)
-    # Of a pool that only a shortlist is taken of, no more is read than that, if all are allowed.
+    offer = _choose(pool, config, results)
+    named = encoder.config.model
+    return _rank(spec, targets, encoder, pool, config, offer, cache, named, started)
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What a pool has to be ranked, and how.
+
+    Attributes:
+        scorer: How sources are scored.
+        form: The form of map that it reads.
+        entries: Entries of the pool whose licence is allowed; none where not all are read.
+        all_read: Whether all entries were read: of a pool of which only a shortlist is taken, no
+            more than that is, if all are allowed.
+        left_out: Sources that cannot be read or are not allowed, with the reason.
+    """
+
+    scorer: Scorer
+    form: MapForm
+    entries: Sequence[PoolEntry]
+    all_read: bool
+    left_out: Sequence[Skipped]
+
+
+def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
     all_read = not config.shortlist or bool(config.licences)
     entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
     form = config.form or form_to_rank(pool, entries)
-    config = config.model_copy(update={"form": form})
     entries, refused = allowed_sources(entries, config.licences)
     if refused and not entries:
         raise RankingError(
@@ -120,27 +172,51 @@ def rank_sources(
         )
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
-    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
-    cache = EmbeddingCache.default() if cache is None else cache
-    lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
-    texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
-    supply: Supply
+    return _Offer(scorer, form, entries, all_read, [*skipped, *refused])
+
+
+def _supply(
+    target: str, offer: _Offer, pool: Pool, texts: TargetTexts, config: RankConfig
+) -> Supply:
+    """Return where an attribute's sources come from: the whole pool, or a shortlist of it."""
+    form, scorer = offer.form, offer.scorer
     if config.shortlist:
-        supply = Narrowing(
+        return Narrowing(
             pool,
             form,
             config.shortlist,
             scorer,
             partial(Source, form=form, embed=texts.tuned),
-            allowed=entries if all_read else None,
+            allowed=offer.entries if offer.all_read else None,
             strict=config.strict,
         )
-    else:
-        sources = [Source(entry, form, texts.tuned) for entry in entries]
-        usable, unusable_sources = usable_sources(sources, scorer, strict=config.strict)
-        if entries and not usable:
-            raise _no_source(target.id, unusable_sources, scorer)
-        supply = WholePool(entries, Picked(usable, unusable_sources))
+    sources = [Source(entry, form, texts.tuned) for entry in offer.entries]
+    usable, unusable = usable_sources(sources, scorer, strict=config.strict)
+    if offer.entries and not usable:
+        raise _no_source(target, unusable, scorer)
+    return WholePool(offer.entries, Picked(usable, unusable))
+
+
+def _rank(
+    spec: TaskSpec,
+    targets: Sequence[Target],
+    encoder: Encoder,
+    pool: Pool,
+    config: RankConfig,
+    offer: _Offer,
+    cache: EmbeddingCache | None,
+    base: str | None,
+    started: float,
+) -> Ranking:
+    from esm.encoder.cache import EmbeddingCache
+
+    target, key, scorer = targets[0], pool.fingerprint_key(), offer.scorer
+    config = config.model_copy(update={"form": offer.form})
+    siblings = DerivedSources(spec, targets, key)
+    cache = EmbeddingCache.default() if cache is None else cache
+    lifted = offer.form is MapForm.ANCHORED and Need.MAP in scorer.needs
+    texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
+    supply = _supply(target.id, offer, pool, texts, config)
     if lifted:  # here and not for the first source: a damaged lift is no fault of it
         _ = texts.lifted
     looks_near = key is not None and (config.near_tests or scorer.reads is not None)
@@ -149,35 +225,7 @@ def rank_sources(
         partial(texts.sketches, key) if key is not None and looks_near else None,
         config.exclude_overlap,
     )
-    left_out = [*skipped, *refused]
-    attributes: dict[str, AttributeRanking] = {}
-    unusable = dict(target.skipped)
-    with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
-        for name in target.attributes:
-            try:
-                folds = texts.attribute(
-                    name, config.balance if scorer.weighs_classes else Balance.OFF
-                )
-                picked = supply.pick(folds, refusals(name, folds, overlaps))
-                attributes[name] = _rank_attribute(
-                    name,
-                    target.attributes[name].metric,
-                    folds,
-                    replace(picked, skipped=[*left_out, *picked.skipped]),
-                    overlaps,
-                    scorer,
-                    config,
-                )
-            except (TaskError, FitError, RankingError) as error:
-                if config.strict or len(target.attributes) == 1:
-                    raise
-                unusable[name] = str(error)
-            advance(1)
-    if not attributes:
-        name, reason = next(iter(unusable.items()))
-        raise RankingError(
-            f"none of the {len(unusable)} attributes of {target.id} can be ranked; {name}: {reason}"
-        )
+    attributes, unusable = _score(target, texts, supply, overlaps, offer, config)
     return Ranking(
         target=target.id,
         target_spec=spec,
@@ -194,7 +242,16 @@ def rank_sources(
         unusable=unusable,
         warnings=(
             *language_warnings(
-                target, entries if all_read else supply.entries, encoder, part=not all_read
+                target,
+                offer.entries if offer.all_read else supply.entries,
+                encoder,
+                part=not offer.all_read,
+            ),
+            *(
+                f"{name}: {said}"
+                for name, notes in data_notes(targets).items()
+                if name in attributes
+                for said in notes
             ),
             *shortlist_warnings(attributes),
             *supply.remarks,
@@ -209,6 +266,40 @@ def rank_sources(
         cut=texts.cut,
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _score(
+    target: Target,
+    texts: TargetTexts,
+    supply: Supply,
+    overlaps: Overlaps,
+    offer: _Offer,
+    config: RankConfig,
+) -> tuple[dict[str, AttributeRanking], dict[str, str]]:
+    """Return a ranking per attribute, and of the others why there is none."""
+    attributes: dict[str, AttributeRanking] = {}
+    unusable = dict(target.skipped)
+    balance = config.balance if offer.scorer.weighs_classes else Balance.OFF
+    with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
+        for name, task in target.attributes.items():
+            try:
+                folds = texts.attribute(name, balance)
+                picked = supply.pick(folds, refusals(name, folds, overlaps))
+                picked = replace(picked, skipped=[*offer.left_out, *picked.skipped])
+                attributes[name] = _rank_attribute(
+                    name, task.metric, folds, picked, overlaps, offer.scorer, config
+                )
+            except (TaskError, FitError, RankingError) as error:
+                if config.strict or len(target.attributes) == 1:
+                    raise
+                unusable[name] = str(error)
+            advance(1)
+    if not attributes:
+        name, reason = next(iter(unusable.items()))
+        raise RankingError(
+            f"none of the {len(unusable)} attributes of {target.id} can be ranked; {name}: {reason}"
+        )
+    return attributes, unusable
 
 
 def _elsewhere(base: str | None, pool: Pool) -> str | None:

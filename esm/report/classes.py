@@ -12,7 +12,7 @@ from esm.report.numbers import number, points
 from esm.report.table import Table
 
 if TYPE_CHECKING:
-    from esm.trials.validation import ArmResult, AttributeResult, Validation
+    from esm.trials.results import AttributeFound, Line, Result
 
 # The cells of a label's two by two table, row by row.
 _OF_A_LABEL = ("rightly absent", "wrongly found", "missed", "rightly found")
@@ -20,35 +20,34 @@ _MEASURES = {"precision": "precision", "recall": "recall", "F1": "f1"}
 _LEFT = frozenset({"class", "after", "true class", "label"})
 
 
-def class_tables(validation: Validation) -> list[Table]:
+def class_tables(result: Result) -> list[Table]:
     """Return, per attribute, precision, recall and F1 of every class and confusion matrices.
 
-    They are those of the winner and of no transfer; an attribute whose labels are amounts has
-    none.
+    They are those of the winner and, in a validation, of no transfer; an attribute whose labels
+    are amounts has none.
     """
     tables = []
-    for name, found in validation.attributes.items():
-        title = f"{validation.target}/{name}"
-        arms = [
-            arm for arm in _shown(found, validation.winners.get(name)) if arm.confusion is not None
-        ]
+    for name, found in result.found.items():
+        title = f"{result.target}/{name}"
+        arms = [one for one in _shown(found, result.best(name)) if one.confusion is not None]
         if arms:
             tables.append(_per_class(title, arms))
             tables += [_confusion(title, found.label_names, arm) for arm in arms]
     return tables
 
 
-def _shown(found: AttributeResult, winner: str | None) -> list[ArmResult]:
+def _shown(found: AttributeFound, winner: Line | None) -> list[Line]:
     """Return the winner and no transfer, or no transfer alone where it wins."""
-    arms = {arm.source: arm for arm in found.arms}
-    return [arms[name] for name in dict.fromkeys((winner, NO_TRANSFER)) if name in arms]
+    lines = {one.label: one for one in found.lines}
+    wanted = (NO_TRANSFER if winner is None else winner.label, NO_TRANSFER)
+    return [lines[label] for label in dict.fromkeys(wanted) if label in lines]
 
 
-def _per_class(title: str, arms: list[ArmResult]) -> Table:
+def _per_class(title: str, arms: list[Line]) -> Table:
     rows = [
         (
             found.name,
-            arm.source,
+            arm.label,
             number(found.support, 0),
             *(points(getattr(found, measure)) for measure in _MEASURES.values()),
         )
@@ -60,7 +59,7 @@ def _per_class(title: str, arms: list[ArmResult]) -> Table:
     return Table(f"{title}: classes", columns, rows, notes, _LEFT, keys=2)
 
 
-def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:
+def _confusion(title: str, names: tuple[str, ...], arm: Line) -> Table:
     assert arm.confusion is not None
     counts = np.asarray(arm.confusion)
     multilabel = counts.ndim == 3
@@ -71,8 +70,12 @@ def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:
     ]
     by = "label" if multilabel else "true and predicted class"
     runs = f"{arm.runs} runs" if arm.runs > 1 else "1 run"
+    how = "after" if arm.label == arm.source else "with"
     return Table(
-        f"{title} after {arm.source}: test rows by {by}, {runs}", columns, rows, left=_LEFT
+        f"{title} {how} {arm.label}: test rows by {by}, {runs}",
+        columns,
+        rows,
+        left=_LEFT,
     )
 
 

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from esm.report.numbers import MISSING, duration, megabytes, number, plus_minus, points, size
-from esm.report.table import Table, skipped_notes
+from esm.report.table import Table, skipped_notes, untested_note
+from esm.report.validation import cost_notes, left_out_notes
 
 if TYPE_CHECKING:
-    from esm.trials.compare_plan import ComparisonPlan
-    from esm.trials.comparison import (
+    from esm.trials.costs import Estimate
+    from esm.trials.results import (
         AttributeComparison,
+        AttributeFound,
         Comparison,
         StrategyResult,
         StrategyTotals,
     )
-    from esm.trials.costs import ComparisonEffort
+    from esm.trials.trial import Plan
 
 _BEST, _TIED = "*", "~"
 _NAMES = frozenset({"attribute", "strategy", "source", "attributes", "task"})
@@ -27,7 +29,7 @@ def comparison_tables(found: Comparison) -> list[Table]:
     return [
         _overview(found),
         *(_details(name, one) for name, one in found.attributes.items()),
-        *(_curve(name, one) for name, one in found.attributes.items() if one.curve),
+        *(curve_table(name, one) for name, one in found.attributes.items() if one.curve),
         _totals(found),
         *_reports(found.totals),
         Table("", (), (), _notes(found)),
@@ -43,6 +45,11 @@ def _overview(found: Comparison) -> Table:
         rows.append((name, str(one.num_train), one.metric, *cells))
     notes = [
         f"{_BEST} best, {_TIED} cannot be told from the best; mean ± standard error, in points",
+        *(
+            said
+            for name, one in found.attributes.items()
+            for said in untested_note(name, one.untested)
+        ),
     ]
     return Table(
         f"{found.target}: strategies compared",
@@ -74,12 +81,14 @@ def _details(name: str, one: AttributeComparison) -> Table:
             points(result.unseen),
             points(result.gap, sign=True),
             plus_minus(result.gain, result.gain_standard_error, sign=True),
+            number(result.regret, 1),
             number(result.p_against_best, 4),
         )
         for result in one.strategies
     ]
     origins = dict.fromkeys(result.unseen_rows for result in one.strategies if result.unseen_rows)
     notes = [f"unseen (--wide): {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    notes = [*notes, *one.data_notes]
     title = f"{name}: {one.num_train} training rows, {one.num_test} test rows"
     columns = (
         "strategy",
@@ -90,27 +99,29 @@ def _details(name: str, one: AttributeComparison) -> Table:
         "unseen",
         "gap",
         "gain",
+        "regret",
         "p",
     )
-    further = frozenset({"runs", "train", "unseen", "gap"})
+    further = frozenset({"runs", "train", "unseen", "gap", "regret"})
     return Table(title, columns, rows, notes, _NAMES, further, keys=2)
 
 
-def _curve(name: str, one: AttributeComparison) -> Table:
+def curve_table(name: str, one: AttributeFound) -> Table:
+    """Return the means of every strategy, or source, by number of training rows."""
     sizes = sorted({point.examples for point in one.curve})
-    points = {(point.strategy, point.examples): point for point in one.curve}
+    points = {(point.source or point.strategy, point.examples): point for point in one.curve}
     rows = []
-    for strategy in dict.fromkeys(point.strategy for point in one.curve):
-        cells = [points.get((strategy, count)) for count in sizes]
+    for label in dict.fromkeys(label for label, _ in points):
+        cells = [points.get((label, count)) for count in sizes]
         rows.append(
             (
-                strategy,
+                label,
                 *(MISSING if p is None else plus_minus(p.mean, p.standard_error) for p in cells),
             )
         )
-    return Table(
-        f"{name}: {one.metric} by training rows", ("strategy", *map(str, sizes)), rows, left=_NAMES
-    )
+    what = "source" if any(point.source for point in one.curve) else "strategy"
+    title = f"{name}: {one.metric} by training rows"
+    return Table(title, (what, *map(str, sizes)), rows, left=_NAMES)
 
 
 def _totals(found: Comparison) -> Table:
@@ -222,7 +233,8 @@ def _notes(found: Comparison) -> list[str]:
         f"{found.finished} of {found.planned} trainings finished, {found.seeds} seeds;"
         f" {duration(found.seconds)} of training",
         f"± standard error {found.standard_error}",
-        "gain: over a separate model per attribute with the same seeds, where that is in the table",
+        "gain: over a separate model per attribute with the same seeds, where that is in the table;"
+        " regret: what is lost by taking it and not the best, in percent",
     ]
     if found.test:
         notes.append(f"p: {found.test}")
@@ -231,26 +243,28 @@ def _notes(found: Comparison) -> list[str]:
         f" {failure.reason}"
         for failure in found.failures
     ]
-    return [*notes, *skipped_notes(found.skipped)]
+    return [*notes, *left_out_notes(found.left_out), *skipped_notes(found.skipped)]
 
 
-def comparison_plan_tables(plan: ComparisonPlan, effort: ComparisonEffort) -> list[Table]:
+def comparison_plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
     """Return what would be run, by strategy, and how long it would take."""
     rows = []
     for name in plan.strategies:
-        cells = [cell for cell in plan.trainings if cell.strategy == name]
-        starts = dict.fromkeys(", ".join(cell.sources) or cell.source for cell in cells)
+        trials = [one for one in plan.trials if one.strategy == name]
+        starts = dict.fromkeys(", ".join(one.sources) or one.source for one in trials)
         rows.append(
             (
                 name,
                 "; ".join(starts),
-                str(len(cells)),
-                duration(effort.by_strategy[name]),
+                str(len(trials)),
+                duration(cost.by_strategy[name]),
             )
         )
     notes = [
-        f"{effort.done} trainings are done, {effort.pending} to be made: about"
-        f" {duration(effort.seconds)}, by {effort.basis}; the fine-tuning of sources not counted",
+        f"{cost.done} trainings are done, {cost.pending} to be made; {cost.fine_tunings} sources to"
+        " fine-tune first",
+        *cost_notes(cost),
+        *left_out_notes(plan.left_out),
         *skipped_notes(plan.skipped),
     ]
     return [

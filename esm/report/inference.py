@@ -65,6 +65,8 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
     notes.append(f"licences of the data that the models were trained on: {listed}")
     if summary["empty"]:
         notes.append(f"rows without a text, which have no label: {summary['empty']}")
+    for name, found in attributes.items():
+        notes += [f"{name}: {said}" for said in found.get("data_notes", ())]
     left = frozenset({"attribute", "source", "labels", "measured on"})
     further = frozenset({"models", "coverage", "calibration error", "measured on"})
     return [Table(f"{out}: {summary['rows']} rows", columns, rows, notes, left, further, keys=2)]

@@ -131,6 +131,20 @@ def _folded(text: str, width: int | None) -> list[str]:
     return [text] if width is None else fold(text, width, indent)
 
 
+_MOST_CLASSES_NAMED = 5
+
+
+def untested_note(name: str, untested: Sequence[str]) -> list[str]:
+    """Say beside a verdict which classes it was reached without."""
+    if not untested:
+        return []
+    some = ", ".join(map(repr, untested[:_MOST_CLASSES_NAMED]))
+    more = len(untested) - _MOST_CLASSES_NAMED
+    named = f"{some} and {more} more" if more > 0 else some
+    kind = "class" if len(untested) == 1 else "classes"
+    return [f"{name} is judged without {kind} {named}: no test row has it"]
+
+
 def skipped_notes(skipped: Sequence[Skipped]) -> list[str]:
     """Name what was left out and why, one line each."""
     if not skipped:

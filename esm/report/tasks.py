@@ -125,6 +125,8 @@ def finding_tables(findings: Sequence[Finding]) -> list[Table]:
 
 
 _SPLITS = ("train", "validation", "test")
+# Krippendorff, "Reliability in Content Analysis", Human Communication Research 30 (2004), p. 429.
+_LOWEST_AGREEMENT = 0.667
 
 
 def task_list(
@@ -183,7 +185,7 @@ def _details(name: str, attribute: Mapping[str, Any]) -> Table:
     for label in attribute["splits"]["train"]["labels"]:
         shares = [attribute["splits"][split]["labels"][label] for split in splits]
         rows.append((f"  {label}", *(_share(share) for share in shares)))
-    notes = row_notes(attribute)
+    notes = [*row_notes(attribute), *agreement_notes(attribute["agreement"])]
     if attribute["shared_train_test"]:
         notes.append(
             f"{attribute['shared_train_test']} texts are in train and in test: results on test will"
@@ -192,6 +194,30 @@ def _details(name: str, attribute: Mapping[str, Any]) -> Table:
     pairs = " of pairs" if attribute["is_pair"] else ""
     title = f"{name}: {attribute['problem']}{pairs}, metric {attribute['metric']}"
     return Table(title, ("", *splits), rows, notes, frozenset({""}))
+
+
+def agreement_notes(agreement: Mapping[str, Any] | None) -> list[str]:
+    """Return how far annotators agree; nothing where each text has one."""
+    if agreement is None:
+        return []
+    level = agreement["level"]
+    found = f"none ({agreement['why_none']})"
+    if agreement["alpha"] is not None:
+        found = f"{agreement['alpha']:.2f} ({level})"
+    notes = [
+        f"agreement of {agreement['annotators']} annotators: Krippendorff's alpha {found} over"
+        f" {agreement['texts']} texts that several annotated; {agreement['ties']} have no majority"
+    ]
+    if agreement["alpha"] is not None and agreement["alpha"] < _LOWEST_AGREEMENT:
+        notes.append(
+            f"below {_LOWEST_AGREEMENT}, Krippendorff (2004) calls conclusions from such labels"
+            " unsupported"
+        )
+    if agreement["repeated"]:
+        notes.append(
+            f"{agreement['repeated']} annotations came again from the same person: the last counts"
+        )
+    return notes
 
 
 def _words(attribute: Mapping[str, Any], split: str, which: str) -> str:

@@ -32,6 +32,9 @@ _MOST_CHARACTERS = 1000
 _FEWEST_VOTES = 3.0
 _SMALLEST_SHARE = 0.6
 
+_WORDS_OF_A_VOTE = 2
+_WORD = re.compile(r"[^\W\d_]{2,}")
+
 # Web addresses, @handles and #tags are in no language; nor are digits.
 _NOISE = re.compile(r"https?://\S+|www\.\S+|[@#]\w+|\d+")
 
@@ -54,8 +57,9 @@ class Language:
         declared: Whether the data declare it; what was detected then stands in ``detected``.
         detected: What the detector says.
         share: Share of the detector's votes for ``detected``. A text votes with the detector's
-            confidence, so that short texts count less.
-        error: Standard error of the share.
+            confidence, so that short texts count less, and words that other texts have as well
+            count once.
+        error: Standard error of the share; never 0, also where all votes agree.
         texts: Texts that were looked at.
         runner_up: The language with the second most votes, None where there is none.
     """
@@ -160,14 +164,15 @@ def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Langua
         declared: What the data say of their language; empty where they say nothing.
         seed: Seed of the sample.
     """
-    votes, weights = _votes(_sample(texts, seed))
-    total = sum(weights)
-    ranked = votes.most_common(2)
+    ballots = _ballots(_sample(texts, seed))
+    votes: dict[str, float] = {}
+    for ballot in ballots:
+        votes[ballot.language] = votes.get(ballot.language, 0.0) + ballot.weight
+    total = sum(votes.values())
+    ranked = sorted(((lang, vote) for lang, vote in votes.items() if vote), key=lambda of: -of[1])
     share = ranked[0][1] / total if total else 0.0
-    # Kish's effective size of a weighted sample.
-    effective = total**2 / sum(weight**2 for weight in weights) if total else 0.0
-    error = math.sqrt(share * (1 - share) / effective) if effective else 0.0
-    sure = total >= _FEWEST_VOTES and share >= _SMALLEST_SHARE
+    error = _error(share, ballots)
+    sure = total >= _FEWEST_VOTES and share >= _SMALLEST_SHARE and ranked[0][0] not in _NO_LANGUAGE
     detected = ranked[0][0] if sure else UNDETERMINED
     codes = language_codes(declared)
     code = detected if not codes else codes[0] if len(codes) == 1 else MULTILINGUAL
@@ -177,23 +182,58 @@ def detect(texts: Sequence[str], declared: str = "", *, seed: int = 0) -> Langua
         detected=detected,
         share=share,
         error=error,
-        texts=len(weights),
+        texts=sum(ballot.copies for ballot in ballots),
         runner_up=ranked[1][0] if len(ranked) > 1 else None,
     )
 
 
-def _votes(texts: Sequence[str]) -> tuple[Counter[str], list[float]]:
-    """Return the summed votes by language, and the weight of each text that has letters."""
-    votes: Counter[str] = Counter()
-    weights: list[float] = []
-    for text in texts:
-        words = _NOISE.sub(" ", text[:_MOST_CHARACTERS]).strip()
-        if not any(letter.isalpha() for letter in words):
-            continue
-        language, confidence = _detector().classify(words)
-        votes[language] += confidence
-        weights.append(confidence)
-    return votes, weights
+@dataclass(frozen=True)
+class _Ballot:
+    """The vote of all copies of a text: for what, how sure, and how much of it is evidence."""
+
+    language: str
+    confidence: float
+    evidence: float
+    copies: int
+
+    @property
+    def weight(self) -> float:
+        return self.confidence * self.evidence
+
+
+def _ballots(texts: Sequence[str]) -> list[_Ballot]:
+    """Return the votes of the texts that have letters.
+
+    A word tells of its language once, in however many texts it stands: each text that has it has
+    its share of that. A text with two words of its own counts in full, four hundred times "ok"
+    together as half a text.
+    """
+    cleaned = [_NOISE.sub(" ", text[:_MOST_CHARACTERS]).strip() for text in texts]
+    copies = Counter(text for text in cleaned if any(letter.isalpha() for letter in text))
+    words = {text: set(_WORD.findall(text.casefold())) for text in copies}
+    texts_with = Counter(word for of_text in words.values() for word in of_text)
+    ballots = []
+    for text, count in copies.items():
+        new = sum(1 / texts_with[word] for word in words[text])
+        evidence = min(1.0, new / _WORDS_OF_A_VOTE)
+        language, confidence = _detector().classify(text)
+        ballots.append(_Ballot(language, confidence, evidence, count))
+    return ballots
+
+
+def _error(share: float, ballots: Sequence[_Ballot]) -> float:
+    """Return the standard error of a share; a unanimous vote of few texts is not certain.
+
+    It is the standard deviation of the beta distribution that follows from a uniform prior, with
+    Kish's effective size of a weighted sample for the number of votes, and never more of them than
+    there is evidence.
+    """
+    weights = [ballot.weight for ballot in ballots]
+    squares = sum(weight**2 for weight in weights)
+    effective = sum(weights) ** 2 / squares if squares else 0.0
+    effective = min(effective, sum(ballot.evidence for ballot in ballots))
+    mean = (share * effective + 1) / (effective + 2)
+    return math.sqrt(mean * (1 - mean) / (effective + 3))
 
 
 def _sample(texts: Sequence[str], seed: int) -> list[str]:

@@ -185,8 +185,9 @@ def test_validate_reports_gain_and_regret(world, run):
 
 def test_sources_are_shown_with_their_licences_and_filtered_by_them(world):
     _, pool, target, _ = world
-    assert "CC0" in esm("rank", target, "--pool", pool, "--licence", "commercial,stated")
-    assert "CC0" in esm("show", pool)
+    licensed = ["--licence", "commercial,stated", "--wide"]
+    assert "CC0" in esm("rank", target, "--pool", pool, *licensed)
+    assert "CC0" in esm("show", pool, "--wide")
     refused = outcome("rank", target, "--pool", pool, "--licence", "mit")
     assert refused.exit_code == 1
     assert "has a licence that meets --licence mit" in refused.output
@@ -287,7 +288,7 @@ def test_a_budget_leaves_out_and_names(ranking, tmp_path):
 
 
 def test_show_prints_a_pool_and_a_ranking(world, ranking):
-    printed = esm("show", world[1])
+    printed = esm("show", world[1], "--wide")
     assert "R² own" in printed
     assert "anchored" in printed
     assert "posts/cat" in esm("show", ranking)

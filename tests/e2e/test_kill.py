@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from benchmarks.kill_resume import Case, ledger_state, pool_state, trial, undisturbed
 from esm.cli.app import app
-from esm.trials.validation import RESULT_NAME, Validation
+from esm.trials.results import RESULT_NAME, Validation
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow

@@ -25,8 +25,8 @@ from esm.training.settings import FineTuneConfig
 from esm.trials.encoders import TunedModels
 from esm.trials.ledger import LEDGER_NAME, Ledger
 from esm.trials.plan import plan_validation
+from esm.trials.run import validate_ranking
 from esm.trials.settings import ValidationConfig
-from esm.trials.validate import validate_ranking
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow
@@ -136,7 +136,7 @@ def test_a_validation_reads_the_target_as_the_ranking_did(world, tmp_path):
     for chunks in (None, 9):
         ranking = rank_sources(target, pool, RankConfig(max_chunks=chunks), device="cpu")
         plan = plan_validation(ranking, pool, load_targets(target), config)
-        keys[chunks] = [run.key for run in plan.runs]
+        keys[chunks] = [run.key for run in plan.trials]
         validate_ranking(ranking, config, tmp_path / "run", device="cpu", keep_models=True)
         with Ledger(tmp_path / "run" / LEDGER_NAME) as ledger:
             rows = {row.key: row.value for row in ledger.rows()}

@@ -24,9 +24,9 @@ from esm.ranking.result import Ranking
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
+from esm.trials.results import Validation
+from esm.trials.run import validate_ranking
 from esm.trials.settings import Arm, ValidationConfig
-from esm.trials.validate import validate_ranking
-from esm.trials.validation import Validation
 
 _LOGGER = logging.getLogger(__name__)
 

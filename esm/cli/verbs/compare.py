@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +18,8 @@ from esm.cli.options import (
     commas,
 )
 from esm.cli.reading import ReadingOptions, TargetName
-from esm.strategies.joint.registry import JOINT_STRATEGIES
-from esm.strategies.registry import STRATEGIES
+from esm.cli.trials import Budget, Examples, PredictionFiles, named_files, row_counts
+from esm.strategies.registry import JOINT_STRATEGIES, STRATEGIES
 
 
 @grouped
@@ -64,32 +63,22 @@ def compare(
             " Default: features,houlsby,full,multitask.",
         ),
     ] = None,
-    predictions: Annotated[
-        list[str] | None,
-        option(
-            Heading.TRAINING,
-            help="NAME=FILE: labels that another system predicts for the test rows, as a column;"
-            " the file has the texts and a column per attribute.",
-            metavar="NAME=FILE",
-        ),
-    ] = None,
+    predictions: PredictionFiles = None,
     seeds: Annotated[int, option(Heading.TRAINING, help="Runs per strategy.")] = 3,
-    examples: Annotated[
-        list[str] | None,
-        option(
-            Heading.TRAINING,
-            help="Training rows per attribute, such as 50,100,all: a learning curve; strategies"
-            " are compared at the largest. Default: all.",
-        ),
-    ] = None,
+    examples: Examples = None,
     max_train: Annotated[
         int | None,
         option(Heading.TRAINING, help="Training rows per attribute to use at most."),
     ] = None,
     transfer: TransferOptions,
+    budget: Budget = None,
     dry_run: Annotated[
         bool,
-        option(Heading.BUDGET, "--dry-run", help="Print the plan with its time, train nothing."),
+        option(
+            Heading.BUDGET,
+            "--dry-run",
+            help="Print the plan with its time and disk, train nothing.",
+        ),
     ] = False,
     base: Annotated[
         str | None,
@@ -110,6 +99,12 @@ def compare(
         ),
     ] = None,
     machine: MachineOptions,
+    classes: Annotated[
+        bool,
+        option(
+            Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."
+        ),
+    ] = False,
     keep_models: Annotated[
         bool,
         option(
@@ -127,12 +122,14 @@ def compare(
     from esm.encoder.settings import OFFLINE, EncoderConfig
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
-    from esm.report.comparison import comparison_plan_tables, comparison_tables
-    from esm.trials.compare import compare_strategies
-    from esm.trials.costs import estimate
+    from esm.report.comparison import comparison_plan_tables
+    from esm.report.trials import result_tables
+    from esm.trials.budget import seconds_of
     from esm.trials.open import open_comparison
+    from esm.trials.run import compare_strategies, estimate
     from esm.trials.settings import DEFAULT_STRATEGIES, ComparisonConfig
 
+    seconds = None if budget is None else seconds_of(budget)
     names = commas(source)
     given = reading.spec(target, identifier=identifier)
     config = build_settings(
@@ -143,7 +140,7 @@ def compare(
             "sources": () if names == ("none",) else names,
             "top": top,
             "seeds": seeds,
-            "examples": tuple(map(_rows, commas(examples))) or (None,),
+            "examples": row_counts(examples),
             "max_train": max_train,
             "transfer": transfer.settings(),
         },
@@ -157,41 +154,19 @@ def compare(
         max_chunks=max_chunks,
         pool=None if pool is None else Pool.open(pool.resolve()),
         ranking=None if ranking is None else Ranking.load(ranking),
-        predictions=_named_files(commas(predictions)),
+        predictions=named_files(predictions),
         cache=machine.open_cache(),
         device=machine.device,
     )
     if dry_run:
-        effort = estimate(opened.plan, run)
+        plan, cost = estimate(opened, run, keep_models=keep_models, budget=seconds)
         content = {
-            "trainings": [cell.as_dict() for cell in opened.plan.trainings],
-            "skipped": [asdict(skip) for skip in opened.plan.skipped],
-            "estimate": effort.as_dict(),
+            "trainings": [trial.as_dict() for trial in plan.trials],
+            "skipped": [asdict(skip) for skip in plan.skipped],
+            "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
+            "estimate": cost.as_dict(),
         }
-        output.show(content, comparison_plan_tables(opened.plan, effort))
+        output.show(content, comparison_plan_tables(plan, cost))
         return
-    found = compare_strategies(opened, run, strict=strict, keep_models=keep_models)
-    output.show(found.as_dict(), comparison_tables(found))
-
-
-def _rows(word: str) -> int | None:
-    """Return a number of rows; None for all."""
-    if word == "all":
-        return None
-    if not word.isdigit():
-        raise typer.BadParameter(
-            f"{word!r}; expected numbers of rows, or all", param_hint="--examples"
-        )
-    return int(word)
-
-
-def _named_files(words: Iterable[str]) -> dict[str, Path]:
-    found = {}
-    for word in words:
-        name, _, path = word.partition("=")
-        if not name or not path or name in found:
-            raise typer.BadParameter(
-                f"{word!r}; expected NAME=FILE, each name once", param_hint="--predictions"
-            )
-        found[name] = Path(path)
-    return found
+    found = compare_strategies(opened, run, strict=strict, keep_models=keep_models, budget=seconds)
+    output.show(found.as_dict(), result_tables(found, classes=classes))

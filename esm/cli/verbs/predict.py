@@ -12,14 +12,26 @@ from esm.cli.help import Heading, grouped, option
 from esm.cli.options import Device, OutputOptions, commas
 from esm.cli.reading import AttributeNames, ReadingOptions, TableOptions
 
-_SUFFIXES = (".csv", ".jsonl", ".parquet")
+_TABLE = "table"
+_SUFFIXES = {
+    _TABLE: (".csv", ".jsonl", ".parquet"),
+    "label-studio": (".json",),
+    "doccano": (".jsonl",),
+    "prodigy": (".jsonl",),
+}
 
 
-def _writable(path: Path) -> Path:
+def _writable(path: Path, kind: str) -> None:
     """Refuse a file that could not be written before time is spent on what goes into it."""
-    if path.suffix not in _SUFFIXES:
-        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_SUFFIXES)}")
-    return path
+    if kind not in _SUFFIXES:
+        raise typer.BadParameter(
+            f"{kind!r}; expected {', '.join(_SUFFIXES)}", param_hint="--format"
+        )
+    if path.suffix not in _SUFFIXES[kind]:
+        expected = ", ".join(_SUFFIXES[kind])
+        raise typer.BadParameter(
+            f"{path} ends in {path.suffix!r}; expected {expected}", param_hint="--out"
+        )
 
 
 @grouped
@@ -34,11 +46,20 @@ def predict(
         option(
             Heading.OUTPUT,
             "--out",
-            help="File to write: .csv, .jsonl or .parquet.",
+            help="File to write: .csv, .jsonl or .parquet; see --format.",
             metavar="FILE",
-            callback=_writable,
         ),
     ],
+    kind: Annotated[
+        str,
+        option(
+            Heading.OUTPUT,
+            "--format",
+            help="What to write: a table, or pre-annotations to confirm in a tool: label-studio"
+            " (.json, and the labeling configuration as .xml), doccano or prodigy (.jsonl, one"
+            " attribute).",
+        ),
+    ] = _TABLE,
     attribute: AttributeNames = None,
     text: Annotated[
         str | None,
@@ -69,10 +90,12 @@ def predict(
     Every attribute is predicted by the arm, or the strategy, that did best; its models vote with
     calibrated probabilities.
     """
+    _writable(out, kind)
     if out.resolve() == Path(file).resolve():
         raise typer.BadParameter(
             f"{out} is the file with the texts; expected another one", param_hint="--out"
         )
+    from esm.inference.preannotations import Tool, write_preannotations
     from esm.inference.predict import predict_file
     from esm.report.inference import prediction_tables
 
@@ -84,6 +107,10 @@ def predict(
         abstain=abstain,
         device=device,
     )
-    found.write(out, with_probabilities=probabilities)
-    typer.echo(f"written to {out}", err=True)
+    written: tuple[Path, ...] = (out,)
+    if kind == _TABLE:
+        found.write(out, with_probabilities=probabilities)
+    else:
+        written = write_preannotations(found, out, Tool(kind))
+    typer.echo(f"written to {', '.join(map(str, written))}", err=True)
     output.show(found.as_dict(), prediction_tables(found.as_dict(), str(out)))

@@ -193,7 +193,7 @@ def rank(
     from esm.ranking.result import RankConfig, ranking_table
     from esm.report.ranking import ranking_tables
     from esm.report.why import why_tables
-    from esm.trials.validate import results_table
+    from esm.trials.results import results_table
 
     results = scoring.results
     settings = asdict(scoring) | asdict(uncertainty)

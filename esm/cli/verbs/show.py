@@ -43,13 +43,10 @@ def show(
 ) -> None:
     """Show a pool, a ranking, a validation or a comparison."""
     from esm.pool.pool import Pool
-    from esm.trials.comparison import is_comparison
-    from esm.trials.validate import is_run
+    from esm.trials.results import is_run
 
     if Pool.exists(path):
         shown = _pool(path)
-    elif is_comparison(path):
-        shown = _comparison(path)
     elif is_run(path):
         shown = _run(path, classes=view.classes)
     elif path.is_file():
@@ -96,25 +93,11 @@ def _pool(path: Path) -> _Shown:
 
 
 def _run(path: Path, *, classes: bool) -> _Shown:
-    from esm.report.classes import class_tables
-    from esm.report.validation import validation_tables
-    from esm.trials.ledger import LEDGER_NAME, Ledger
-    from esm.trials.validation import Validation
+    from esm.report.trials import result_tables
+    from esm.trials.results import load_result
 
-    validation = Validation.load(path)
-    further = class_tables(validation) if classes else []
-    with Ledger(path / LEDGER_NAME) as ledger:
-        table = ledger.to_truth(validation.keys)
-    records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
-    return _Shown(validation.as_dict(), [*validation_tables(validation), *further], records)
-
-
-def _comparison(path: Path) -> _Shown:
-    from esm.report.comparison import comparison_tables
-    from esm.trials.comparison import Comparison
-
-    found = Comparison.load(path)
-    return _Shown(found.as_dict(), comparison_tables(found), found.records())
+    found = load_result(path)
+    return _Shown(found.as_dict(), result_tables(found, classes=classes), found.records(path))
 
 
 def _ranking(path: Path, top: int) -> _Shown:

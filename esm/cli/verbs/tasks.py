@@ -112,7 +112,13 @@ def show_task(
 @app.command("init", cls=Verb)
 @grouped
 def init_task(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, TXT, XLSX, JSONL or Parquet file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, TSV, TXT, XLSX, JSON, JSONL, Parquet, Arrow or CoNLL file. What annotation"
+            " tools export is recognised."
+        ),
+    ],
     *,
     text: Annotated[str | None, option(Heading.DATA, help="Text column. Default: found.")] = None,
     table: TableOptions,

@@ -11,6 +11,7 @@ import typer
 from esm.cli.help import Heading, grouped, option
 from esm.cli.options import Device, OutputOptions, Strict, TransferOptions, commas
 from esm.cli.reading import AttributeNames
+from esm.cli.trials import Budget, Examples, PredictionFiles, named_files, row_counts
 from esm.strategies.registry import STRATEGIES
 
 
@@ -47,6 +48,7 @@ def validate(
         ),
     ] = STRATEGIES[0],
     seeds: Annotated[int, option(Heading.TRAINING, help="Runs per arm.")] = 3,
+    examples: Examples = None,
     max_train: Annotated[
         int | None,
         option(Heading.TRAINING, help="Training rows per attribute to use at most."),
@@ -56,15 +58,8 @@ def validate(
         option(Heading.TRAINING, help="Training seeds of the sources; has to divide --seeds."),
     ] = 1,
     transfer: TransferOptions,
-    budget: Annotated[
-        str | None,
-        option(
-            Heading.BUDGET,
-            help="Time for this command, such as 2h, 90m or 1h30m: first no transfer and the best"
-            " picks, then the controls; what does not fit is named.",
-            metavar="TIME",
-        ),
-    ] = None,
+    predictions: PredictionFiles = None,
+    budget: Budget = None,
     dry_run: Annotated[
         bool,
         option(
@@ -95,12 +90,12 @@ def validate(
 
     Reports realised gain and regret; a stopped run goes on where it was.
     """
-    import esm.trials.validate as library
     from esm.common.records import build_settings
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
-    from esm.report.classes import class_tables
-    from esm.report.validation import plan_tables, validation_tables
+    from esm.report.trials import result_tables
+    from esm.report.validation import plan_tables
+    from esm.trials import run as library
     from esm.trials.budget import seconds_of
     from esm.trials.settings import ValidationConfig
 
@@ -118,6 +113,7 @@ def validate(
             "source_seeds": source_seeds,
             "strategy": strategy,
             "transfer": transfer.settings(),
+            "examples": row_counts(examples),
             "max_train": max_train,
         },
     )
@@ -127,7 +123,7 @@ def validate(
             loaded, config, run, pool=opened, keep_models=keep_models, budget=seconds
         )
         content = {
-            "runs": [planned.as_dict() for planned in plan.runs],
+            "runs": [planned.as_dict() for planned in plan.trials],
             "skipped": [asdict(skip) for skip in plan.skipped],
             "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
             "estimate": cost.as_dict(),
@@ -139,10 +135,10 @@ def validate(
         config,
         run,
         pool=opened,
+        predictions=named_files(predictions),
         device=device,
         strict=strict,
         keep_models=keep_models,
         budget=seconds,
     )
-    further = class_tables(result) if classes else []
-    output.show(result.as_dict(), [*validation_tables(result), *further])
+    output.show(result.as_dict(), result_tables(result, classes=classes))

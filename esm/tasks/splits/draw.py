@@ -60,21 +60,29 @@ def strata(values: Values) -> Membership:
     Returns:
         (n, s): a column per class; of numbers with more than 20 distinct values, per fifth.
     """
-    filled = [value for value in values if not is_missing(value)]
-    if len(distinct(filled)) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
-        edges = np.quantile([float(value) for value in filled], np.linspace(0, 1, _BINS + 1))
-        bins = np.searchsorted(edges[1:-1], [_or_nan(value) for value in values])
-        values = [None if is_missing(v) else str(b) for v, b in zip(values, bins, strict=True)]
-    index = {name: column for column, name in enumerate(sorted(distinct(values)))}
+    rows = [row for row, value in enumerate(values) if not is_missing(value)]
+    filled = [values[row] for row in rows]
+    different = distinct(filled)
+    if len(different) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
+        numbers = np.array(filled, dtype=np.float64)
+        edges = np.quantile(numbers, np.linspace(0, 1, _BINS + 1))
+        bins = np.searchsorted(edges[1:-1], numbers)
+        used, column_of = np.unique(bins, return_inverse=True)
+        membership = np.zeros((len(values), len(used)), dtype=np.bool_)
+        membership[rows, column_of] = True
+        return membership
+    index = {name: column for column, name in enumerate(sorted(different))}
+    places: list[tuple[int, int]] = []
+    columns: dict[tuple[type, Any], list[int]] = {}
+    for row, value in zip(rows, filled, strict=True):
+        # With the type, because True equals 1; lists cannot be looked up.
+        key = (type(value), str(value) if isinstance(value, list) else value)
+        if key not in columns:
+            columns[key] = [index[name] for name in distinct([value])]
+        places += [(row, column) for column in columns[key]]
     membership = np.zeros((len(values), len(index)), dtype=np.bool_)
-    for row, value in enumerate(values):
-        for name in distinct([value]):
-            membership[row, index[name]] = True
+    membership[tuple(np.array(places, dtype=np.int64).reshape(-1, 2).T)] = True
     return membership
-
-
-def _or_nan(value: Any) -> float:
-    return float("nan") if is_missing(value) else float(value)
 
 
 def split_rows(

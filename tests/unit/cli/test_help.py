@@ -16,8 +16,7 @@ from docs.make_reference import verbs
 from esm.cli.app import app
 from esm.cli.help import Heading, Verb, grouped, option
 from esm.scorers.names import ScorerName
-from esm.strategies.joint.registry import JOINT_STRATEGIES
-from esm.strategies.registry import STRATEGIES
+from esm.strategies.registry import JOINT_STRATEGIES, STRATEGIES
 from esm.trials.settings import DEFAULT_STRATEGIES
 
 COMMANDS = dict(verbs(app, "esm"))

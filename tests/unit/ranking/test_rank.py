@@ -239,6 +239,21 @@ def test_a_rare_class_of_one_attribute_does_not_end_the_others(world, tmp_path):
     assert list(ranking.attributes) == ["even", "rare"]
 
 
+def test_rows_that_are_left_out_and_classes_without_test_rows_are_named(world, tmp_path):
+    rows = [f"the cat number {i} runs,{['yes', 'no', 'maybe'][i % 3]}" for i in range(60)]
+    path, test = tmp_path / "posts.csv", tmp_path / "test.csv"
+    path.write_text("text,good\n" + "\n".join(rows), encoding="utf-8")
+    others = [f"the dog number {i} runs,{['Yes', 'no', 'never'][i % 3]}" for i in range(30)]
+    test.write_text("text,good\n" + "\n".join(others), encoding="utf-8")
+    ranking = rank_sources(spec(path, test=str(test)), Pool.open(world[0]))
+    said = [one for one in ranking.warnings if one.startswith("good: ")]
+    assert said == [
+        "good: classes without a test row: 1 of 3; in train: maybe 20; scores say nothing of them",
+        "good: rows left out because no training row has their label: 10 of 30 test rows: never 10",
+        "good: rows whose label is another spelling of a class: 10; read Yes as yes 10",
+    ]
+
+
 def test_an_attribute_without_a_source_does_not_end_the_others(world, pool, tmp_path):
     """The pool holds only the attribute `cat` of the target itself."""
     shutil.rmtree(pool.source_folder("dog"))

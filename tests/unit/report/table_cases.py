@@ -30,6 +30,7 @@ from esm.report import (
     splits,
     table,
     tasks,
+    trials,
     validation,
     why,
 )
@@ -41,8 +42,7 @@ from esm.tasks.guess.propose import Proposal
 from esm.tasks.guess.roles import Guess, Role
 from esm.tasks.registry import registry
 from esm.tasks.spec import ColumnSpec, TaskSpec
-from esm.trials.comparison import Comparison
-from esm.trials.validation import Validation
+from esm.trials.results import Comparison, Validation
 from tests.unit.report import test_classes, test_comparison, test_results
 
 SOURCES = tuple(
@@ -154,6 +154,20 @@ def pool_with(forms: int) -> list[Table]:
     return pool.pool_tables(opened, entries, SKIPPED, of=9)
 
 
+COST = SimpleNamespace(
+    done=1,
+    pending=3,
+    fine_tunings=3,
+    basis="a guess",
+    seconds=4000.0,
+    by_strategy=dict.fromkeys(STRATEGIES, 4000.0),
+    bytes=9e8,
+    kept_bytes=9e8,
+    free_bytes=5e8,
+    missing_bytes=4e8,
+)
+
+
 def plan() -> list[Table]:
     """Return the plan of a validation."""
     runs = [
@@ -170,37 +184,49 @@ def plan() -> list[Table]:
         reason="does not fit into the budget of 2h",
     )
     planned = SimpleNamespace(
-        runs=runs,
+        trials=runs,
         num_train=dict.fromkeys(ATTRIBUTES, 1000),
         target="posts",
         left_out=[left],
         skipped=SKIPPED,
     )
-    numbers = {"seconds": 4000.0, "bytes": 9e8, "kept_bytes": 9e8, "free_bytes": 5e8}
-    cost = SimpleNamespace(done=1, fine_tunings=3, basis="a guess", missing_bytes=4e8, **numbers)
-    return validation.plan_tables(planned, cost)
+    return validation.plan_tables(planned, COST)
 
 
 def comparison_plan() -> list[Table]:
     """Return the plan of a comparison."""
-    cells = [
+    runs = [
         SimpleNamespace(strategy=name, sources=SOURCES, source="several") for name in STRATEGIES
     ]
     planned = SimpleNamespace(
         strategies=STRATEGIES,
-        trainings=cells,
+        trials=runs,
         attributes=ATTRIBUTES,
         target="posts",
+        left_out=[
+            SimpleNamespace(
+                attribute=", ".join(ATTRIBUTES),
+                arm=None,
+                strategy=STRATEGIES[0],
+                runs=2,
+                seconds=720.0,
+                reason="does not fit into the budget of 2h",
+            )
+        ],
         skipped=SKIPPED,
     )
-    effort = SimpleNamespace(
-        by_strategy=dict.fromkeys(STRATEGIES, 4000.0),
-        done=0,
-        pending=3,
-        seconds=1.0,
-        basis="a guess",
-    )
-    return comparison.comparison_plan_tables(planned, effort)
+    return comparison.comparison_plan_tables(planned, COST)
+
+
+AGREEMENT = {
+    "alpha": 0.4321,
+    "level": "nominal",
+    "annotators": 3,
+    "texts": 1_200,
+    "ties": 17,
+    "repeated": 4,
+    "why_none": "",
+}
 
 
 def described() -> dict[str, object]:
@@ -219,6 +245,7 @@ def described() -> dict[str, object]:
         "splits": dict.fromkeys(("train", "validation", "test"), split),
         "metadata": {"language": "sk", "license": LICENCE},
         "dropped": {"no label": 3},
+        "agreement": AGREEMENT,
         "rare": [{"name": "a-rare-class", "rows": 2, "into": None}],
         "shared_train_test": 2,
     }
@@ -314,6 +341,10 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "classes.class_tables": lambda: classes.class_tables(renamed_validation()),
     "comparison.comparison_plan_tables": comparison_plan,
     "comparison.comparison_tables": lambda: comparison.comparison_tables(renamed_comparison()),
+    "comparison.curve_table": lambda: [
+        comparison.curve_table(name, found)
+        for name, found in renamed_comparison().attributes.items()
+    ],
     "demo.tables.verdict_tables": verdict,
     "evaluation.evaluation_tables": evaluated,
     "inference.export_tables": lambda: inference.export_tables(
@@ -373,6 +404,10 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "tasks.task_list": lambda: tasks.task_list(
         [described()], [{"source": SOURCES[0], "reason": SKIPPED[0].reason}]
     ),
+    "trials.result_tables": lambda: [
+        *trials.result_tables(renamed_validation(), classes=True),
+        *trials.result_tables(renamed_comparison(), classes=True),
+    ],
     "validation.plan_tables": plan,
     "validation.validation_tables": lambda: validation.validation_tables(renamed_validation()),
     "why.why_tables": lambda: why.why_tables(ranking(), SOURCES[0]),

@@ -7,7 +7,7 @@ import pytest
 from esm.pool.pool import Skipped
 from esm.report.comparison import comparison_tables
 from esm.report.table import plain
-from esm.trials.comparison import (
+from esm.trials.results import (
     AttributeComparison,
     Comparison,
     ComparisonFailure,
@@ -191,3 +191,13 @@ def test_rows_for_programs(found):
         ("full", 50),
     ]
     assert rows[0]["test_macro_f1"] == 0.75
+
+
+def test_a_comparison_over_a_test_that_lost_a_class_says_so():
+    found = comparison()
+    note = "rows left out because no training row has their label: 28 of 50 test rows: Reliabel 28"
+    harmful = next(iter(found.attributes.values()))
+    lost = harmful.model_copy(update={"untested": ("no",), "data_notes": (note,)})
+    tables = comparison_tables(found.model_copy(update={"attributes": {"harmful": lost}}))
+    assert "harmful is judged without class 'no': no test row has it" in plain(tables[0])
+    assert any(note in plain(table) for table in tables[1:])

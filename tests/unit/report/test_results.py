@@ -8,11 +8,11 @@ from esm.metrics.evaluate import evaluate_rankings
 from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking, ranking_table
 from esm.report.evaluation import evaluation_tables
 from esm.report.ranking import ranking_tables
-from esm.report.table import plain
+from esm.report.table import plain, untested_note
 from esm.report.tasks import task_list
 from esm.report.validation import validation_tables
 from esm.tasks.spec import TaskSpec
-from esm.trials.validation import Validation
+from esm.trials.results import Validation
 
 
 def ranking() -> Ranking:
@@ -166,6 +166,27 @@ def test_a_validation_shows_the_metric_the_gain_and_one_metric_beside():
     )
     assert plain(table).splitlines()[1] == "arm   source  predicted    macro_f1        gain"
     assert "6 of 6 runs finished" in plain(below)
+
+
+def test_a_verdict_over_a_test_that_lost_a_class_says_so():
+    found = validation()
+    note = "classes without a test row: 1 of 2; in train: no 40; scores say nothing of them"
+    lost = {"untested": ("no",), "data_notes": (note,)}
+    harmful = found.attributes["harmful"].model_copy(update=lost)
+    table, _ = validation_tables(found.model_copy(update={"attributes": {"harmful": harmful}}))
+    said = plain(table)
+    assert "same test rows; it is judged without class 'no': no test row has it" in said
+    assert note in said
+    won = {"attributes": {"harmful": harmful}, "winners": {"harmful": "none"}}
+    table, _ = validation_tables(found.model_copy(update=won))
+    assert "does better; it is judged without class 'no'" in plain(table)
+
+
+def test_classes_without_test_rows_are_named_up_to_five():
+    assert untested_note("x", ()) == []
+    assert untested_note("x", tuple("abcdefg")) == [
+        "x is judged without classes 'a', 'b', 'c', 'd', 'e' and 2 more: no test row has it"
+    ]
 
 
 def test_a_list_of_tasks_names_what_cannot_be_predicted():

@@ -5,8 +5,8 @@ from dataclasses import replace
 from esm.report.table import plain
 from esm.report.validation import plan_tables, validation_tables
 from esm.trials.costs import Estimate
-from esm.trials.plan import LeftOut
 from esm.trials.settings import Arm
+from esm.trials.trial import LeftOut
 from tests.unit.report.test_results import validation
 from tests.unit.trials.test_validation import plan_and_rows
 

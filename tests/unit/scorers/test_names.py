@@ -38,7 +38,7 @@ def test_scorers_read_what_their_group_says(group):
 def test_names_are_known_without_arrays_or_models():
     heavy = "{'torch', 'numpy', 'scipy', 'sklearn', 'pandas', 'transformers'}"
     code = (
-        "import sys, esm.scorers.names, esm.strategies.joint.registry\n"
+        "import sys, esm.scorers.names, esm.strategies.registry\n"
         f"print(sorted(set(sys.modules) & {heavy}))"
     )
     command = [sys.executable, "-c", code]

@@ -28,7 +28,7 @@ CONFIG = TransferConfig(num_epochs=2, batch_size=16, adapter_size=4)
 def test_what_moves_and_what_stays(kind, tmp_path):
     encoder = Encoder.load(EncoderConfig(model=str(save_tiny(kind, tmp_path))), device="cpu")
     task = toy_task()
-    model = Houlsby().fit(encoder, task, task.train, CONFIG, seed=0).model
+    model = Houlsby().fit_task(encoder, task, task.train, CONFIG, seed=0).model
     before, after = encoder.model.state_dict(), model.backbone.state_dict()
     trained = set(adapter_parameters(model.backbone))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -43,7 +43,7 @@ def test_what_moves_and_what_stays(kind, tmp_path):
 
 def test_adapters_and_head_reproduce_the_predictions(tiny_encoder, tmp_path):
     task = toy_task()
-    model = Houlsby().fit(tiny_encoder, task, task.train, CONFIG, seed=0).model
+    model = Houlsby().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0).model
     trained = adapter_parameters(model.backbone)
     state = {name: model.backbone.get_parameter(name) for name in trained}
     save_file(state, tmp_path / "adapters.safetensors")

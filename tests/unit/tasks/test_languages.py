@@ -82,12 +82,40 @@ def test_a_mixture_has_a_lower_share_and_no_language():
     assert found.share == pytest.approx(0.5, abs=0.1)
     assert found.code == UNDETERMINED
     assert {found.runner_up} <= {"sk", "bg"}
-    assert found.error == pytest.approx(0.158, abs=0.01)  # sqrt(0.5 * 0.5 / 10)
+    # The deviation of a beta distribution with 5 + 1 and 5 + 1: sqrt(0.5 * 0.5 / 13).
+    assert found.error == pytest.approx(0.139, abs=0.002)
 
 
 def test_short_texts_count_less_than_long_ones():
     short = ("no", "do", "to", "on", "a", "me")
     assert detect(TEXTS["sk"] + short).code == "sk"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ok"] * 400,
+        [f"ok {row}" for row in range(400)],
+        [f"{row} tbl." for row in range(400)],
+        [f"{row % 7 + 1} mg {row % 3 + 1}x denne" for row in range(400)],
+        [f"{name} {row} ml" for row in range(100) for name in ("Paralen", "Brufen", "Zyrtec")],
+        ["haha", "lol", "wtf", "super"] * 100,
+    ],
+)
+def test_votes_without_evidence_do_not_add_up(texts):
+    found = detect(texts)
+    assert (found.code, found.detected) == (UNDETERMINED, UNDETERMINED)
+    assert found.texts == len(texts)
+    assert found.error > 0.15
+    assert not detect(texts, "Slovak").contradicted
+
+
+def test_a_unanimous_vote_is_not_certain():
+    found = detect(TEXTS["sk"])
+    assert found.share == pytest.approx(1, abs=0.01)
+    # Five texts that agree: the deviation of a beta distribution with 6 and 1, sqrt(6/49/8).
+    assert found.error == pytest.approx(0.124, abs=0.005)
+    assert detect(TEXTS["sk"] * 50).error == pytest.approx(found.error)
 
 
 def test_the_order_of_the_rows_does_not_matter():

@@ -27,7 +27,7 @@ def hub(monkeypatch):
     """A Hub whose datasets all have the columns text and label; returns what was asked of it."""
     asked = {}
 
-    def load_dataset(path, name=None, revision=None):
+    def load_dataset(path, name=None, revision=None, **options):
         asked.update(path=path, name=name, revision=revision)
         rows = Dataset.from_dict(ROWS)
         return DatasetDict(train=rows, test=rows)

@@ -56,7 +56,6 @@ def long_task(num_train=48, num_test=24, length=30):
 
 
 def training_of(model, task, config):
-    model.standardise(task.train.labels)
     reading = model.read(task.train)
     return Training(
         name=task.id,
@@ -64,7 +63,7 @@ def training_of(model, task, config):
         encoder=model.encoder,
         loss=model.loss,
         texts=reading.tokens,
-        targets=model.targets(reading.labels(task.train.labels)),
+        targets=model.head.prepare(reading.labels(task.train.labels), weighs=False),
         config=config,
         extra=reading.extra,
     )
@@ -271,9 +270,17 @@ def test_a_training_in_bfloat16_leaves_float32_weights_and_embeddings(tiny_encod
     task = toy_task(num_train=16)
     model = headed(tiny_encoder, task)
     loss = model.loss
-    hook = model.head.register_forward_hook(lambda head, args, out: formats.add(out.dtype))
-    training_of(model, task, ONE_EPOCH).run()
-    hook.remove()
+    forward = torch.nn.Linear.forward
+
+    def watched(layer, hidden):  # what the head computes, before it is made float32 for the loss
+        outputs = forward(layer, hidden)
+        if layer is model.head:
+            formats.add(outputs.dtype)
+        return outputs
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.nn.Linear, "forward", watched)
+        training_of(model, task, ONE_EPOCH).run()
     assert formats == {torch.bfloat16}
     assert model.loss == loss
     assert all(weight.dtype == torch.float32 for weight in model.parameters())

@@ -29,8 +29,8 @@ from esm.tasks.load import load_target, load_targets, load_task
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
 from esm.trials.plan import plan_validation
+from esm.trials.run import dry_run, validate_ranking
 from esm.trials.settings import ValidationConfig
-from esm.trials.validate import dry_run, validate_ranking
 from tests.hub_stand_in import hub_stand_in
 from tests.published_maps import BASE, arrays, config, publish, publish_base
 from tests.toy_folders import write_target, write_task
@@ -101,7 +101,7 @@ def test_a_ranking_remembers_where_the_base_model_lies(world, ranking, tiny_bert
     targets = load_targets(world[1])
     elsewhere = ranking.model_copy(update={"base": "other"})
     plans = [plan_validation(one, pool, targets, settings) for one in (ranking, elsewhere)]
-    first, second = ({run.key.base for run in plan.runs} for plan in plans)
+    first, second = ({run.key.base for run in plan.trials} for plan in plans)
     assert not first & second
 
 
@@ -164,7 +164,7 @@ def test_a_source_is_made_again_as_its_publisher_says_or_its_arm_fails(
     pool = Pool.open(world[0])
     settings = ValidationConfig(strategy="features", top=4, controls=("none",), seeds=1)
     plan = plan_validation(ranking, pool, load_targets(world[1]), settings)
-    assert len({run.key.source_hash for run in plan.runs}) == 5
+    assert len({run.key.source_hash for run in plan.trials}) == 5
     _, estimate = dry_run(ranking, settings, tmp_path / "run", pool=pool)
     assert estimate.fine_tunings == 4
     assert estimate.seconds > 0

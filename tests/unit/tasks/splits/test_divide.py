@@ -46,13 +46,14 @@ def test_the_share_of_test_rows_is_the_one_asked_for(posts):
 
 
 def test_columns_of_many_small_groups_do_not_spoil_the_proportions(posts):
-    """There are three posts by each author, which is offered as an attribute too."""
-    target = load_target(spec_of(posts))
+    """There are three posts by each author, which is named as an attribute too."""
+    both = {"attributes": ("škodlivý", "autor")}
+    target = load_target(spec_of(posts, **both))
     assert "autor" in target.attributes
     task = target.attributes["škodlivý"]
     assert (len(task.train), len(task.test)) == (48, 12)
     assert Counter(task.test.labels.tolist()) == {0: 4, 1: 8}
-    for fold in load_targets(spec_of(posts, method="k-fold", folds=4)):
+    for fold in load_targets(spec_of(posts, method="k-fold", folds=4, **both)):
         assert Counter(fold.attributes["škodlivý"].test.labels.tolist()) == {0: 5, 1: 10}
 
 
@@ -84,9 +85,12 @@ def test_too_few_groups_leave_no_test_rows(tmp_path):
         load_target(spec_of(path, group="source"))
 
 
-def test_a_group_column_that_is_missing_or_not_named(posts):
+def test_a_group_column_that_is_missing_or_not_named(posts, tmp_path):
+    # Named like an origin, it is found.
+    assert load_target(spec_of(posts, method="grouped")).origin.group == "autor"
+    other = write(tmp_path / "b.csv", [f"text {i},{'ab'[i % 2]}" for i in range(40)], "text,tón")
     with pytest.raises(TaskError, match=r"grouped split without a group column.*--group NAME"):
-        load_target(spec_of(posts, method="grouped"))
+        load_target(spec_of(other, method="grouped"))
     with pytest.raises(TaskError, match="no column 'author' in the train rows"):
         load_target(spec_of(posts, method="grouped", group="author"))
 
