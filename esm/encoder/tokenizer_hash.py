@@ -29,7 +29,7 @@ _TEXTS = (
 
 @functools.lru_cache(maxsize=2)
 def tokenizer_hash(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a hash of what a tokenizer makes of texts (about 1 s for 250,000 tokens).
+    """Return a hash of what a tokenizer makes of texts (about 2 s for 250,000 tokens).
 
     It is taken over the vocabulary, the merges or scores of its model, and the ids of texts of
     many kinds and of a sample of the vocabulary: not over its files, whose form changes with the

@@ -136,6 +136,6 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",
             expected=f"{theirs.model!r} as the pool's manifest describes it",
-            hint=f"leave out {options}; a changed base is a new base, for which esm pool rebase"
-            " fits the maps anew, in another pool",
+            hint=f"restore it, or leave out {options}; a changed base is a new base, for which"
+            " esm pool rebase fits the maps anew, in another pool",
         )
