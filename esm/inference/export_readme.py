@@ -88,7 +88,7 @@ def load(model):
 
 
 @torch.inference_mode()
-def predict(texts$pairs, batch_size=32):
+def predict(texts$pairs, batch_size=$batch_size):
     total = 0.0
     for model in about["models"]:  # they vote: the mean of what they say
         tokenizer, encoder, head = load(model)
@@ -172,6 +172,7 @@ class Code:
         has_hidden_layer: Whether the head has a layer before the linear one.
         is_pair: Whether it takes two texts.
         in_chunks: Whether a long text is read in several chunks.
+        pads: Whether texts of different lengths may share a batch.
     """
 
     module: str
@@ -184,6 +185,7 @@ class Code:
     has_hidden_layer: bool
     is_pair: bool
     in_chunks: bool
+    pads: bool = True
 
     def text(self) -> str:
         """Return a program that loads the model beside it and labels a text, without ``esm``."""
@@ -202,6 +204,7 @@ class Code:
             adapters=_ADAPTERS if self.has_adapters else "",
             add_adapters="\n    add_adapters(encoder, state)" if self.has_adapters else "",
             pairs=", pairs" if self.is_pair else "",
+            batch_size="32" if self.pads else "1",
             second_texts=_SECOND_TEXTS if self.is_pair else "",
             chunk_options=_CHUNK_OPTIONS if self.in_chunks else "",
             choose_chunks=_CHOOSE_CHUNKS if self.in_chunks else "",
