@@ -74,7 +74,7 @@ def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
         for text in texts:
             batch = encoder.reader.pad(text.chunks, encoder.device)
             with torch.no_grad():
-                outputs = encoder._forward(batch, hidden_states=True)
+                outputs = encoder.forward(batch, hidden_states=True)
                 base = encoder._pool(outputs, batch).numpy()
                 wide = encoder._wide(outputs, batch).numpy()
             each = source_map.apply(base, lift.transform(wide))
