@@ -63,7 +63,7 @@ def world(tiny_bert, tmp_path_factory):
 def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
     """Maps are affine: mapping the chunks and averaging them is what the ranking scores."""
     _, pool, target = world
-    ranking = rank_sources(target, pool, RankConfig(max_chunks=9), device="cpu")
+    ranking = rank_sources(target, pool, RankConfig(max_chunks=9, refine="none"), device="cpu")
     encoder = Encoder.load(EncoderConfig(model=str(tiny_bert), **CUT, max_chunks=9), "cpu")
     task = load_target(target).attributes["cat"]
     texts = encoder.tokenize(task.train.texts)
