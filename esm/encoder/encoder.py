@@ -19,10 +19,12 @@ from esm.common.arrays import Float32
 from esm.common.errors import EncoderError, ShapeError
 from esm.common.memory import in_batches
 from esm.common.runtime import Precision, progress, resolve_device
+from esm.encoder.check import honours_mask, without_padding
 from esm.encoder.chunks import Tokens
 from esm.encoder.load import is_causal, load_backbone, save_backbone
 from esm.encoder.pooling import join_chunks, pool, wide_features
 from esm.encoder.settings import BaseIdentity, EncoderConfig, Pooling
+from esm.encoder.tokenizer_hash import tokenizer_hash
 from esm.encoder.tokens import SHARES, TextReader
 
 
@@ -68,6 +70,8 @@ class Encoder:
         max_length: Tokens of one input of the model, as far as the model allows.
         reader: Turns texts into batches of tokens.
         device: Where the model lies.
+        pads: Whether padding leaves its hidden states as they are; else texts of each length are
+            run apart.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Encoder:
         pooling: Pooling,
         max_length: int,
         device: torch.device,
+        pads: bool = True,
     ) -> None:
         self.config = config
         self.model = model
@@ -88,6 +93,7 @@ class Encoder:
             tokenizer, max_length, config.max_chunks, config.stride, config.prefix or ""
         )
         self.device = device
+        self.pads = pads
         self._causal = is_causal(model.config)
 
     @classmethod
@@ -99,8 +105,9 @@ class Encoder:
             device: See :func:`~esm.common.runtime.resolve_device`.
 
         Raises:
-            EncoderError: See :func:`~esm.encoder.load.load_backbone`; or the prefix leaves hardly
-                any room for a text.
+            EncoderError: See :func:`~esm.encoder.load.load_backbone` and
+                :func:`~esm.encoder.check.honours_mask`; or the prefix leaves hardly any room for a
+                text.
         """
         target = resolve_device(device)
         backbone = load_backbone(config.model, config.revision, config.pooling, config.prefix)
@@ -115,25 +122,24 @@ class Encoder:
             device=target,
         )
         encoder.reader.check_prefix()
+        encoder.pads = honours_mask(encoder)
         return encoder
 
     def with_model(self, model: PreTrainedModel) -> Encoder:
         """Return an encoder with other weights and everything else the same (cheap)."""
-        return Encoder(
-            self.config, model, self.tokenizer, self.pooling, self.max_length, self.device
-        )
+        return self._like(model=model)
 
     def with_chunks(self, max_chunks: int) -> Encoder:
         """Return an encoder of the same weights that reads at most so many chunks (cheap)."""
-        config = self.config.model_copy(update={"max_chunks": max_chunks})
-        return Encoder(
-            config, self.model, self.tokenizer, self.pooling, self.max_length, self.device
-        )
+        return self._like(config=self.config.model_copy(update={"max_chunks": max_chunks}))
 
     def within(self, max_length: int) -> Encoder:
         """Return an encoder of the same weights that takes at most so many tokens (cheap)."""
-        length = min(self.max_length, max_length)
-        return Encoder(self.config, self.model, self.tokenizer, self.pooling, length, self.device)
+        return self._like(max_length=min(self.max_length, max_length))
+
+    def _like(self, **changed: Any) -> Encoder:
+        names = ("config", "model", "tokenizer", "pooling", "max_length", "device", "pads")
+        return Encoder(**{name: getattr(self, name) for name in names} | changed)
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), tokenizer, pooling, prefix; :meth:`load` reads the folder.
@@ -162,6 +168,7 @@ class Encoder:
             width=self.width,
             num_layers=int(self.model.config.num_hidden_layers),
             prefix=self.reader.prefix,
+            tokenizer=tokenizer_hash(self.tokenizer),
         )
 
     # ------------------------------------------------------------------------- texts to tokens
@@ -186,7 +193,7 @@ class Encoder:
 
     def hidden(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the last hidden states (c, t, d) of a batch's chunks, differentiable."""
-        states: Tensor = self._forward(batch, hidden_states=False).last_hidden_state
+        states: Tensor = self.forward(batch, hidden_states=False).last_hidden_state
         return states
 
     def pooled(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -194,7 +201,7 @@ class Encoder:
 
         The embedding of a text in several chunks is the mean of theirs, weighted by their tokens.
         """
-        chunks = self._pool(self._forward(batch, hidden_states=False), batch)
+        chunks = self._pool(self.forward(batch, hidden_states=False), batch)
         return join_chunks(chunks, batch[SHARES]) if SHARES in batch else chunks
 
     def embed(
@@ -241,7 +248,7 @@ class Encoder:
         def forward(part: slice) -> None:
             rows = order[part]
             batch = self.reader.pad([inputs[row] for row in rows], self.device)
-            outputs = self._forward(batch, hidden_states=wide)
+            outputs = self.forward(batch, hidden_states=wide)
             share = weights[rows, None]
             found = [_to_numpy(self._pool(outputs, batch))]
             if wide:
@@ -260,11 +267,26 @@ class Encoder:
             cut=self._count_cut_rows(tokens, texts, pairs),
         )
 
-    def _forward(self, batch: Mapping[str, Tensor], *, hidden_states: bool) -> Any:
-        inputs: dict[str, Any] = {name: batch[name] for name in self.reader.inputs if name in batch}
-        if self._causal:
-            inputs["use_cache"] = False
-        return self.model(**inputs, output_hidden_states=hidden_states, return_dict=True)
+    def forward(self, batch: Mapping[str, Tensor], *, hidden_states: bool) -> Any:
+        """Run the model on a batch's chunks.
+
+        Args:
+            batch: See ``TextReader.pad``.
+            hidden_states: Also return those of all layers.
+
+        Returns:
+            ``last_hidden_state`` and, where there are any, ``hidden_states`` and
+            ``pooler_output``.
+        """
+        inputs = {name: batch[name] for name in self.reader.inputs if name in batch}
+        further = {"use_cache": False} if self._causal else {}
+
+        def run(part: Mapping[str, Tensor]) -> Any:
+            return self.model(
+                **part, **further, output_hidden_states=hidden_states, return_dict=True
+            )
+
+        return run(inputs) if self.pads else without_padding(run, inputs)
 
     def _pool(self, outputs: Any, batch: Mapping[str, Tensor]) -> Tensor:
         return pool(

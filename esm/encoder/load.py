@@ -27,6 +27,7 @@ from transformers.models.auto.modeling_auto import (
 
 from esm.common.errors import EncoderError, StorageError
 from esm.common.storage import write_json
+from esm.encoder.check import check_vocabulary
 from esm.encoder.declared import (
     POOLING_FILE,
     PROMPTS_FILE,
@@ -43,6 +44,7 @@ from esm.encoder.settings import Pooling
 # Tokenizers without a limit report 1e30.
 _NO_LIMIT = 10**9
 _SMALLEST_VOCABULARY = 10
+_ENCODER_MODEL = "EncoderModel"  # the ending of T5EncoderModel and its kind
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ def load_backbone(
             :func:`~esm.encoder.declared.declared_prefix`.
 
     Raises:
-        EncoderError: It is not there, cannot be reached, is damaged, lacks weights, needs code of
-            its own, or has no pooling layer where ``pooler`` is asked for.
+        EncoderError: It is not there, cannot be reached, is damaged, lacks weights or rows for
+            tokens, needs code of its own, or has no pooling layer where ``pooler`` is asked for.
     """
     location = locate(model)
     with loading_errors(model):
@@ -96,6 +98,7 @@ def load_backbone(
         if prefix is None:
             prefix = declared_prefix(location, revision)
         note_left_out(location, revision)
+    check_vocabulary(model, loaded, tokenizer)
     return Backbone(loaded, tokenizer, chosen, _max_tokens(loaded, tokenizer), prefix)
 
 
@@ -152,6 +155,9 @@ def _read_config(location: str, revision: str | None) -> PreTrainedConfig:
     config: PreTrainedConfig = AutoConfig.from_pretrained(
         location, revision=revision, trust_remote_code=False
     )
+    # BigBird's sparse attention pads texts, and the first short one switches it off for good.
+    if getattr(config, "attention_type", None) == "block_sparse":
+        config.attention_type = "original_full"
     return config
 
 
@@ -171,12 +177,20 @@ def _load_model(
         weights_only=True,
         output_loading_info=True,
     )
-    model: PreTrainedModel = full.get_encoder() if config.is_encoder_decoder else full
+    has_other_parts = config.is_encoder_decoder or _architecture(config).endswith(_ENCODER_MODEL)
+    model: PreTrainedModel = full.get_encoder() if has_other_parts else full
+    if not isinstance(model, PreTrainedModel):
+        raise EncoderError(
+            f"model {name} ({config.model_type}) has an encoder that is no model of its own",
+            expected="an encoder that can be used without its decoder",
+            hint="another model",
+        )
     prefix = next(path for path, module in full.named_modules() if module is model)
     if pooling is Pooling.POOLER:
         _check_pooler(name, model)
     elif "add_pooling_layer" in inspect.signature(type(model).__init__).parameters:
-        model.register_module("pooler", None)
+        # Not register_module: it fails where there is none that is registered (NomicBERT).
+        setattr(model, "pooler", None)  # noqa: B010
     _check_complete(name, model, prefix, report["missing_keys"])
     return model
 
@@ -202,12 +216,12 @@ def _loader(config: PreTrainedConfig) -> Any:
     if not _names_stack(config):
         return AutoModel
     module = sys.modules[MODEL_MAPPING[type(config)].__module__]
-    return getattr(module, _architecture(config))
+    return getattr(module, _architecture(config), AutoModel)
 
 
 def _names_stack(config: PreTrainedConfig) -> bool:
     """Whether the weights are an encoder saved without its decoder (BartEncoder, T5Stack)."""
-    return _architecture(config).endswith(("Encoder", "Stack"))
+    return _architecture(config).endswith(("Encoder", "Stack", _ENCODER_MODEL))
 
 
 def _architecture(config: PreTrainedConfig) -> str:

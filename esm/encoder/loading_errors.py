@@ -22,6 +22,8 @@ _LOADING_ERRORS = (
     RuntimeError,
     ImportError,
     KeyError,
+    IndexError,
+    AttributeError,
     TypeError,
     SafetensorError,
     StrictDataclassError,

@@ -68,6 +68,8 @@ class BaseIdentity(Record):
         width: d, the embedding width.
         num_layers: Layers of the encoder.
         prefix: What stands before every text.
+        tokenizer: Hash of what the tokenizer makes of texts; None where it is not known, in pools
+            of earlier versions and of maps made elsewhere.
     """
 
     model: str
@@ -80,6 +82,7 @@ class BaseIdentity(Record):
     width: int
     num_layers: int
     prefix: str = ""
+    tokenizer: str | None = None
 
     @property
     def reading(self) -> str:
@@ -89,9 +92,22 @@ class BaseIdentity(Record):
         return f"{chunks}{self.max_length} tokens{prefix}"
 
     def content_hash(self) -> str:
-        """Return a hash of everything but the name.
+        """Return a hash of everything but the name, and of nothing that earlier versions lacked.
 
-        Without a prefix it is what it was before there were prefixes: pools and caches hold.
+        Without a prefix, and where the tokenizer is not known, it is what it was before either was
+        recorded: pools and caches hold.
         """
-        left_out = {"model"} if self.prefix else {"model", "prefix"}
+        left_out = {"model"}
+        if not self.prefix:
+            left_out.add("prefix")
+        if self.tokenizer is None:
+            left_out.add("tokenizer")
         return content_hash(self.model_dump(mode="json", exclude=left_out))
+
+    def differences(self, other: BaseIdentity) -> tuple[str, ...]:
+        """Return the names of what differs; a tokenizer that is not known matches any."""
+        unknown = {"tokenizer"} if None in (self.tokenizer, other.tokenizer) else set()
+        ours, theirs = self.model_dump(), other.model_dump()
+        return tuple(
+            name for name in ours if name not in {"model", *unknown} and ours[name] != theirs[name]
+        )

@@ -82,8 +82,8 @@ def export_run(
 
     Raises:
         ValidationError: The folder has no trained models, an attribute has no winner, it tags
-            words or is of pairs that are read in chunks, for which there is no plain code, or its
-            strategy makes models that Transformers cannot hold.
+            words or is of pairs that are read in chunks, for which there is no plain code, its
+            chunks cannot be padded, or its strategy makes models that Transformers cannot hold.
         EncoderError: The base model is gone or has changed.
         MapError: A model's weights are truncated.
         StorageError: A folder is there already, or cannot be written.
@@ -172,6 +172,13 @@ def _export(winner: Winner, achieved: Achieved, encoders: StartEncoders, place: 
     with atomic_folder(place) as folder:
         for number, trained in enumerate(winner.models, start=1):
             encoder = encoders.encoder(trained.record)
+            if encoder.config.max_chunks > 1 and not encoder.pads:
+                raise ValidationError(
+                    f"{winner.attribute} is predicted from chunks by a base model on which padding"
+                    f" tells ({encoder.model.config.model_type})",
+                    expected="texts in one chunk, which the plain code reads one by one",
+                    hint="esm predict, or --max-chunks 1 when training",
+                )
             trained.restore(encoder)  # refuses what could not be loaded again
             inside = names[trained.record.tuned]
             if not (folder / inside).is_dir():
@@ -236,6 +243,7 @@ def _readme(
             is_pair=record.is_pair,
             in_chunks=encoder.config.max_chunks > 1,
             prefixed=bool(encoder.reader.prefix),
+            pads=encoder.pads,
         ),
         folders=folders,
         encoder=f"the encoder {base}" + (f", tuned on `{winner.source}`" if tuned else ""),

@@ -91,7 +91,7 @@ def load(model):
 
 
 @torch.inference_mode()
-def predict(texts$pairs, batch_size=32):
+def predict(texts$pairs, batch_size=$batch_size):
     total = 0.0
     for model in about["models"]:  # they vote: the mean of what they say
         tokenizer, encoder, head = load(model)
@@ -176,6 +176,7 @@ class Code:
         is_pair: Whether it takes two texts.
         in_chunks: Whether a long text is read in several chunks.
         prefixed: Whether something stands before every text.
+        pads: Whether texts of different lengths may share a batch.
     """
 
     module: str
@@ -189,6 +190,7 @@ class Code:
     is_pair: bool
     in_chunks: bool
     prefixed: bool = False
+    pads: bool = True
 
     def text(self) -> str:
         """Return a program that loads the model beside it and labels a text, without ``esm``."""
@@ -208,6 +210,7 @@ class Code:
             add_adapters="\n    add_adapters(encoder, state)" if self.has_adapters else "",
             pairs=", pairs" if self.is_pair else "",
             texts=_PREFIXED if self.prefixed else _TEXTS,
+            batch_size="32" if self.pads else "1",
             second_texts=_SECOND_TEXTS if self.is_pair else "",
             chunk_options=_CHUNK_OPTIONS if self.in_chunks else "",
             choose_chunks=_CHOOSE_CHUNKS if self.in_chunks else "",

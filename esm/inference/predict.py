@@ -19,6 +19,7 @@ from esm.common.arrays import Array
 from esm.common.errors import SettingError, TaskError
 from esm.inference.predictions import AttributePredictions, Predictions
 from esm.metrics.calibration import (
+    Calibration,
     calibration_error,
     confidence,
     has_probabilities,
@@ -169,7 +170,7 @@ def _predict(
                 for trained, found in zip(winner.models, outputs, strict=True)
             ]
         )
-        sure = confidence(record.problem, chances)
+        sure = _confidence(winner, chances)
         decided = [_name(record, row) for row in chances]
         if abstain is not None:
             decided = [
@@ -210,6 +211,20 @@ def _chances(trained: Trained, outputs: Array) -> Array:
     calibration = trained.record.calibration
     temperature = 1.0 if calibration is None else calibration.temperature
     return probabilities(trained.record.problem, outputs, temperature)
+
+
+def _confidence(winner: Winner, chances: Array) -> Array:
+    """Return how sure each decision is, no surer than the rows of every model's calibration allow.
+
+    The probabilities themselves stay as they are: the limit is on what is vouched for.
+    """
+    sure = confidence(winner.record.problem, chances)
+    return np.minimum(sure, min((found.highest for found in _calibrations(winner)), default=1.0))
+
+
+def _calibrations(winner: Winner) -> list[Calibration]:
+    found = [trained.record.calibration for trained in winner.models]
+    return [calibration for calibration in found if calibration is not None]
 
 
 def _name(record: TrainedRecord, chances: Array) -> Any:
@@ -296,17 +311,15 @@ def _trust(winner: Winner, abstain: float) -> dict[str, Any] | None:
         [mean_probabilities([one for one, _ in voters]) for voters in together.values()]
     )
     labels = np.concatenate([voters[0][1] for voters in together.values()])
-    covered = confidence(problem, chances) >= abstain
+    covered = _confidence(winner, chances) >= abstain
     right = is_right(problem, labels, chances)
-    first = winner.record.calibration
+    found = _calibrations(winner)
     return {
         "rows": len(labels),
-        "calibrated_on": None if first is None else first.calibrated_on.value,
-        "temperatures": [
-            trained.record.calibration.temperature
-            for trained in winner.models
-            if trained.record.calibration is not None
-        ],
+        "calibrated_on": found[0].calibrated_on.value if found else None,
+        "temperatures": [calibration.temperature for calibration in found],
+        "bound_reached": any(calibration.at_bound for calibration in found),
+        "highest_confidence": min((calibration.highest for calibration in found), default=None),
         "calibration_error": calibration_error(problem, labels, chances),
         "coverage": float(covered.mean()),
         "accuracy": float(right[covered].mean()) if covered.any() else None,

@@ -157,7 +157,8 @@ def _read_ours(
     document: dict[str, Any], tensors: Mapping[str, Array]
 ) -> tuple[EmbeddingSpaceMap, MapConfig]:
     config = _parse(document[_OUR_KEY])
-    expected = _document(config)
+    # What earlier versions did not write yet has a default: our record is not compared as text.
+    expected = _document(config) | {_OUR_KEY: document[_OUR_KEY]}
     # A map that was published carries more of its peer's metadata, which decide nothing here.
     metadata = PEER_KEYS - expected.keys() if config.form is MapForm.PUBLISHED else frozenset()
     differing = sorted(
@@ -223,9 +224,8 @@ def _check_base(config: MapConfig, base: BaseIdentity, folder: Path) -> None:
     if config.base is None:
         differing = [] if config.base_model == base.model else ["model"]
     else:
-        ours, theirs = base.model_dump(), config.base.model_dump()
         # The name is how a user happened to call the weights; their hash is what counts.
-        differing = [key for key in ours if key != "model" and ours[key] != theirs[key]]
+        differing = list(base.differences(config.base))
     if differing:
         raise MapError(
             f"{folder} was fitted for base model {config.base_model!r}, which differs in"

@@ -1,12 +1,14 @@
 """Probabilities that mean what they say: one temperature, fitted on rows that were not trained on.
 
 A trained model is usually too sure of itself. Dividing its logits by one number, the temperature,
-mends that without changing which class is the likeliest.
+mends that without changing which class is the likeliest. Few rows cannot vouch for much: n rows
+that are all decided rightly support no chance above (n + 1) / (n + 2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import numpy as np
@@ -50,6 +52,8 @@ class Calibration(Record):
 
     Attributes:
         temperature: What logits are divided by; above 1 the model was too sure of itself.
+        bound_reached: Whether the rows alone would have driven the temperature to an end of its
+            range, as rows do that are all decided rightly; None in runs of earlier versions.
         calibrated_on: Which rows it was fitted on.
         rows: How many they were.
         rows_hash: Hash of their texts and labels.
@@ -60,6 +64,7 @@ class Calibration(Record):
     """
 
     temperature: float = Field(gt=0, allow_inf_nan=False)
+    bound_reached: bool | None = None
     calibrated_on: CalibratedOn
     rows: int
     rows_hash: str
@@ -67,6 +72,26 @@ class Calibration(Record):
     nll_after: float
     ece_before: float
     ece_after: float
+
+    @property
+    def at_bound(self) -> bool:
+        """Whether the rows could not tell how sure the model may be."""
+        return bool(self.bound_reached) or _is_bound(self.temperature)
+
+    @property
+    def highest(self) -> float:
+        """The highest confidence that so many rows support, see :func:`supported`."""
+        return supported(self.rows)
+
+
+def supported(rows: int) -> float:
+    """Return the highest chance that n rows support, were they all decided rightly.
+
+    Source:
+        Laplace's rule of succession, (n + 1) / (n + 2); the target of Platt 1999,
+        "Probabilistic Outputs for Support Vector Machines".
+    """
+    return (rows + 1) / (rows + 2)
 
 
 def has_probabilities(problem: Problem) -> bool:
@@ -107,7 +132,13 @@ def _unused(task: Task, size: int, seed: int) -> Examples:
 def calibrate(
     problem: Problem, rows: Examples, outputs: Array, calibrated_on: CalibratedOn
 ) -> Calibration:
-    """Fit a temperature: the one under which the rows' labels are the likeliest.
+    """Fit a temperature to rows' labels, without claiming more than the rows can support.
+
+    Two temperatures are fitted: one to the labels, and one to smoothed labels, which are right
+    with the chance :func:`supported`. The one taken is what lies between the two and changes the
+    model least (nearest to 1), so that a few rows neither sharpen nor blur without evidence.
+    Rows that are all decided rightly would make any model endlessly sure: there the model is
+    sharpened only until its surest row has the chance that so many rows support, and never blurred.
 
     Args:
         problem: Classification, or multi-label, where all labels share one temperature.
@@ -119,34 +150,68 @@ def calibrate(
         ShapeError: There are not as many rows as outputs, or none, or outputs are no logits.
 
     Source:
-        Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks". The
-        temperature is kept in [0.05, 20], which it would leave where every row, or none, is
-        predicted rightly.
+        Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", for the
+        temperature, kept in [0.05, 20]; Platt 1999, "Probabilistic Outputs for Support Vector
+        Machines", for the smoothed labels.
     """
-    from scipy.optimize import minimize_scalar
-
     _check(problem, rows.labels, outputs)
 
-    def loss(log_temperature: float) -> float:
+    def loss(temperature: float, smoothing: float = 0.0) -> float:
         return negative_log_likelihood(
-            problem, rows.labels, outputs / float(np.exp(log_temperature))
+            problem, rows.labels, outputs / temperature, smoothing=smoothing
         )
 
-    bounds = (float(np.log(_LOWEST)), float(np.log(_HIGHEST)))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    temperature = float(np.exp(found.x))
+    to_labels = _minimum(loss)
+    before = probabilities(problem, outputs)
+    if is_right(problem, rows.labels, before).all():
+        temperature, bound_reached = _sharpened(problem, outputs, supported(len(rows))), True
+    else:
+        to_smoothed = _minimum(lambda value: loss(value, 1.0 - supported(len(rows))))
+        lower, upper = sorted((to_labels, to_smoothed))
+        temperature, bound_reached = min(max(1.0, lower), upper), _is_bound(to_labels)
+    after = probabilities(problem, outputs, temperature)
     return Calibration(
         temperature=temperature,
+        bound_reached=bound_reached,
         calibrated_on=calibrated_on,
         rows=len(rows),
         rows_hash=rows.content_hash(),
-        nll_before=loss(0.0),
-        nll_after=loss(float(found.x)),
-        ece_before=calibration_error(problem, rows.labels, probabilities(problem, outputs)),
-        ece_after=calibration_error(
-            problem, rows.labels, probabilities(problem, outputs, temperature)
-        ),
+        nll_before=loss(1.0),
+        nll_after=loss(temperature),
+        ece_before=calibration_error(problem, rows.labels, before),
+        ece_after=calibration_error(problem, rows.labels, after),
     )
+
+
+def _minimum(loss: Callable[[float], float]) -> float:
+    """Return the temperature at which a loss is least."""
+    from scipy.optimize import minimize_scalar
+
+    bounds = (math.log(_LOWEST), math.log(_HIGHEST))
+    found = minimize_scalar(
+        lambda value: loss(math.exp(value)),
+        bounds=bounds,
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return math.exp(found.x)
+
+
+def _sharpened(problem: Problem, outputs: Array, highest: float) -> float:
+    """Return the temperature, at most 1, at which the surest decision has this chance."""
+    from scipy.optimize import brentq
+
+    def excess(temperature: float) -> float:
+        chances = probabilities(problem, outputs, temperature)
+        return float(np.maximum(chances, 1.0 - chances).max()) - highest
+
+    if excess(1.0) >= 0:
+        return 1.0
+    return float(brentq(excess, _LOWEST, 1.0)) if excess(_LOWEST) > 0 else _LOWEST
+
+
+def _is_bound(temperature: float) -> bool:
+    return not 1.001 * _LOWEST < temperature < 0.999 * _HIGHEST
 
 
 def _check(problem: Problem, labels: Array, outputs: Array) -> None:
@@ -171,17 +236,35 @@ def _log_softmax(logits: Array) -> Array:
     return normalised
 
 
-def negative_log_likelihood(problem: Problem, labels: Array, logits: Array) -> float:
+def negative_log_likelihood(
+    problem: Problem, labels: Array, logits: Array, *, smoothing: float = 0.0
+) -> float:
     """Return the mean negative log-likelihood of labels, nats per row (or per row and label).
 
-    A row whose class lies more than 1,000 below another one is left out: it was never trained on.
+    A class that lies more than 1,000 below another one was never trained on: it takes no part in
+    the smoothing, and a row of it is left out.
+
+    Args:
+        problem: Classification or multi-label.
+        labels: n labels.
+        logits: (n, c).
+        smoothing: Chance that a label is wrong, shared equally by the other classes.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if problem is Problem.MULTILABEL:
-        return float(np.logaddexp(0.0, np.where(labels > 0.5, -logits, logits)).mean())
-    own = _log_softmax(logits)[np.arange(len(labels)), labels]
-    reached = own[own > -_OUT_OF_REACH]
-    return float(np.abs(reached).mean()) if reached.size else 0.0
+        wrong = np.where(labels > 0.5, -logits, logits)
+        losses = np.logaddexp(0.0, wrong) - smoothing * wrong
+        return float(losses.mean())
+    log_chances = _log_softmax(logits)
+    others = log_chances > -_OUT_OF_REACH
+    own = np.arange(len(labels)), labels
+    reached = others[own]
+    losses = -log_chances[own]
+    others[own] = False
+    counts = others.sum(axis=1)
+    elsewhere = -np.where(others, log_chances, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    losses = np.where(counts > 0, (1.0 - smoothing) * losses + smoothing * elsewhere, losses)
+    return float(np.abs(losses[reached]).mean()) if reached.any() else 0.0
 
 
 def confidence(problem: Problem, chances: Array) -> Array:

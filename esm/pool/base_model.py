@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-_SAME_WEIGHTS = ("weights", "pooling", "prefix", "max_length", "precision", "width", "num_layers")
+_SAME_WEIGHTS = (
+    "weights",
+    "pooling",
+    "prefix",
+    "max_length",
+    "precision",
+    "width",
+    "num_layers",
+    "tokenizer",
+)
 _SAME_READING = (*_SAME_WEIGHTS, "max_chunks", "stride")
 
 
@@ -93,7 +102,7 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
     In how many chunks long texts are read does not matter to who uses a map: maps are affine, so
     the mean over chunks that are mapped is the map of the mean. New entries are made as the others.
     Maps that were made elsewhere only name their base model: its weights cannot be compared, and
-    a note says so.
+    a note says so. Pools of earlier versions do not know their tokenizer: another note.
 
     Args:
         pool: The pool.
@@ -101,15 +110,22 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
         reading: Also refuse one that reads long texts in another way than the pool's.
 
     Raises:
-        PoolError: Weights, pooling, length or precision differ, or the reading of long texts.
+        PoolError: Weights, tokenizer, pooling, length or precision differ, or the reading of long
+            texts.
     """
     ours, theirs = encoder.identity, pool.manifest.base
     compared: tuple[str, ...] = _SAME_READING if reading else _SAME_WEIGHTS
-    if theirs.weights is None:
-        compared = tuple(name for name in compared if name != "weights")
+    unknown = {name for name in ("weights", "tokenizer") if getattr(theirs, name) is None}
+    compared = tuple(name for name in compared if name not in unknown)
+    if "weights" in unknown:
         _LOGGER.warning(
             f"the maps of {pool.folder} only name their base model {theirs.model!r}; that the"
             f" weights of {ours.model!r} are the same cannot be checked"
+        )
+    elif unknown:
+        _LOGGER.warning(
+            f"pool {pool.folder} was built before pools kept what their tokenizer does; that the"
+            f" one of {ours.model!r} is still the same cannot be checked"
         )
     differing = [
         f"{name} {str(getattr(ours, name))[:40]!r} instead of {str(getattr(theirs, name))[:40]!r}"
@@ -122,6 +138,6 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",
             expected=f"{theirs.model!r} as the pool's manifest describes it",
-            hint=f"leave out {options}; a changed base is a new base, for which esm pool rebase"
-            " fits the maps anew, in another pool",
+            hint=f"restore it, or leave out {options}; a changed base is a new base, for which"
+            " esm pool rebase fits the maps anew, in another pool",
         )

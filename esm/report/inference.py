@@ -51,6 +51,13 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
         " calibrated on, how many are right, in percent; coverage (--wide): to how many it would",
         "calibration error (--wide): how far confidence and accuracy lie apart, in percent",
     ]
+    notes += [
+        f"{name}: a temperature reached its bound: calibration rows that are all decided rightly do"
+        " not tell how sure a model may be; no confidence is above"
+        f" {told['highest_confidence']:.3f}, which so few rows support"
+        for name, told in ((name, found["calibration"]) for name, found in attributes.items())
+        if told is not None and told["bound_reached"]
+    ]
     licences = {
         data: terms for found in attributes.values() for data, terms in found["licences"].items()
     }

@@ -131,11 +131,13 @@ class StartEncoders:
         encoder = Encoder.load(config, self._device)
         if kept is not None and record.key.delta is not None:
             encoder = load_start(kept, encoder)
-        if encoder.identity.content_hash() != record.start.content_hash():
-            wanted, found = (str(of.weights)[:12] for of in (record.start, encoder.identity))
+        differing = encoder.identity.differences(record.start)
+        if differing:
+            name = differing[0]
+            wanted, found = (str(getattr(of, name))[:12] for of in (record.start, encoder.identity))
             raise EncoderError(
                 f"the model at {config.model} has changed since {record.id} was trained on it",
-                expected=f"weights with the SHA-256 {wanted}, got {found}",
+                expected=f"{name} {wanted}, got {found}",
                 hint="restore the model, or run the command again with another --out folder",
             )
         return encoder

@@ -63,7 +63,7 @@ def world(tiny_bert, tmp_path_factory):
 def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
     """Maps are affine: mapping the chunks and averaging them is what the ranking scores."""
     _, pool, target = world
-    ranking = rank_sources(target, pool, RankConfig(max_chunks=9), device="cpu")
+    ranking = rank_sources(target, pool, RankConfig(max_chunks=9, refine="none"), device="cpu")
     encoder = Encoder.load(EncoderConfig(model=str(tiny_bert), **CUT, max_chunks=9), "cpu")
     task = load_target(target).attributes["cat"]
     texts = encoder.tokenize(task.train.texts)
@@ -74,7 +74,7 @@ def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
         for text in texts:
             batch = encoder.reader.pad(text.chunks, encoder.device)
             with torch.no_grad():
-                outputs = encoder._forward(batch, hidden_states=True)
+                outputs = encoder.forward(batch, hidden_states=True)
                 base = encoder._pool(outputs, batch).numpy()
                 wide = encoder._wide(outputs, batch).numpy()
             each = source_map.apply(base, lift.transform(wide))

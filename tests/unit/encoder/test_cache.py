@@ -106,7 +106,9 @@ def test_cut_counts_repeated_texts_too(tiny_encoder, cache):
     assert EmbeddingCache(None).embed(tiny_encoder, texts).cut == tiny_encoder.embed(texts).cut
 
 
-@pytest.mark.parametrize("change", ["texts", "order", "pairs", "wide", "length", "weights"])
+@pytest.mark.parametrize(
+    "change", ["texts", "order", "pairs", "wide", "length", "weights", "tokenizer"]
+)
 def test_whatever_decides_the_embeddings_is_in_the_key(tiny_encoder, cache, embedded, change):
     cache.embed(tiny_encoder, TEXTS)
     encoder, texts, pairs, wide = tiny_encoder, TEXTS, None, False
@@ -125,6 +127,9 @@ def test_whatever_decides_the_embeddings_is_in_the_key(tiny_encoder, cache, embe
         case "weights":
             encoder = Encoder.load(encoder.config, device="cpu")
             next(encoder.model.parameters()).data += 1e-3
+        case "tokenizer":
+            encoder = Encoder.load(encoder.config, device="cpu")
+            encoder.tokenizer.backend_tokenizer.normalizer.lowercase = False
     cache.embed(encoder, texts, pairs, wide=wide)
     assert len(embedded) == 2
     assert len(list((cache.folder / "embeddings").iterdir())) == 2

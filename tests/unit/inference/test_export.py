@@ -14,6 +14,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from benchmarks.architectures import save_tokenizer, tiny
 from esm.common.errors import MapError, StorageError, ValidationError
 from esm.encoder.encoder import Encoder, EncoderConfig
 from esm.encoder.settings import Pooling
@@ -206,6 +207,26 @@ def test_a_prefix_in_chunks_has_no_plain_code(tmp_path, tiny_bert):
     run = make_run(tmp_path / "run", encoder, {"a": toy_task()}, seeds=1)
     with pytest.raises(ValidationError, match="a is predicted from texts with a prefix that are"):
         export_run(run.folder, tmp_path / "out")
+
+
+def test_a_model_that_padding_changes_reads_text_by_text(tmp_path):
+    folder = tmp_path / "fnet"
+    tiny("fnet", save_tokenizer(folder, ["input_ids", "attention_mask"])).save_pretrained(folder)
+    config = EncoderConfig(model=str(folder), max_length=24)
+    run = features_run(tmp_path, Encoder.load(config, "cpu"), a=toy_task())
+    (exported,) = export_run(run.folder, tmp_path / "out")
+    expected = predicted_by_esm(run, tmp_path, "a", TEXTS)
+    np.testing.assert_allclose(run_here(exported.folder, TEXTS), expected, atol=1e-5)
+
+
+def test_chunks_that_cannot_be_padded_have_no_plain_code(tmp_path):
+    folder = tmp_path / "fnet"
+    tiny("fnet", save_tokenizer(folder, ["input_ids", "attention_mask"])).save_pretrained(folder)
+    config = EncoderConfig(model=str(folder), max_length=24, max_chunks=2)
+    run = features_run(tmp_path, Encoder.load(config, "cpu"), a=toy_task())
+    with pytest.raises(ValidationError, match=r"on which padding tells \(fnet\)"):
+        export_run(run.folder, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def features_run(tmp_path, encoder, **tasks):

@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 from esm.common.errors import ShapeError, TaskError
 from esm.metrics.calibration import (
     CalibratedOn,
+    Calibration,
     calibrate,
     calibration_error,
     calibration_rows,
@@ -114,11 +115,69 @@ def test_a_class_that_was_never_trained_does_not_spoil_the_temperature():
     assert only_unknown == 0.0
 
 
-def test_where_all_rows_are_right_the_temperature_stays_in_its_bounds():
+def test_rows_that_are_all_right_sharpen_until_the_surest_has_what_they_support():
+    # Two rows support 3/4 at most; a margin of 1 has it at a temperature of 1 / log 3.
+    logits = np.array([[1.0, 0.0], [0.0, 0.5]])
+    found = calibrate(CLASSES, as_rows(np.array([0, 1])), logits, CalibratedOn.TEST)
+    assert (found.bound_reached, found.at_bound, found.highest) == (True, True, 0.75)
+    assert found.temperature == pytest.approx(1 / np.log(3))
+    flat = np.array([[1.0], [-0.5]])  # the same decisions as those of one label
+    labels = np.array([[1.0], [0.0]])
+    again = calibrate(LABELS, as_rows(labels), flat, CalibratedOn.TEST)
+    assert (again.bound_reached, again.temperature) == (True, pytest.approx(1 / np.log(3)))
+
+
+def test_rows_that_are_all_right_do_not_blur_either():
     logits = np.array([[5.0, 0.0], [0.0, 5.0]])
     found = calibrate(CLASSES, as_rows(np.array([0, 1])), logits, CalibratedOn.TEST)
-    assert 0.05 <= found.temperature < 0.2
-    assert (found.nll_after, found.ece_after) == (0.0, 0.0)
+    assert (found.temperature, found.bound_reached) == (1.0, True)
+    assert found.nll_after == found.nll_before
+    level = np.zeros((2, 2))  # no decision is surer than another one, at any temperature
+    level[0, 0] = level[1, 1] = 1e-9
+    assert calibrate(CLASSES, as_rows(np.array([0, 1])), level, CalibratedOn.TEST).temperature == (
+        pytest.approx(0.05)
+    )
+
+
+def test_one_wrong_row_near_the_boundary_does_not_make_the_others_certain():
+    rng = np.random.default_rng(0)
+    margins = np.append(rng.uniform(1.0, 3.0, 31), -0.05)
+    logits = np.column_stack([margins, np.zeros(32)])
+    rows = as_rows(np.zeros(32, dtype=np.int64))
+    unsmoothed = torch_temperature(logits, rows.labels, torch.nn.functional.cross_entropy)
+    smoothing = torch.nn.CrossEntropyLoss(label_smoothing=2 / 34)  # 1/34 of it for the other class
+    found = calibrate(CLASSES, rows, logits, CalibratedOn.TEST)
+    assert unsmoothed < 0.5
+    assert found.temperature == pytest.approx(
+        torch_temperature(logits, rows.labels, smoothing), rel=1e-3
+    )
+    assert (found.bound_reached, found.at_bound) == (False, False)
+
+
+def test_smoothed_labels_as_torch_smooths_them():
+    rng = np.random.default_rng(3)
+    logits, labels = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
+    # torch spreads over all classes, the own one included: 3/2 of a share of the others.
+    expected = torch.nn.functional.cross_entropy(
+        torch.from_numpy(logits), torch.from_numpy(labels), label_smoothing=0.15
+    )
+    found = negative_log_likelihood(CLASSES, labels, logits, smoothing=0.1)
+    assert found == pytest.approx(expected.item())
+    wanted = rng.integers(0, 2, (20, 3)).astype(np.float64)
+    targets = np.abs(wanted - 0.1)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.from_numpy(logits), torch.from_numpy(targets)
+    )
+    found = negative_log_likelihood(LABELS, wanted, logits, smoothing=0.1)
+    assert found == pytest.approx(expected.item())
+
+
+def test_what_an_earlier_version_stored_can_be_read():
+    stored = calibrate(CLASSES, as_rows(np.array([0, 1])), np.eye(2), CalibratedOn.TEST)
+    content = stored.model_dump(mode="json", exclude={"bound_reached"})
+    old = Calibration.model_validate(content | {"temperature": 0.05000003})
+    assert (old.bound_reached, old.at_bound) == (None, True)
+    assert not Calibration.model_validate(content | {"temperature": 0.5}).at_bound
 
 
 def test_values_have_no_temperature():

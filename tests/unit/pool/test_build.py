@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -204,6 +205,40 @@ def test_another_base_model_is_refused(built, sources, tmp_path):
     other = save_tiny("bert", tmp_path / "other", seed=1)
     with pytest.raises(PoolError, match=r"is not the one pool .* was built with \(weights"):
         train_pool([spec(sources[0])], pool.folder, config(other))
+
+
+def test_a_mended_tokenizer_is_another_base_model(built, sources, tiny_bert, tmp_path):
+    _, pool = built
+    folder = shutil.copytree(tiny_bert, tmp_path / "mended")
+    document = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = document["model"]["vocab"]
+    vocabulary["good"], vocabulary["bad"] = vocabulary["bad"], vocabulary["good"]
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    with pytest.raises(PoolError, match=r"is not the one pool .* was built with \(tokenizer"):
+        train_pool([spec(sources[0])], pool.folder, config(folder))
+
+
+def test_a_pool_that_does_not_know_its_tokenizer_stays_usable_with_a_note(
+    built, sources, tiny_bert, tmp_path, caplog
+):
+    _, pool = built
+    folder = shutil.copytree(pool.folder, tmp_path / "pool")
+    for path in [folder / "pool.json", *folder.rglob("config.json")]:
+        content = json.loads(path.read_text())
+        base = content.get("base") or content.get("esm_transfer", {}).get("base")
+        if base is not None:  # else it is the configuration of a tuned model that is kept
+            assert base.pop("tokenizer")
+            path.write_text(json.dumps(content))
+    old = Pool.open(folder)
+    with caplog.at_level("WARNING"):
+        encoder = load_base(old, "cpu")
+    assert "built before pools kept what their tokenizer does" in caplog.text
+    for entry in old.entries()[0]:
+        for form in entry.record.maps:
+            entry.load_map(form)
+    check_base(pool, encoder)  # and an encoder of today fits today's pool
+    report = train_pool([spec(sources[0])], folder, config(tiny_bert), replace=True)
+    assert report.trained
 
 
 def test_a_pool_in_use_is_refused(built, tiny_bert, sources):

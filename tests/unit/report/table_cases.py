@@ -313,6 +313,8 @@ def predictions() -> list[Table]:
             "calibration_error": 0.03,
             "rows": 400,
             "calibrated_on": "validation rows",
+            "bound_reached": True,
+            "highest_confidence": 0.97,
         },
         "licences": {SOURCES[0]: LICENCE},
     }
