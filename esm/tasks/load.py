@@ -220,6 +220,8 @@ def _understood(raw: RawData, spec: TaskSpec) -> tuple[RawData, TaskSpec]:
                 f"{raw.id}: attribute {guess.name!r} is read because you name it, though it would"
                 f" be left out: {guess.why}",
             )
+        elif spec.kind == AUTO and guess.doubtful and guess.name not in spec.columns:
+            warn_once(_LOGGER, f"{raw.id}: {guess.name!r} is read as an attribute: {guess.why}")
     return raw, reading.fill_in(spec)
 
 

@@ -339,3 +339,13 @@ def test_a_named_attribute_that_would_be_left_out_is_doubted(tmp_path, caplog, c
     caplog.clear()
     load_target(spec_of(path, columns={"codes": ColumnSpec(kind="multi-label", separator=",")}))
     assert "because you name it" not in caplog.text
+
+
+def test_a_label_by_name_alone_is_doubted(tmp_path, caplog):
+    cells = ['"1"', '"2"', '"3"', '"1,2"', '"1,3"', '"2,3"']
+    path = write_csv(tmp_path / "a.csv", [f"text {i},{cells[i % 6]}" for i in range(60)])
+    load_target(spec_of(path))
+    assert "'label' is read as an attribute: called 'label'; but cells such as" in caplog.text
+    caplog.clear()
+    load_target(spec_of(path, columns={"label": ColumnSpec(kind="multi-label", separator=",")}))
+    assert "is read as an attribute" not in caplog.text
