@@ -70,6 +70,14 @@ def compare(
         int | None,
         option(Heading.TRAINING, help="Training rows per attribute to use at most."),
     ] = None,
+    retrain: Annotated[
+        bool,
+        option(
+            Heading.TRAINING,
+            "--retrain",
+            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+        ),
+    ] = False,
     transfer: TransferOptions,
     budget: Budget = None,
     dry_run: Annotated[
@@ -84,7 +92,15 @@ def compare(
         str | None,
         option(
             Heading.MODEL,
-            help="Base model without a pool: 'offline' (default), a Hub id or a folder.",
+            help="Base model without a pool: 'offline' (default), 'multilingual', a Hub id or a"
+            " folder.",
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        option(
+            Heading.MODEL,
+            help="What stands before every text, without a pool. Default: what the model declares.",
         ),
     ] = None,
     max_length: Annotated[
@@ -142,11 +158,17 @@ def compare(
             "seeds": seeds,
             "examples": row_counts(examples),
             "max_train": max_train,
+            "retrain": retrain,
             "transfer": transfer.settings(),
         },
     )
     name = OFFLINE if base is None else base_model(base)
-    reads = {"model": name, "max_length": max_length, "max_chunks": max_chunks or 1}
+    reads = {
+        "model": name,
+        "prefix": prefix,
+        "max_length": max_length,
+        "max_chunks": max_chunks or 1,
+    }
     opened = open_comparison(
         given,
         config,

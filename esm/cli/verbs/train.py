@@ -34,13 +34,23 @@ class EncoderOptions:
 
     base: Annotated[
         str | None,
-        typer.Option(help="'offline', a Hub id or a folder. Default: the pool's, else 'offline'."),
+        typer.Option(
+            help="'offline' (English), 'multilingual', a Hub id or a folder. Default: the pool's,"
+            " else 'offline'."
+        ),
     ] = None
     base_revision: Annotated[str | None, typer.Option(help="Hub revision of the base model.")] = (
         None
     )
     pooling: Annotated[
         str | None, typer.Option(help="mean, cls, pooler or last. Default: the model's own.")
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands before every text, such as 'query: '; '' for nothing. Default: what"
+            " the model declares."
+        ),
     ] = None
     max_length: Annotated[
         int | None, typer.Option(help="Tokens that the model reads at once. Default: 256.")
@@ -65,6 +75,7 @@ class EncoderOptions:
             "model": None if self.base is None else base_model(self.base),
             "revision": self.base_revision,
             "pooling": self.pooling,
+            "prefix": self.prefix,
             "max_length": self.max_length,
             "max_chunks": self.max_chunks,
             "stride": self.stride,
@@ -133,6 +144,15 @@ class MapOptions:
     ] = 512
     rank: Annotated[str, typer.Option(help="Rank of anchored maps, or 'auto'.")] = "32"
     dtype: Annotated[str, typer.Option(help="Of maps on disk: float16 or float32.")] = "float16"
+    delta: Annotated[
+        str,
+        typer.Option(
+            help="Size of what is kept of a tuned encoder's weights, such as 0.5MB; full keeps all"
+            " that changed, none nothing. Default: 190 bytes per layer and dimension, 0.44 MB for"
+            " the packaged encoder.",
+            metavar="SIZE",
+        ),
+    ] = "auto"
 
 
 KeepEncoders = Annotated[
@@ -168,7 +188,7 @@ def train(
         option(Heading.SOURCES, "--replace", help="Train again what is there with other settings."),
     ] = False,
 ) -> None:
-    """Fine-tune on source tasks, fit and store their maps.
+    """Fine-tune on source tasks, fit and store their maps and deltas.
 
     Tasks that are in the pool already are left; a stopped run goes on where it was.
     """
@@ -193,6 +213,7 @@ def train(
             "dtype": maps.dtype,
             "seed": settings.seed,
             "keep_models": keep_models,
+            "delta": maps.delta,
         },
     )
     report = train_pool(

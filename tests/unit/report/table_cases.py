@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from esm.common.caches import Cache
+from esm.encoder.vocabulary import Trimmed
 from esm.inference.export import Exported
 from esm.maps.forms import MapForm
 from esm.metrics.evaluate import Evaluation, LeftOut
@@ -16,12 +17,14 @@ from esm.pool.hub.pull import PullReport
 from esm.pool.hub.push import PushedMap, PushReport
 from esm.pool.pack import PackReport
 from esm.pool.pool import Skipped
+from esm.pool.records import DeltaRecord, MapRecord
 from esm.pool.verify import Fault, VerifyReport
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import DiverseSet, PassedOver, Pick
 from esm.ranking.leaks.overlap import Overlap
 from esm.ranking.result import AttributeRanking, Ranking
 from esm.report import (
+    bases,
     classes,
     comparison,
     evaluation,
@@ -131,7 +134,15 @@ def renamed_comparison() -> Comparison:
 
 def pool_with(forms: int) -> list[Table]:
     """Return the tables of a pool."""
-    fit = SimpleNamespace(rank=32, r2_source=0.27, r2_anchors=0.31, bytes=58_400)
+    fit = MapRecord(rank=32, penalty=0.1, r2_source=0.27, r2_anchors=0.31, bytes=58_400)
+    delta = DeltaRecord(
+        hash="d",
+        budget=437_760,
+        bytes=435_000,
+        r2_source=0.99,
+        r2_anchors=0.98,
+        left_out=("embeddings.word_embeddings.weight",),
+    )
     maps = dict.fromkeys(list(MapForm)[:forms], fit)
     entries = [
         SimpleNamespace(
@@ -143,6 +154,8 @@ def pool_with(forms: int) -> list[Table]:
                 quality={"macro_f1": 0.96},
                 seconds={"fine_tune": 4000.0},
                 maps=maps,
+                delta=delta,
+                fits=lambda: [*maps.items(), ("delta", delta)],
             ),
         )
         for source in SOURCES
@@ -339,6 +352,9 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "classes.class_tables": lambda: classes.class_tables(renamed_validation()),
     "comparison.comparison_plan_tables": comparison_plan,
     "comparison.comparison_tables": lambda: comparison.comparison_tables(renamed_comparison()),
+    "bases.trim_tables": lambda: bases.trim_tables(
+        Trimmed(250_002, 108_874, 117_505_920, 63_299_328, 1.7512, 1.7534), Path(FOLDER)
+    ),
     "comparison.curve_table": lambda: [
         comparison.curve_table(name, found)
         for name, found in renamed_comparison().attributes.items()
