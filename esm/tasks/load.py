@@ -30,6 +30,7 @@ from esm.tasks.formats import files, folders, hub
 from esm.tasks.formats.sentences import as_sentences
 from esm.tasks.guess.columns import choose_attributes, choose_texts
 from esm.tasks.guess.reading import read_columns, summary
+from esm.tasks.guess.roles import Role
 from esm.tasks.labels.read import AUTO, NO_LABEL, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec, Voting
@@ -212,7 +213,20 @@ def _understood(raw: RawData, spec: TaskSpec) -> tuple[RawData, TaskSpec]:
             f"{summary(raw, reading)}; esm tasks init FILE writes this down to be edited, and"
             " --attribute names what to take",
         )
+    for guess in reading.guesses:
+        if spec.kind == AUTO and guess.role is Role.NONE and _is_named_alone(guess.name, spec):
+            warn_once(
+                _LOGGER,
+                f"{raw.id}: attribute {guess.name!r} is read because you name it, though it would"
+                f" be left out: {guess.why}",
+            )
+        elif spec.kind == AUTO and guess.doubtful and guess.name not in spec.columns:
+            warn_once(_LOGGER, f"{raw.id}: {guess.name!r} is read as an attribute: {guess.why}")
     return raw, reading.fill_in(spec)
+
+
+def _is_named_alone(name: str, spec: TaskSpec) -> bool:
+    return name in spec.attributes and name not in spec.columns
 
 
 def _in_order(raw: RawData, spec: TaskSpec) -> RawData:

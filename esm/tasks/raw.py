@@ -16,6 +16,7 @@ Values = list[Any]
 Table = Mapping[str, Values]
 
 _LONGEST_ID = 100
+_WITHOUT_WIDTH = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -95,9 +96,10 @@ def num_rows(table: Table) -> int:
 
 
 def is_missing(value: object) -> bool:
-    """Return whether a cell is empty: null, NaN or blank."""
+    """Return whether a cell is empty: null, NaN, blank, or nothing but characters without width."""
     if isinstance(value, str):
-        return not value.strip()
+        seen = value.strip()
+        return not seen or (seen[0] in _WITHOUT_WIDTH and not seen.strip(_WITHOUT_WIDTH))
     return value is None or (isinstance(value, float) and value != value)
 
 

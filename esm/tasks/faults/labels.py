@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -167,8 +168,14 @@ def _look_alikes(name: str, task: Task) -> Finding | None:
         name,
         sum(map(len, alike)),
         f"classes that look alike: {'; '.join(sets[:_MOST_NAMED])} training rows",
-        f'where they are one class: "{alike[0][1]}" = "{alike[0][0]}" under [columns.{name}.merge]',
+        f"where they are one class: {_toml(alike[0][1])} = {_toml(alike[0][0])} under"
+        f" [columns.{name}.merge]",
     )
+
+
+def _toml(label: str) -> str:
+    """Return a label as a string in TOML, which JSON's strings are as well."""
+    return json.dumps(label, ensure_ascii=False)
 
 
 def _class_counts(examples: Examples, task: Task) -> Mapping[str, int]:

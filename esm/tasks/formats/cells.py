@@ -11,11 +11,12 @@ from typing import Any
 
 from esm.common.errors import TaskError
 from esm.tasks.labels.names import label_name
-from esm.tasks.labels.numbers import is_grouped
+from esm.tasks.labels.numbers import is_grouped, may_be_sets
 from esm.tasks.raw import Values, is_missing, is_number
 
 # Without leading zeros: 007 is a code, not the number seven.
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
+_CODE = re.compile(r"-?0\d")
 _DECIMAL_COMMA = re.compile(r"-?(0|[1-9]\d*)(,\d+)?")
 _LIST = re.compile(r"\s*\[.*\]\s*", re.DOTALL)
 
@@ -83,6 +84,8 @@ def _from_strings(cells: list[str | None], *, decimal_comma: bool) -> Values:
             return list(cells)
         return [None if cell is None else float(cell) for cell in cells]
     if decimal_comma and all(_DECIMAL_COMMA.fullmatch(cell) for cell in filled):
+        if may_be_sets(filled):
+            return list(cells)
         return [None if cell is None else float(cell.replace(",", ".")) for cell in cells]
     if all(_LIST.fullmatch(cell) for cell in filled):
         lists = [None if cell is None else _list(cell.strip()) for cell in cells]
@@ -92,7 +95,7 @@ def _from_strings(cells: list[str | None], *, decimal_comma: bool) -> Values:
 
 
 def _is_measure(cell: str) -> bool:
-    return (is_number(cell) and not re.match(r"-?0\d", cell)) or cell.lower() == "nan"
+    return (is_number(cell) and not _CODE.match(cell)) or cell.lower() == "nan"
 
 
 def _list(cell: str) -> list[str] | None:

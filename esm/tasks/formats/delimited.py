@@ -41,6 +41,7 @@ _LOGGER = logging.getLogger(__name__)
 DELIMITERS = (",", ";", "\t", "|")
 _ROWS_FOR_DELIMITERS = 100
 _ROWS_AT_THE_END = 4
+_FIRST_CHARACTERS = 1 << 16
 
 # Before the header.
 _BLANK_LINES = re.compile(r"\A( *[\r\n])+")
@@ -69,13 +70,31 @@ def _consistency(text: str, delimiter: str) -> tuple[float, int]:
 
 
 def _first_rows(text: str, delimiter: str, most: int) -> list[list[str]]:
+    """Return a table's first rows, without going through all of its text where there are more."""
+    size = _FIRST_CHARACTERS
+    while size < len(text):
+        # A part may end inside a row: it has to hold one more.
+        rows = _parsed_rows(text[:size], delimiter, most + 1)
+        if len(rows) > most:
+            return rows[:most]
+        size *= 8
+    return _parsed_rows(text, delimiter, most)
+
+
+def _parsed_rows(text: str, delimiter: str, most: int) -> list[list[str]]:
     rows: list[list[str]] = []
     # All kinds of line ends count, that of old Macintosh programs too.
-    lines = io.StringIO(_BLANK_LINES.sub("", text), newline=None)
+    lines = io.StringIO(_without(_BLANK_LINES, text), newline=None)
     # A cell of more than 128 KiB, such as after an unclosed quote: the rows before it count.
     with contextlib.suppress(csv.Error):
         rows.extend(islice(csv.reader(lines, delimiter=delimiter), most))
     return rows
+
+
+def _without(start: re.Pattern[str], text: str) -> str:
+    """Return text without what it begins with."""
+    found = start.match(text)
+    return text[found.end() :] if found else text
 
 
 def _num_titles(rows: Sequence[Sequence[str]]) -> int:
@@ -117,7 +136,7 @@ def read_delimited(
             expected="one character",
             hint="--delimiter ';', or 'tab'",
         )
-    text = _BLANK_LINES.sub("", _SEPARATOR_LINE.sub("", text))
+    text = _without(_BLANK_LINES, _without(_SEPARATOR_LINE, text))
     first = _first_rows(text, delimiter, ROWS_LOOKED_AT)
     above = first[: _num_titles(first)]
     text = _without_rows(text, delimiter, len(above))
@@ -152,7 +171,7 @@ def _without_rows(text: str, delimiter: str, count: int) -> str:
     list(islice(reader, count))
     lines = io.StringIO(text, newline=None)
     list(islice(lines, reader.line_num))
-    return _BLANK_LINES.sub("", lines.read())
+    return _without(_BLANK_LINES, lines.read())
 
 
 def _rows(columns: Sequence[Values], places: Iterable[int]) -> list[list[Any]]:

@@ -196,10 +196,15 @@ def from_table(path: Path, table: Table) -> Export | None:
 
 def _from_columns(path: Path, kind: str, table: Table) -> Export:
     """Read columns whose cells hold one label as it is and other results as JSON."""
-    skipped = [str(cell).casefold() == "true" for cell in table.get("was_cancelled", ())]
+    skipped = _is_true(table, "was_cancelled")
     if any(skipped):
-        kept = [row for row, is_skipped in enumerate(skipped) if not is_skipped]
-        table = {name: [cells[row] for row in kept] for name, cells in table.items()}
+        table = _rows(table, [not is_skipped for is_skipped in skipped])
+    gold = _is_true(table, "ground_truth")
+    tasks = table.get("id", range(len(gold)))
+    with_gold = {task for task, is_gold in zip(tasks, gold, strict=False) if is_gold}
+    taken = [is_gold or task not in with_gold for task, is_gold in zip(tasks, gold, strict=False)]
+    if not all(taken):
+        table = _rows(table, taken)
     inputs: dict[str, Values] = {}
     outputs: dict[str, list[list[Any] | None]] = {}
     unread: set[str] = set()
@@ -219,10 +224,25 @@ def _from_columns(path: Path, kind: str, table: Table) -> Export:
         raise spans_error(path, f"Label Studio {kind}", _SPANS)
     notes = [
         f"{sum(skipped)} rows that the annotator skipped are left out" if any(skipped) else "",
+        ""
+        if all(taken)
+        else f"{len(with_gold)} tasks have a ground truth, which alone is taken"
+        f" ({taken.count(False)} other rows)",
         left_out(unread, "they hold objects or label parts of the text"),
         left_out(_OWN & table.keys()),
     ]
     return _export(f"Label Studio {kind}", inputs, outputs, notes)
+
+
+def _is_true(table: Table, name: str) -> list[bool]:
+    return [str(cell).casefold() == "true" for cell in table.get(name, ())]
+
+
+def _rows(table: Table, taken: Sequence[bool]) -> Table:
+    return {
+        name: [cell for cell, is_taken in zip(cells, taken, strict=True) if is_taken]
+        for name, cells in table.items()
+    }
 
 
 def _from_json(cell: Any) -> Any:

@@ -52,13 +52,14 @@ def read_workbook(
         as_strings: Columns whose values become strings.
 
     Raises:
-        TaskError: The file is no workbook, has no such sheet, or two columns have the same name.
+        TaskError: The file is no workbook, has no such sheet, the sheet has no rows, or two columns
+            have the same name.
     """
     found, facts, yearless = _rows(path, sheet)
     filled = fill_merged(found, facts)
     numbered = [(row, cells) for row, cells in enumerate(found) if not _is_empty(cells)]
     if not numbered:
-        return {}
+        raise _empty_sheet(path, sheet)
     first = [cells for _, cells in numbered[:ROWS_LOOKED_AT]]
     spread = {place for place, (row, _) in enumerate(numbered) if row in facts.spread}
     titles = find_header(first, spread)
@@ -66,6 +67,8 @@ def read_workbook(
     second = num_second_headers([cells for _, cells in kept])
     totals = num_totals([cells for _, cells in kept]) if len(header) > 1 else 0
     kept = kept[second : len(kept) - totals]
+    if not kept:
+        raise _empty_sheet(path, sheet)
     width = max(map(len, (header, *(cells for _, cells in kept))))
     header += [None] * (width - len(header))
     columns = [
@@ -90,6 +93,17 @@ def read_workbook(
         else:
             table[name] = parse_column(cells, decimal_comma=True)
     return table
+
+
+def _empty_sheet(path: Path, sheet: str | None) -> TaskError:
+    names = sheet_names(path)
+    read = sheet or names[0]
+    others = [name for name in names if name != read]
+    return TaskError(
+        f"{path} has no rows in sheet {read!r}",
+        expected="a header, and at least one row",
+        hint=f"--sheet {others[0]!r}" if others else "",
+    )
 
 
 def sheet_names(path: Path) -> list[str]:

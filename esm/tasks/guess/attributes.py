@@ -47,6 +47,7 @@ _DIGITS_OF_MACHINES = 4
 _LARGEST_RATING = 10
 _MOST_SPELLINGS = 10
 _MOST_LISTED = 6
+_SHARE_OF_VOTES = 0.05
 _LONGEST_LISTED = 30
 _MARKS = frozenset({"x", "✓", "✔", "☑", "☒", "✗", "✘", "+", "*", "on", "checked", "selected"})
 
@@ -313,6 +314,13 @@ def _lists(facts: Facts) -> Guess:
         why = f"its cells hold {shown}, which are no labels: export one label, or a list of them"
         return Guess(facts.name, Role.NONE, why)
     filled = [found for found in lists if found is not None]
+    again = sum(len(set(map(label_name, found))) < len(found) for found in filled)
+    if again >= _SHARE_OF_VOTES * len(filled):
+        why = (
+            f"{again:,} of its {len(filled):,} lists hold a label twice, as the votes of several"
+            " annotators do, and sets do not: write a row per vote, with a column 'annotator'"
+        )
+        return Guess(facts.name, Role.NONE, why)
     different = Counter(label_name(item) for item in items)
     if len(different) > 1 and max(map(len, filled)) == 1:
         empty = sum(not found for found in filled)

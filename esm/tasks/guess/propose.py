@@ -9,6 +9,7 @@ from pathlib import Path
 
 from esm.tasks.formats.delimited import find_delimiter
 from esm.tasks.formats.encodings import decode
+from esm.tasks.formats.fasttext import is_fasttext
 from esm.tasks.formats.files import read_table
 from esm.tasks.formats.sentences import as_sentences
 from esm.tasks.formats.xlsx import sheet_names
@@ -65,7 +66,9 @@ def propose(
     """
     source, reasons = _source(path, encoding, delimiter, sheet)
     source = source.model_copy(update={"text": text})
-    read = {SplitName.TRAIN: read_table(path, source)}
+    # What was found out is found again, and said, by the reading itself.
+    told = source.model_copy(update={"delimiter": delimiter, "sheet": sheet})
+    read = {SplitName.TRAIN: read_table(path, told)}
     raw = as_sentences(RawData(id=path.stem, splits=read), source)
     reading = read_columns(raw, source)
     method, reasons["split"] = _choose_split(reading, raw.train)
@@ -98,7 +101,8 @@ def _source(
         if encoding is None and decoded.encoding != "utf-8":
             encoding = decoded.encoding
             reasons["encoding"] = "found by a byte order mark or by the letters that it makes"
-        if delimiter is None and suffix in _TABLES_OF_TEXT:
+        is_table = suffix in _TABLES_OF_TEXT and not is_fasttext(decoded.text)
+        if delimiter is None and is_table:
             delimiter = find_delimiter(decoded.text)
             reasons["delimiter"] = "it divides the rows into as many cells as the header"
     if sheet is None and suffix == ".xlsx" and path.is_file():

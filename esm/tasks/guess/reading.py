@@ -198,7 +198,8 @@ def _guess_other(facts: Facts, texts: Sequence[Facts], long: LongLayout | None) 
         return dataclasses.replace(guess, why=why)
     if guess.role is Role.NONE and facts.name == LABEL and not facts.has_lists:
         # Named so, it is meant to be one; whether it can be, is seen when it is loaded.
-        return Guess(LABEL, Role.ATTRIBUTE, f"called {LABEL!r}; but {guess.why}", ColumnSpec())
+        why = f"called {LABEL!r}; but {guess.why}"
+        return Guess(LABEL, Role.ATTRIBUTE, why, ColumnSpec(), doubtful=True)
     return guess
 
 

@@ -46,6 +46,7 @@ class Guess:
         why: The reason, a sentence without any text of the data.
         how: How to read its labels; None for what is no attribute.
         about_rare: Why a minimum per class is proposed; empty where none is.
+        doubtful: Whether only its name says that it is an attribute.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Guess:
     why: str
     how: ColumnSpec | None = None
     about_rare: str = ""
+    doubtful: bool = False
 
 
 # Pairs of texts have names that belong together; beside them sentence1, sentence2 and the like.

@@ -46,7 +46,7 @@ _SCALES = (
     " / neutralny|neutralne|ani ani|ani suhlasim ani nesuhlasim / skor suhlasim / suhlasim"
     " / rozhodne suhlasim|uplne suhlasim",
     "rozhodne nie|urcite nie|vobec nie / nie / skor nie|asi nie / ciastocne|mozno"
-    " / skor ano|asi ano / ano / rozhodne ano|urcite ano",
+    " / skor ano|asi ano / ano / rozhodne ano|urcite ano|uplne ano",
     "nepravda|nepravdive|nepravdivy / skor nepravda|skor nepravdive|prevazne nepravdive"
     " / ciastocne pravda|ciastocne pravdive|zmiesane|polopravda|zavadzajuce"
     " / skor pravda|skor pravdive|prevazne pravdive / pravda|pravdive|pravdivy",
@@ -62,7 +62,7 @@ _SCALES = (
     " / neutralni|ani ani|ani souhlasim ani nesouhlasim / spise souhlasim / souhlasim"
     " / rozhodne souhlasim|zcela souhlasim",
     "rozhodne ne|urcite ne|vubec ne / ne / spise ne|asi ne / castecne|mozna"
-    " / spise ano|asi ano / ano / rozhodne ano|urcite ano",
+    " / spise ano|asi ano / ano / rozhodne ano|urcite ano|zcela ano|uplne ano",
     "nepravda|nepravdive|nepravdivy / spise nepravda|spise nepravdive|prevazne nepravdive"
     " / castecne pravda|castecne pravdive|polopravda|zavadejici"
     " / spise pravda|spise pravdive|prevazne pravdive / pravda|pravdive|pravdivy",

@@ -105,6 +105,16 @@ TOOL_COLUMNS = wordings(
     "|email address|email adresa|prediction score|model version|model|queue|mislabeled"
     "|casova peciatka|casove razitko|zeitstempel|sygnatura czasowa|znacnik czasu"
     "|e mailova adresa|emailova adresa|adres e mail|e mail adresse"
+    # Qualtrics, LimeSurvey, Mechanical Turk.
+    "|location latitude|location longitude|distribution channel|recipient last name"
+    "|recipient first name|recipient email|external reference|external data reference"
+    "|last page|start language|seed|date submitted|date started|date last action|referrer url"
+    "|hitid|hittype id|hit id|hit type id|hitstatus|hit status|reward|max assignments"
+    "|requester annotation|requester feedback|assignment id|assignment status|accept time"
+    "|submit time|auto approval time|approval time|rejection time|creation time|expiration"
+    "|assignment duration in seconds|auto approval delay in seconds|number of similar hits"
+    "|lifetime in seconds|work time in seconds|lifetime approval rate|last 30 days approval rate"
+    "|last 7 days approval rate"
 )
 # The same, where the column holds truth values or numbers; its words may well be classes.
 TOOL_FIGURES = wordings(

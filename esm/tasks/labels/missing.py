@@ -22,7 +22,9 @@ _SAYS_NOTHING = wordings(
     "|bez odpovede|ziadna odpoved|neodpovedal|neodpovedala|neodpovedali|neodpovedam"
     "|nezodpovedane|neuvedene|neuvedeny|neuvedena|neuviedol|neuviedla|nechcem odpovedat"
     "|odmietol odpovedat|neoznacene|neanotovane|nehodnotene|nehodnotim|preskocene"
-    "|nevim|nevim neodpovedel|nevim posoudit|bez odpovedi|zadna odpoved|neodpovedel"
+    "|neviem to posudit|nedokazem posudit|nedokazem to posudit|neda sa povedat"
+    "|nevim|nevim neodpovedel|neumim posoudit|nedokazu posoudit|nedokazu to posoudit|nevim posoudit"
+    "|bez odpovedi|zadna odpoved|neodpovedel"
     "|neodpovedela|nezodpovezeno|neuvedeno|nechci odpovedet|odmitl odpovedet|neoznaceno"
     "|neanotovano|nehodnoceno|preskoceno|nelze aplikovat"
     "|nie wiem|nie wiem trudno powiedziec|trudno powiedziec|brak odpowiedzi|bez odpowiedzi"
@@ -46,6 +48,8 @@ _NUMBER_AND_WORDS = re.compile(
     r"\s*\(?(-?\d+)\)?\s*[_.:=)\-–—]*\s*[(\[]?\s*(\D+?)\s*[)\]]?\s*", re.DOTALL
 )
 _WHOLE = re.compile(r"-?\d+(\.0+)?")
+# "neviem / bez odpovede" says nothing twice.
+_EITHER = re.compile(r"\s*[/,;(]\s*")
 # The numbers that surveys and statistics programs write where there is no answer.
 _BELOW_ZERO = frozenset(
     {-1, -2, -3, -4, -5, -6, -7, -8, -9, -66, -77, -88, -95, -96, -97, -98, -99}
@@ -70,7 +74,12 @@ def says_nothing(name: str) -> bool:
     if words in _SAYS_NOTHING or spelling_key(name) in _SIGNS or name.strip() in _SIGNS:
         return True
     numbered = _NUMBER_AND_WORDS.fullmatch(name)
-    return numbered is not None and " ".join(plain_words(numbered[2])) in _SAYS_NOTHING
+    said = numbered[2] if numbered is not None else name
+    if " ".join(plain_words(said)) in _SAYS_NOTHING:
+        return True
+    parts = [" ".join(plain_words(part)) for part in _EITHER.split(said)]
+    parts = [part for part in parts if part]
+    return bool(parts) and all(part in _SAYS_NOTHING for part in parts)
 
 
 def says_unsure(name: str) -> bool:

@@ -6,8 +6,11 @@ import functools
 import re
 import unicodedata
 
-# Soft hyphen, zero-width space, marks of direction, word joiner, byte order mark.
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# Soft hyphen, zero-width space, marks of direction, word joiner, byte order mark, and whether a
+# sign is shown as text or as a picture.
+_INVISIBLE = re.compile(
+    "[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe0e\ufe0f\ufeff]"
+)
 # Joiners inside a word are letters of Persian and of emoji; at its ends they are nothing.
 _JOINERS = "\u200c\u200d"
 _WHOLE = re.compile(r"([-+]?\d+)\.0+")

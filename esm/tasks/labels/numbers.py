@@ -22,6 +22,7 @@ _WITH_MARK = re.compile(r"[-+]?(?:0|[1-9]\d*)?([.,])(\d+)")
 _RUINED = re.compile(r"\d([.,]\d+)?E\+\d{2,3}", re.IGNORECASE)
 _MINUS = re.compile("[\u2010-\u2015\u2212]")
 _FEWEST_DIGITS_OF_IDS = 1e11
+_FEWEST_PAIRS = 3
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,16 @@ def read_amounts(cells: Iterable[str]) -> Amounts:
         if found is None or (found["before"] and found["after"]):
             return Amounts()
         number = found["number"].strip()
-        units[(found["before"] or found["after"] or "").casefold()] += 1
+        # 1 star and 2 stars have one unit.
+        units[(found["before"] or found["after"] or "").casefold().rstrip("s")] += 1
         parsed[cell] = number
     if not parsed or not all(map(_is_number, parsed.values())):
         return Amounts()
+    if may_be_sets(parsed.values()):
+        return Amounts(
+            why_not='cells such as "1,2", which may be 1.2, or the labels 1 and 2 (then say so:'
+            ' separator = ",")'
+        )
     if len(units) > 1:
         some = ", ".join(f"{unit or 'no unit'} {count:,}" for unit, count in units.most_common(3))
         return Amounts(why_not=f"numbers with different units ({some} of the different cells)")
@@ -115,6 +122,23 @@ def is_grouped(numbers: Iterable[str]) -> bool:
     """Return whether dots may stand between thousands: 1.200 beside 950, with zeros at the end."""
     return any(re.fullmatch(r"[-+]?[1-9]\d{0,2}\.\d\d0", number) for number in numbers) and any(
         "." not in number for number in numbers
+    )
+
+
+def may_be_sets(numbers: Iterable[str]) -> bool:
+    """Return whether ``1,2`` may be two labels: both stand alone too, and never the larger first.
+
+    Halves, ``1,5`` and ``2,5``, are numbers: there is one digit behind all commas.
+    """
+    different = set(numbers)
+    pairs = [number.split(",") for number in different if "," in number]
+    return (
+        len(pairs) >= _FEWEST_PAIRS
+        and len({pair[-1] for pair in pairs}) > 1
+        and all(
+            len(pair) == 2 and different.issuperset(pair) and int(pair[0]) < int(pair[1])
+            for pair in pairs
+        )
     )
 
 

@@ -317,3 +317,35 @@ def test_a_refused_column_is_left_out_of_a_target_with_its_reason(skewed):
     target = load_target(spec_of(skewed, columns=columns))
     assert list(target.attributes) == ["riziko"]
     assert "too few training rows (kliešť 2)" in target.skipped["téma"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        (['"1"', '"2"', '"3"', '"1,2"', '"1,3"', '"2,3"'], "may be 1.2, or the labels 1 and 2"),
+        (
+            ['"[""a"", ""b"", ""a""]"', '"[""b"", ""b"", ""b""]"'],
+            "hold a label twice, as the votes",
+        ),
+    ],
+)
+def test_a_named_attribute_that_would_be_left_out_is_doubted(tmp_path, caplog, cells, why):
+    path = write_csv(
+        tmp_path / "a.csv", [f"text {i},{cells[i % len(cells)]}" for i in range(60)], "text,codes"
+    )
+    load_target(spec_of(path, attributes=("codes",)))
+    assert "'codes' is read because you name it, though it would be left out" in caplog.text
+    assert why in caplog.text
+    caplog.clear()
+    load_target(spec_of(path, columns={"codes": ColumnSpec(kind="multi-label", separator=",")}))
+    assert "because you name it" not in caplog.text
+
+
+def test_a_label_by_name_alone_is_doubted(tmp_path, caplog):
+    cells = ['"1"', '"2"', '"3"', '"1,2"', '"1,3"', '"2,3"']
+    path = write_csv(tmp_path / "a.csv", [f"text {i},{cells[i % 6]}" for i in range(60)])
+    load_target(spec_of(path))
+    assert "'label' is read as an attribute: called 'label'; but cells such as" in caplog.text
+    caplog.clear()
+    load_target(spec_of(path, columns={"label": ColumnSpec(kind="multi-label", separator=",")}))
+    assert "is read as an attribute" not in caplog.text

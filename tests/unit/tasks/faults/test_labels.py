@@ -1,6 +1,7 @@
 """What results say of their rows; every count follows from the tables as written here."""
 
 import csv
+import tomllib
 
 import pytest
 
@@ -73,6 +74,13 @@ def test_classes_that_look_alike_are_named_and_can_be_merged(tmp_path):
     )
     finding = next(f for f in inspect_target(target) if f.kind is FindingKind.LOOK_ALIKES)
     assert '"\u0430no" = "ano" under [columns.verdict.merge]' in finding.hint
+
+
+def test_the_merge_that_is_advised_is_toml(tmp_path):
+    target = target_of(tmp_path, labels := ["za", '"za"', "proti"] * 20, labels)
+    finding = next(f for f in inspect_target(target) if f.kind is FindingKind.LOOK_ALIKES)
+    line = finding.hint.removeprefix("where they are one class: ").partition(" under ")[0]
+    assert tomllib.loads(line) in ({"za": '"za"'}, {'"za"': "za"})
 
 
 def test_nothing_is_said_where_all_is_well(tmp_path):

@@ -58,3 +58,9 @@ def test_dots_that_may_stand_between_thousands_are_left_to_the_reader_of_labels(
     assert parse_column(["1.200", "950", "12.000"]) == ["1.200", "950", "12.000"]
     assert parse_column(["3.667", "4.000"]) == [3.667, 4.0]
     assert parse_column(["0.25", "1"]) == [0.25, 1.0]
+
+
+def test_cells_that_may_be_sets_of_numbers_stay_as_they_stand():
+    cells = ["1", "2", "3", "1,2", "1,3", "2,3"]
+    assert parse_column(cells, decimal_comma=True) == cells
+    assert parse_column(["1", "1,5", "2,5"], decimal_comma=True) == [1, 1.5, 2.5]

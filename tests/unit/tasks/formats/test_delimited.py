@@ -100,3 +100,12 @@ def test_rows_that_end_early_are_told(tmp_path, caplog):
     assert table == {"text": ["a", "b", "c", "d"], "x": [1, None, 3, 4]}
     (said,) = caplog.messages
     assert "posts.csv: 1 of 4 rows have fewer cells than the header (the first is row 2)" in said
+
+
+def test_long_tables_are_looked_at_from_their_beginning_alone(tmp_path):
+    title = "Anotácie, verzia 2\n"
+    rows = "".join(f'"príspevok, č. {i}\n{"x" * 900}";za\n' for i in range(300))
+    text = f"\n \n{title}text;postoj\n{rows}"
+    assert find_delimiter(text) == ";"
+    table = read_delimited(tmp_path / "x.csv", text, ";")
+    assert (list(table), len(table["postoj"])) == (["text", "postoj"], 300)

@@ -210,3 +210,17 @@ def test_its_conll_file_is_read_like_all_others(tmp_path, caplog):
     content = "-DOCSTART- -X- O\nJana -X- _ B-OSOBA\nspí -X- _ O\n\nAno -X- _ O\n\n"
     table, _ = read(write(tmp_path / "a.conll", content), caplog)
     assert table == {"tokens": [["Jana", "spí"], ["Ano"]], "tags": [["B-OSOBA", "O"], ["O"]]}
+
+
+def test_the_ground_truth_of_flat_files_is_taken_alone(tmp_path, caplog):
+    rows = [
+        (1, "prvý", "za", "ana", 11, 1.5, "False"),
+        (1, "prvý", "proti", "ben", 12, 1.5, "True"),
+        (2, "druhý", "za", "ana", 13, 1.5, "False"),
+        (2, "druhý", "proti", "ben", 14, 1.5, "False"),
+    ]
+    names = ("id", "text", "postoj", "annotator", "annotation_id", "lead_time", "ground_truth")
+    flat = [dict(zip(names, row, strict=True)) for row in rows]
+    table, said = read(write(tmp_path / "a.json", flat), caplog)
+    assert table["postoj"] == ["proti", "za", "proti"]
+    assert "1 tasks have a ground truth, which alone is taken (1 other rows)" in said

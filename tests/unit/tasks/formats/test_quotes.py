@@ -88,3 +88,17 @@ def test_a_line_that_says_the_delimiter(tmp_path, caplog, line, delimiter):
     content = f"{line}\r\ntext{delimiter}x\r\na. b{delimiter}1\r\n"
     table, said = read(write(tmp_path / "a.csv", content), caplog)
     assert (table, said) == ({"text": ["a. b"], "x": [1]}, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('a,b\n"one\ntwo",x\n"say ""so"", he",""\n', 0),
+        ('a,b\n5" pipe,x\n6" pipe,y\n"one\ntwo",z\n', 0),
+        ('a,b\n"one\ntwo" more,x\n', 3),
+        ('a,b\n"one,x\ntwo,y\n"three",z\n', 4),
+        ('a,b\nx,"one\ntwo,y\n', 3),
+    ],
+)
+def test_the_quick_look_at_quotes_says_what_a_strict_reader_says(text, fault):
+    assert find_fault(text, ",") == fault

@@ -161,3 +161,10 @@ def test_formulas_that_were_never_computed(tmp_path, caplog):
     assert (
         "2 formulas have no stored value and are read as empty (in 'x'): open and save the" in said
     )
+
+
+@pytest.mark.parametrize("rows", [[], [["Tento zošit má dva hárky"]]])
+def test_an_empty_first_sheet_is_named_beside_the_others(tmp_path, rows):
+    path = save(tmp_path / "a.xlsx", rows, title="Čítaj", further=["Dáta"])
+    with pytest.raises(TaskError, match=r"no rows in sheet 'Čítaj'.*--sheet 'Dáta'"):
+        read_workbook(path)

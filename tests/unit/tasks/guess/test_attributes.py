@@ -305,3 +305,35 @@ def test_one_class_in_many_spellings_beside_another():
 def test_questions_for_a_rating(name):
     guess = guess_column(column(name, cycle(1, 2, 3, 4, 5)))
     assert (guess.how.kind, guess.how.order) == ("ordinal", ("1", "2", "3", "4", "5"))
+
+
+def test_lists_in_which_a_label_comes_twice_are_votes_and_no_sets():
+    guess = guess_column(column("odpovede", cycle(["a", "b", "a"], ["b", "b", "b"])))
+    assert guess.role is Role.NONE
+    assert "60 of its 60 lists hold a label twice" in guess.why
+    assert "a row per vote" in guess.why
+    # A slip among sets changes nothing.
+    values = [["a", "b"], ["b"]] * 30 + [["a", "a"]]
+    assert guess_column(Facts("témy", values)).how.kind == "multi-label"
+
+
+def test_cells_without_width_are_empty():
+    guess = guess_column(column("postoj", cycle("za", "proti", "\u200b", "\ufeff ")))
+    assert guess.why.startswith("2 values in 30 rows: za 15, proti 15")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("WorkTimeInSeconds", [i * 7 for i in range(N)]),
+        ("LifetimeApprovalRate", cycle("100% (1/1)", "50% (1/2)")),
+        ("AssignmentStatus", cycle("Approved", "Submitted")),
+        ("LocationLatitude", [48 + i / 97 for i in range(N)]),
+        ("DistributionChannel", cycle("email", "anonymous")),
+        ("Start language", cycle("sk", "en")),
+        ("Last page", cycle(1, 2, 3)),
+    ],
+)
+def test_what_survey_programs_write_beside_the_answers_is_no_attribute(name, values):
+    guess = guess_column(column(name, values))
+    assert (guess.role, "annotation tools write" in guess.why) == (Role.NONE, True)

@@ -237,3 +237,25 @@ def test_files_that_nothing_can_be_proposed_for(tmp_path):
         propose(tmp_path / "absent.csv")
     with pytest.raises(TaskError, match=r"is a \.ods file"):
         propose(tmp_path / "p.ods")
+
+
+def test_fasttext_lines_are_no_table(tmp_path):
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"__label__{'ab'[i % 2]} {text}\n" for i, text in enumerate(posts())))
+    found = propose(path)
+    assert found.spec.delimiter is None
+    assert found.spec.columns["label"].kind == "classification"
+    assert found.rows == N
+
+
+def test_which_of_several_sheets_is_read_is_said(tmp_path, caplog):
+    book = openpyxl.Workbook()
+    book.active.title = "príspevky"
+    book.active.append(["text", "postoj"])
+    for text, label in zip(posts(), cycle("za", "proti"), strict=True):
+        book.active.append([text, label])
+    book.create_sheet("číselník").append(["za"])
+    book.save(tmp_path / "a.xlsx")
+    found = propose(tmp_path / "a.xlsx")
+    assert found.spec.sheet == "príspevky"
+    assert "sheet 'príspevky' is read, the first of 2; --sheet chooses" in caplog.text

@@ -15,6 +15,7 @@ from esm.tasks.guess.scales import ordered_scale
         ("riziko", ["žiadne", "mierne", "stredné", "závažné"]),
         ("postoj", ["rozhodne nesúhlasím", "skôr súhlasím", "rozhodne súhlasím"]),
         ("otázka", ["nie", "čiastočne", "áno"]),
+        ("otázka", ["Vůbec ne", "Spíše ne", "Spíše ano", "Zcela ano"]),
         ("pravdivosť", ["nepravda", "čiastočne pravda", "pravda"]),
         ("harm", ["low", "medium", "high"]),
         ("verdict", ["pants-fire", "false", "barely-true", "half-true", "mostly-true", "true"]),

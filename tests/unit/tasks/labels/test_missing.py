@@ -88,3 +88,22 @@ def test_unsure_is_a_class_unless_beside_a_scale():
     assert says_unsure("Cannot tell")
     assert says_unsure("nedá sa určiť")
     assert not says_nothing("Cannot tell")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "neviem / bez odpovede",
+        "Nevím / neumím posoudit",
+        "weiß nicht / k. A.",
+        "99 - nie wiem (trudno powiedzieć)",
+        "don't know; not applicable",
+    ],
+)
+def test_no_answer_said_twice(name):
+    assert says_nothing(name)
+
+
+@pytest.mark.parametrize("name", ["neviem / možno", "áno / nie", "yes, don't know", "/ x", "(;)"])
+def test_one_of_several_answers_is_an_answer(name):
+    assert not says_nothing(name)

@@ -18,6 +18,7 @@ from esm.tasks.labels.names import label_name, look, spelling_key
         "\u200eáno\u200f",
         "  áno\t",
         "áno\u200d",
+        "áno\ufe0f",
     ],
 )
 def test_what_looks_the_same_has_one_name(written):

@@ -73,3 +73,31 @@ def test_other_cells_are_no_numbers(cells):
 )
 def test_ids_whose_digits_are_lost(value, ruined):
     assert is_ruined_id(value) is ruined
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("1", "2", "3", "4", "1,2", "1,3", "2,4"),
+        ("1", "2", "5", "10", "1,2", "2,5", "5,10"),
+    ],
+)
+def test_what_may_be_two_labels_is_no_number(cells):
+    found = read_amounts(cells)
+    assert (found.values, 'separator = ","' in found.why_not) == ({}, True)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("1", "2", "3", "4", "5", "1,5", "2,5", "3,5", "4,5"),  # halves
+        ("1", "2", "3", "1,2", "1,3", "2,1"),  # the larger first
+        ("1", "2", "1,2", "1,4", "2,7"),  # 4 and 7 never alone
+    ],
+)
+def test_decimal_commas_that_are_no_sets(cells):
+    assert read_amounts(cells).values["1,5" if "1,5" in cells else "1,2"] in (1.5, 1.2)
+
+
+def test_one_star_and_two_stars_have_one_unit():
+    assert read_amounts(["1 star", "4 stars"]).values == {"1 star": 1, "4 stars": 4}
