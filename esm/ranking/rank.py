@@ -92,7 +92,7 @@ def rank_sources(
     started = time.monotonic()
     targets = load_targets(spec)
     config = config or RankConfig()
-    offer = _choose(pool, config, results)
+    offer = choose(pool, config, results)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     return _rank(spec, targets, encoder, pool, config, offer, cache, base, started)
 
@@ -106,6 +106,7 @@ def rank_targets(
     *,
     cache: EmbeddingCache | None = None,
     results: Results | None = None,
+    offer: Offer | None = None,
 ) -> Ranking:
     """Rank sources as :func:`rank_sources` does, with a target and a base model that are open.
 
@@ -117,19 +118,20 @@ def rank_targets(
         config: Settings; None for the defaults. The encoder reads long texts as it was loaded to.
         cache: Cache of embeddings; None for the default one.
         results: Measured results on other targets, for the scorer ``static``.
+        offer: What :func:`choose` gave for these settings, where the pool was read before.
 
     Raises:
         EsmError: As :func:`rank_sources`.
     """
     started = time.monotonic()
     config = config or RankConfig()
-    offer = _choose(pool, config, results)
+    offer = offer or choose(pool, config, results)
     named = encoder.config.model
     return _rank(spec, targets, encoder, pool, config, offer, cache, named, started)
 
 
 @dataclass(frozen=True)
-class _Offer:
+class Offer:
     """What a pool has to be ranked, and how.
 
     Attributes:
@@ -148,7 +150,14 @@ class _Offer:
     left_out: Sequence[Skipped]
 
 
-def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
+def choose(pool: Pool, config: RankConfig, results: Results | None) -> Offer:
+    """Read a pool's entries and choose the scorer: what does not depend on the target.
+
+    Raises:
+        PoolError: The pool is damaged.
+        RankingError: No source has such a licence.
+        SettingError: The scorer does not go with the other settings.
+    """
     all_read = not config.shortlist or bool(config.licences)
     entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
     form = config.form or form_to_rank(pool, entries)
@@ -172,11 +181,11 @@ def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
         )
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
-    return _Offer(scorer, form, entries, all_read, [*skipped, *refused])
+    return Offer(scorer, form, entries, all_read, [*skipped, *refused])
 
 
 def _supply(
-    target: str, offer: _Offer, pool: Pool, texts: TargetTexts, config: RankConfig
+    target: str, offer: Offer, pool: Pool, texts: TargetTexts, config: RankConfig
 ) -> Supply:
     """Return where an attribute's sources come from: the whole pool, or a shortlist of it."""
     form, scorer = offer.form, offer.scorer
@@ -203,7 +212,7 @@ def _rank(
     encoder: Encoder,
     pool: Pool,
     config: RankConfig,
-    offer: _Offer,
+    offer: Offer,
     cache: EmbeddingCache | None,
     base: str | None,
     started: float,
@@ -273,7 +282,7 @@ def _score(
     texts: TargetTexts,
     supply: Supply,
     overlaps: Overlaps,
-    offer: _Offer,
+    offer: Offer,
     config: RankConfig,
 ) -> tuple[dict[str, AttributeRanking], dict[str, str]]:
     """Return a ranking per attribute, and of the others why there is none."""
