@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from esm.common.errors import EncoderError, EsmError, ShapeError, StorageError
 from esm.common.storage import content_hash, hash_texts, load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from esm.encoder.encoder import Embeddings, Encoder
+    from esm.encoder.encoder import Embeddings
+    from esm.encoder.settings import BaseIdentity
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -26,6 +27,26 @@ _FOLDER = "embeddings"
 
 # A temporary file that is younger may be one that another process is writing.
 _SECONDS_UNTIL_ABANDONED = 24 * 3600
+
+
+class Embedder(Protocol):
+    """An encoder, as far as a cache needs to know it."""
+
+    @property
+    def identity(self) -> BaseIdentity:
+        """What decides the embeddings."""
+
+    @property
+    def width(self) -> int:
+        """The embedding width d."""
+
+    def count_cut(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> int:
+        """Return how many of the texts, or text pairs, are not read to their end."""
+
+    def embed(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, wide: bool = False
+    ) -> Embeddings:
+        """Embed texts, or text pairs."""
 
 
 class EmbeddingCache:
@@ -54,7 +75,7 @@ class EmbeddingCache:
 
     def embed(
         self,
-        encoder: Encoder,
+        encoder: Embedder,
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
         *,
@@ -90,7 +111,7 @@ class EmbeddingCache:
         )
 
     def _path(
-        self, encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None, wide: bool
+        self, encoder: Embedder, texts: Sequence[str], pairs: Sequence[str] | None, wide: bool
     ) -> Path | None:
         if self.folder is None:
             return None
@@ -150,7 +171,7 @@ def unique_rows(
 
 
 def _embed_unique(
-    encoder: Encoder,
+    encoder: Embedder,
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     rows: npt.NDArray[np.int64],

@@ -21,8 +21,8 @@ from esm.tasks.raw import is_missing, missing_column
 from esm.tasks.task import Task
 
 if TYPE_CHECKING:
-    from esm.encoder.cache import EmbeddingCache
-    from esm.encoder.encoder import Embeddings, Encoder
+    from esm.encoder.cache import Embedder, EmbeddingCache
+    from esm.encoder.encoder import Embeddings
 
 Row = tuple[str, str | None]
 """A text and, for pair tasks, its second text."""
@@ -70,13 +70,22 @@ class Anchors:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def take(self, rows: Sequence[int]) -> Anchors:
+        """Return some of the anchors, by position."""
+        return Anchors(
+            texts=tuple(self.texts[row] for row in rows),
+            pairs=tuple(self.pairs[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows),
+            refs=tuple(self.refs[row] for row in rows),
+        )
+
     def content_hash(self) -> str:
         """Return a hash of texts and groups, in their order."""
         paired = [pair is not None for pair in self.pairs]
         texts = hash_texts(self.texts, [pair or "" for pair in self.pairs])
         return content_hash(texts, paired, self.groups)
 
-    def embed(self, cache: EmbeddingCache, encoder: Encoder, *, wide: bool = False) -> Embeddings:
+    def embed(self, cache: EmbeddingCache, encoder: Embedder, *, wide: bool = False) -> Embeddings:
         """Embed the anchors: pairs as pairs, single texts as single texts.
 
         Raises:

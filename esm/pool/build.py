@@ -21,9 +21,11 @@ from esm.common.storage import folder_lock, sweep, write_json
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.settings import EncoderConfig
 from esm.maps.anchors import Anchors, corpus_anchors, draw_anchors
+from esm.maps.delta.cut import check_budget
 from esm.maps.lift import Lift
 from esm.pool.base_model import base_config, check_base
 from esm.pool.complete import State, complete, entry_state
+from esm.pool.deltas import budget_of
 from esm.pool.entry import EntryTrainer, TrainConfig
 from esm.pool.pool import POOL_FORMAT, AnchorRecord, LiftRecord, Pool, PoolManifest, Skipped
 from esm.tasks.load import load_tasks
@@ -50,6 +52,7 @@ class BuildReport:
         present: Sources that were already there.
         skipped: Sources left out, with the reason.
         seconds: Wall-clock time.
+        without_delta: Sources that were there and keep nothing from which a delta could be cut.
     """
 
     folder: str
@@ -58,6 +61,7 @@ class BuildReport:
     present: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     seconds: float
+    without_delta: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
@@ -105,6 +109,7 @@ def train_pool(
 
     Raises:
         PoolError: The pool was built with another base model.
+        SettingError: A delta cannot be so small.
         BusyError: Another process is writing to the pool.
         StorageError: The folder cannot be written.
     """
@@ -119,6 +124,8 @@ def train_pool(
             trainer = _reopen(Pool.open(folder), cache, config, tasks, device)
         else:
             trainer = _create(folder, cache, config, tasks, device)
+        if config.delta != "none":
+            check_budget(trainer.encoder.model, budget_of(config.delta, trainer.encoder.identity))
         done = _train_all(trainer, tasks, skipped, strict=strict, replace=replace, own=own or {})
     return BuildReport(
         folder=str(folder),
@@ -127,6 +134,11 @@ def train_pool(
         present=tuple(done[State.PRESENT]),
         skipped=tuple(skipped),
         seconds=time.monotonic() - started,
+        without_delta=tuple(
+            source
+            for source in (*done[State.COMPLETE], *done[State.PRESENT])
+            if config.delta != "none" and trainer.pool.entry(source).record.delta is None
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """What an entry of a pool still lacks, and how it is added without training again.
 
 A pool may be older than a selector, or may have been trained for one form of map only. Vectors
-and what is kept of the texts need the data and the base model; a further form of map needs the
-tuned encoder too, so it can be added only where that was kept.
+and what is kept of the texts need the data and the base model; a further form of map, and a delta,
+need the tuned encoder too, so they can be added only where that was kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from enum import StrEnum
 from esm.common.errors import EsmError, MapError, PoolError, StorageError
 from esm.common.storage import atomic_folder, write_json
 from esm.maps.forms import MapForm
+from esm.pool.deltas import budget_of, keeps_encoder, tuned_encoder
 from esm.pool.entry import EntryTrainer
 from esm.pool.pool import PoolEntry
 from esm.tasks.task import Task
@@ -36,13 +37,15 @@ class Lack:
     Attributes:
         forms: Forms of map.
         sidecars: Whether something small is missing that the data and the base model give.
+        delta: Whether its delta is to be cut from the tuned encoder, which was kept.
     """
 
     forms: tuple[MapForm, ...]
     sidecars: bool
+    delta: bool
 
     def __bool__(self) -> bool:
-        return bool(self.forms or self.sidecars)
+        return bool(self.forms or self.sidecars or self.delta)
 
 
 def entry_state(trainer: EntryTrainer, task: Task, *, replace: bool) -> State:
@@ -64,7 +67,9 @@ def entry_state(trainer: EntryTrainer, task: Task, *, replace: bool) -> State:
         if trainer.config.keep_models and entry.model_folder is None:
             return State.TRAIN
         missing = missing_parts(trainer, entry)
-        if missing.forms and entry.model_folder is None:
+        if lacks_delta(trainer, entry) and not keeps_encoder(entry) and replace:
+            return State.TRAIN
+        if missing.forms and not keeps_encoder(entry):
             raise PoolError(
                 f"source {task.id} has no {missing.forms[0]} map, and its tuned encoder, to which"
                 " one could be fitted, was not kept",
@@ -94,7 +99,26 @@ def missing_parts(trainer: EntryTrainer, entry: PoolEntry) -> Lack:
     return Lack(
         forms=tuple(form for form in trainer.config.forms if form not in entry.record.maps),
         sidecars=not _has_sidecars(trainer, entry),
+        delta=lacks_delta(trainer, entry) and keeps_encoder(entry),
     )
+
+
+def lacks_delta(trainer: EntryTrainer, entry: PoolEntry) -> bool:
+    """Whether an entry has no delta, or not one of the size that was asked for.
+
+    Raises:
+        MapError: It is damaged, and the tuned encoder was not kept.
+    """
+    size, record = trainer.config.delta, entry.record.delta
+    if size == "none" or record is None:
+        return size != "none"
+    try:
+        entry.load_delta()
+    except EsmError:
+        if entry.model_folder is None:
+            raise
+        return True
+    return size != "auto" and record.budget != budget_of(size, trainer.pool.manifest.base)
 
 
 def _has_sidecars(trainer: EntryTrainer, entry: PoolEntry) -> bool:
@@ -122,33 +146,39 @@ def complete(trainer: EntryTrainer, task: Task) -> None:
     if missing.sidecars:
         _LOGGER.info(f"{task.id}: adding vectors and fingerprints of texts, without training again")
         trainer.store_sidecars(entry.folder, task)
+    if missing.delta:
+        _LOGGER.info(f"{task.id}: cutting a delta from its tuned encoder, without training again")
+        tuned = tuned_encoder(entry, trainer.encoder)
+        delta = trainer.store_delta(entry.folder, task, tuned)
+        _write_record(entry, {"delta": delta})
     if missing.forms:
         _LOGGER.info(
             f"{task.id}: adding the {' and '.join(missing.forms)} map, without training again"
         )
-        _add_maps(trainer, task, entry, missing.forms)
+        _add_maps(trainer, task, trainer.pool.entry(task.id), missing.forms)
 
 
 def _add_maps(
     trainer: EntryTrainer, task: Task, entry: PoolEntry, forms: tuple[MapForm, ...]
 ) -> None:
-    from esm.encoder.encoder import Encoder
-
-    base = trainer.encoder
-    config = base.config.model_copy(update={"model": str(entry.model_folder), "revision": None})
-    fitted = trainer.fit(task, Encoder.load(config, str(base.device)), forms)
+    fitted = trainer.fit(task, tuned_encoder(entry, trainer.encoder), forms)
     records = dict(entry.record.maps)
     for form in forms:
         with atomic_folder(entry.folder / form) as folder:
             records[form] = trainer.store_map(folder, form, task, fitted)
-    record = entry.record.model_copy(
-        update={
+    _write_record(
+        entry,
+        {
             "maps": records,
             "config_hash": trainer.config_hash(task, records),
             "seconds": {
                 name: round(seconds + fitted.seconds.get(name, 0.0), 3)
                 for name, seconds in entry.record.seconds.items()
             },
-        }
+        },
     )
+
+
+def _write_record(entry: PoolEntry, changes: dict[str, object]) -> None:
+    record = entry.record.model_copy(update=changes)
     write_json(entry.folder / "source.json", record.model_dump(mode="json"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from esm.common.errors import TaskError
 from esm.common.records import Record
@@ -26,8 +26,9 @@ from esm.maps.fit.published import PublishedMethod, fit_published
 from esm.maps.fit.ridge import r_squared
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.maps.lift import Lift
+from esm.pool.deltas import DeltaSize, parse_size, spread, store_delta
 from esm.pool.fingerprints import Fingerprint, FingerprintKey, open_key
-from esm.pool.pool import POOL_FORMAT, MapRecord, Pool, SourceRecord
+from esm.pool.pool import POOL_FORMAT, DeltaRecord, MapRecord, Pool, SourceRecord
 from esm.pool.vectors import VECTORS_NAME, TaskVectors
 from esm.tasks.languages import with_language
 from esm.tasks.load import load_task
@@ -63,6 +64,7 @@ class TrainConfig(Record):
         dtype: Number format of maps on disk, ``float16`` or ``float32``.
         seed: Seed of the anchors' draw.
         keep_models: Keep the tuned encoders (safetensors).
+        delta: Size of the delta of each source; ``auto`` for 190 bytes per layer and dimension.
     """
 
     encoder: EncoderConfig | None = None
@@ -76,6 +78,12 @@ class TrainConfig(Record):
     dtype: str = Field(default="float16", pattern="^float(16|32)$")
     seed: int = 0
     keep_models: bool = False
+    delta: DeltaSize = "auto"
+
+    @field_validator("delta", mode="before")
+    @classmethod
+    def _size_in_words(cls, size: object) -> object:
+        return parse_size(size) if isinstance(size, str) else size
 
 
 class EntryTrainer:
@@ -160,6 +168,9 @@ class EntryTrainer:
             if tuned.head:
                 save_tensors(folder / "head.safetensors", tuned.head)
             self.store_sidecars(folder, task)
+            delta = None
+            if self.config.delta != "none":
+                delta = self.store_delta(folder, task, tuned.encoder)
             if self.config.keep_models:
                 tuned.encoder.save(folder / "model")
             record = SourceRecord(
@@ -179,6 +190,7 @@ class EntryTrainer:
                 maps=records,
                 seconds={"fine_tune": round(tuned.seconds, 2), **fitted.seconds},
                 num_cut=self._count_cut(task),
+                delta=delta,
             )
             write_json(folder / "source.json", record.model_dump(mode="json"))
 
@@ -219,6 +231,26 @@ class EntryTrainer:
         }
         return Fitted(fits, own, seconds)
 
+    def store_delta(self, folder: Path, task: Task, tuned: Encoder) -> DeltaRecord:
+        """Cut and write the delta of a tuned encoder, see :func:`~esm.pool.deltas.store_delta`."""
+        anchors, groups = self.anchors, np.asarray(self.anchors.groups)
+        others = np.flatnonzero(groups != task.id)
+        others = others if len(others) else np.arange(len(groups))
+        judged = anchors.take([int(others[place]) for place in spread(len(others))])
+        own = self._own_rows(task)
+        own = own.take(spread(len(own)))
+        nothing_kept = EmbeddingCache(None)
+        return store_delta(
+            folder,
+            self.encoder,
+            tuned,
+            self.config.delta,
+            (
+                lambda encoder: judged.embed(nothing_kept, encoder).last,
+                lambda encoder: encoder.embed(own.texts, own.pairs).last,
+            ),
+        )
+
     def _count_cut(self, task: Task) -> int:
         rows = _training_rows(task, self.config.fine_tune)
         cut = self.encoder.count_cut(rows.texts, rows.pairs)
@@ -231,12 +263,15 @@ class EntryTrainer:
 
     def _own_texts(self, task: Task, tuned: Encoder) -> _Pairs:
         """Embed held-out texts of the source by the base and the tuned model."""
-        _, rows = held_out(task, self.config.fine_tune.seed)
-        rows = sample(rows, task.problem, _HELD_OUT_FOR_R2, self.config.fine_tune.seed)
+        rows = self._own_rows(task)
         base = self.cache.embed(self.encoder, rows.texts, rows.pairs, wide=True)
         assert base.wide is not None
         own = tuned.embed(rows.texts, rows.pairs)
         return _Pairs(base.last, self.lift.transform(base.wide), own.last)
+
+    def _own_rows(self, task: Task) -> Examples:
+        _, rows = held_out(task, self.config.fine_tune.seed)
+        return sample(rows, task.problem, _HELD_OUT_FOR_R2, self.config.fine_tune.seed)
 
     def _training_texts(self, task: Task, tuned: Encoder) -> tuple[Array, Array]:
         """Embed the rows that fine-tuning used by the base and the tuned model."""

@@ -13,6 +13,7 @@ from esm.common.errors import EsmError, PoolError
 from esm.common.runtime import progress
 from esm.common.storage import atomic_folder
 from esm.maps.compressed import compress
+from esm.maps.delta.delta import DELTA_NAME
 from esm.maps.forms import DenseMap, EmbeddingSpaceMap, MapForm
 from esm.pool.bundle.index import index_bundle
 from esm.pool.bundle.read import Bundle
@@ -176,7 +177,7 @@ def _add(writer: BundleWriter, entry: PoolEntry, changes: _Changes, tally: _Tall
         if changes.share and path.name in TEXT_FILES:
             tally.leave_out(path.name)
             continue
-        entry.tensors(path.name)  # damaged files are not packed
+        _ = entry.load_delta() if path.name == DELTA_NAME else entry.tensors(path.name)  # is whole
         files[path.name] = path.read_bytes()
     record = entry.record.model_dump(mode="json")
     for form, one in maps.items():

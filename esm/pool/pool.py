@@ -11,6 +11,7 @@ Layout::
     POOL/sources/ID/texts.safetensors  numbers of its texts, to tell leaks
     POOL/sources/ID/vectors.safetensors  mean embedding, Fisher vector, hashed vocabulary
     POOL/sources/ID/FORM/       config.json + model.safetensors of one map
+    POOL/sources/ID/delta.safetensors  what tuning changed in the base model's weights
     POOL/sources/ID/model/      the tuned encoder, where it was kept
 
 A pool of maps that were fetched from the Hub has no anchors and no lift, and its entries have no
@@ -29,9 +30,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.common.errors import EsmError, PoolError
+from esm.common.errors import EsmError, MapError, PoolError
 from esm.common.records import AnyRecord, parse
 from esm.common.storage import check_id, load_tensors, read_json
+from esm.maps.delta.delta import DELTA_NAME, Delta
 from esm.maps.files import load_map
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.pool.bundle.layout import is_bundle
@@ -45,6 +47,7 @@ from esm.pool.fingerprints import (
 )
 from esm.pool.records import POOL_FORMAT as POOL_FORMAT
 from esm.pool.records import AnchorRecord as AnchorRecord
+from esm.pool.records import DeltaRecord as DeltaRecord
 from esm.pool.records import LiftRecord as LiftRecord
 from esm.pool.records import MapRecord as MapRecord
 from esm.pool.records import PoolManifest as PoolManifest
@@ -135,6 +138,32 @@ class PoolEntry:
             raise PoolError(f"source {self.id} has no head", expected=f"a file {HEAD_NAME}")
         return head
 
+    def load_delta(self) -> Delta:
+        """Read the entry's delta and check it against the pool and the record.
+
+        Raises:
+            PoolError: The entry has none.
+            MapError: It is damaged, another one, or belongs to another base model.
+        """
+        stored = self.tensors(DELTA_NAME) if self.record.delta is not None else None
+        if stored is None or self.record.delta is None:
+            raise PoolError(
+                f"source {self.id} has no delta",
+                expected=f"a file {DELTA_NAME} and what its record says of it",
+                hint="its publisher gives none"
+                if self.record.published
+                else "esm train with the same tasks adds it where the tuned encoder was kept",
+            )
+        where = f"{DELTA_NAME} of {self.id}"
+        delta = Delta.from_tensors(stored, where=where, base=self.manifest.base.weights)
+        if delta.content_hash != self.record.delta.hash:
+            raise MapError(
+                f"{where} is not the delta that the record describes",
+                expected=f"content hash {self.record.delta.hash[:12]}",
+                hint="restore the file, or esm train --replace",
+            )
+        return delta
+
     def load_vectors(self) -> TaskVectors:
         """Read the vectors that selectors compare.
 
@@ -164,6 +193,18 @@ class PoolEntry:
         if stored is None:
             return None
         return read_fingerprint(stored, key, where=f"{FINGERPRINT_NAME} of {self.id}")
+
+    @property
+    def has_tuned(self) -> bool:
+        """Whether it can stand for its tuned encoder: by a delta, or by all of it."""
+        return self.record.delta is not None or self.model_folder is not None
+
+    @property
+    def tuned_r2(self) -> float | None:
+        """R² on anchors of other tasks of what stands for its tuned encoder; None for nothing."""
+        if self.model_folder is not None:
+            return 1.0
+        return None if self.record.delta is None else self.record.delta.r2_anchors
 
     @property
     def model_folder(self) -> Path | None:

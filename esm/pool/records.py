@@ -75,6 +75,27 @@ class MapRecord(Record):
     bytes: int
 
 
+class DeltaRecord(Record):
+    """How well a delta stands for the tuned encoder.
+
+    Attributes:
+        hash: Hash of its tensors.
+        budget: Bytes that it was allowed; None where it was not cut.
+        bytes: Size on disk.
+        r2_anchors: R² of its embeddings on anchors of other tasks, as that of a map.
+        r2_source: The same on held-out texts of the source itself.
+        left_out: Weights that tuning changed and it does not: embedding tables, and matrices of
+            which no direction was worth its bytes.
+    """
+
+    hash: str
+    budget: int | None
+    bytes: int
+    r2_anchors: float
+    r2_source: float
+    left_out: tuple[str, ...] = ()
+
+
 class PublishedRecord(Record):
     """Where an entry that was fetched from the Hub comes from.
 
@@ -119,6 +140,7 @@ class SourceRecord(Record):
         num_cut: Training texts that were not read to their end, being longer than the base model
             takes.
         published: Where an entry that was fetched from the Hub comes from, else None.
+        delta: Fit of its delta; None where it has none.
     """
 
     id: str
@@ -138,3 +160,9 @@ class SourceRecord(Record):
     seconds: dict[str, float]
     num_cut: int = 0
     published: PublishedRecord | None = None
+    delta: DeltaRecord | None = None
+
+    def fits(self) -> list[tuple[str, MapRecord | DeltaRecord]]:
+        """Return how well each map fits, by form, and the delta."""
+        maps: list[tuple[str, MapRecord | DeltaRecord]] = sorted(self.maps.items())
+        return maps if self.delta is None else [*maps, ("delta", self.delta)]

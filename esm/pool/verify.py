@@ -11,6 +11,7 @@ from typing import Any
 from esm.common.errors import EsmError, PoolError
 from esm.common.runtime import progress
 from esm.common.storage import read_json
+from esm.maps.delta.delta import DELTA_NAME
 from esm.maps.forms import MapForm
 from esm.pool.bundle.index import ShortlistIndex, indexed
 from esm.pool.fingerprints import FINGERPRINT_NAME, KEY_NAME, FingerprintKey
@@ -135,6 +136,8 @@ def _faults(entry: PoolEntry, key: FingerprintKey | None) -> Iterator[EsmError]:
         try:
             if name == FINGERPRINT_NAME:
                 entry.load_fingerprint(key)
+            elif name == DELTA_NAME:
+                entry.load_delta()
             else:
                 entry.tensors(name)
         except EsmError as error:

@@ -40,7 +40,8 @@ def _over_all(
     """Sum up one source; its place is not known yet."""
     lines = [found[source] for found in ranked.values() if source in found]
     missing = tuple(name for name, found in ranked.items() if source not in found)
-    gains = [line.gain for line in lines if line.gain is not None]
+    kinds = {line.scored_by for line in lines}  # gains by maps and by deltas have no mean
+    gains = [line.gain for line in lines if line.gain is not None and len(kinds) == 1]
     ranks = [line.rank for line in lines] + [last] * len(missing)
     return AggregatedSource(
         rank=last,

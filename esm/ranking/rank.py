@@ -37,6 +37,7 @@ from esm.ranking.intervals import check_bootstrap, with_intervals
 from esm.ranking.language_fit import allowed_sources, language_warnings
 from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.overlap import Overlaps, overlap_warnings
+from esm.ranking.refine import Outcome, Refinement, check_refine
 from esm.ranking.result import (
     AttributeRanking,
     Balance,
@@ -49,6 +50,7 @@ from esm.ranking.shortlist.narrow import Narrowing
 from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusals, usable_sources
 from esm.ranking.target import TargetTexts
 from esm.scorers.base import Evidence, Need, Scorer, Scores, Source, TargetAttribute
+from esm.scorers.names import ScorerName
 from esm.scorers.registry import Results, make_scorer
 from esm.tasks.faults.labels import data_notes
 from esm.tasks.licences import terms
@@ -172,13 +174,14 @@ def choose(pool: Pool, config: RankConfig, results: Results | None) -> Offer:
     scorer = make_scorer(
         config.scorer,
         embeddings=config.embeddings,
-        all_tuned=all_read and all(entry.model_folder is not None for entry in entries),
+        all_tuned=all_read and all(entry.has_tuned for entry in entries),
         results=results,
     )
     if config.balance is Balance.ON and not scorer.weighs_classes:
         raise SettingError(
             f"--balance on for scorer {scorer.name}", expected="a scorer that weighs classes"
         )
+    check_refine(config)
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
     return Offer(scorer, form, entries, all_read, [*skipped, *refused])
@@ -234,7 +237,8 @@ def _rank(
         partial(texts.sketches, key) if key is not None and looks_near else None,
         config.exclude_overlap,
     )
-    attributes, unusable = _score(target, texts, supply, overlaps, offer, config)
+    refinement = _refinement(texts, target, config)
+    attributes, unusable = _score(target, texts, supply, overlaps, offer, config, refinement)
     return Ranking(
         target=target.id,
         target_spec=spec,
@@ -264,6 +268,7 @@ def _rank(
             ),
             *shortlist_warnings(attributes),
             *supply.remarks,
+            *(() if refinement is None else refinement.remarks),
             *overlap_warnings(
                 {
                     name: {line.source: line.overlap for line in ranked.ranking}
@@ -277,6 +282,14 @@ def _rank(
     )
 
 
+def _refinement(texts: TargetTexts, target: Target, config: RankConfig) -> Refinement | None:
+    """Return what scores sources on deltas; None where the settings want none."""
+    if config.refine == "none" or config.scorer is not ScorerName.LOGME:
+        return None
+    folds = {name: texts.attribute(name, Balance.OFF) for name in target.attributes}
+    return Refinement(texts, folds, config)
+
+
 def _score(
     target: Target,
     texts: TargetTexts,
@@ -284,6 +297,7 @@ def _score(
     overlaps: Overlaps,
     offer: Offer,
     config: RankConfig,
+    refinement: Refinement | None,
 ) -> tuple[dict[str, AttributeRanking], dict[str, str]]:
     """Return a ranking per attribute, and of the others why there is none."""
     attributes: dict[str, AttributeRanking] = {}
@@ -296,7 +310,7 @@ def _score(
                 picked = supply.pick(folds, refusals(name, folds, overlaps))
                 picked = replace(picked, skipped=[*offer.left_out, *picked.skipped])
                 attributes[name] = _rank_attribute(
-                    name, task.metric, folds, picked, overlaps, offer.scorer, config
+                    name, task.metric, folds, picked, overlaps, offer.scorer, config, refinement
                 )
             except (TaskError, FitError, RankingError) as error:
                 if config.strict or len(target.attributes) == 1:
@@ -359,39 +373,92 @@ def _rank_attribute(
     overlaps: Overlaps,
     scorer: Scorer,
     config: RankConfig,
+    refinement: Refinement | None,
 ) -> AttributeRanking:
     scores = offered.scores or scorer.score_all(folds, offered.sources)
     scored, failed = _finite_scores(offered.sources, scores, strict=config.strict)
     left_out = [*offered.skipped, *failed]
     if not scored:
         raise _no_source(folds[0].task.id, left_out, scorer)
+    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
     scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
-    found = None
-    if config.diverse and scorer.reads is not None:
-        ordered = np.array([mine.mean() for _, mine in scored])
-        best_first = [source for source, _ in scored]
-        found = diverse_set(best_first, ordered, folds, scorer.reads, config.diverse)
-    lines = [
-        _line(rank, source, name, float(mine.mean()), base_score, overlaps)
-        for rank, (source, mine) in enumerate(scored, start=1)
-    ]
+    refined = refinement.refine(name, folds, scored) if refinement is not None else None
+    first = {} if refined is None else {source.id: source for source, _ in refined.scored}
+    rest = [pair for pair in scored if pair[0].id not in first]
+    by_map = with_intervals(
+        [
+            _line(rank, source, name, float(scores.mean()), base_score, overlaps)
+            for rank, (source, scores) in enumerate(rest, start=len(first) + 1)
+        ],
+        [source for source, _ in rest],
+        folds,
+        scorer,
+        config,
+    )
     ranked = AttributeRanking(
         metric=metric,
         examples=round(np.mean([len(fold) for fold in folds])),
         balanced=folds[0].weights is not None,
         base_score=base_score,
-        ranking=with_intervals(lines, [source for source, _ in scored], folds, scorer, config),
+        ranking=by_map,
         skipped=tuple(left_out),
-        diverse=found,
         not_scored=offered.not_scored,
-        by_fold=_orders(scored) if len(folds) > 1 else (),
     )
-    base_model = scored[0][0].entry.manifest.base.model
-    forecast = forecast_for(scorer, metric, base_model)
-    return with_forecast(ranked, folds, [source for source, _ in scored], scorer, forecast)
+    if refined is None:
+        base_model = scored[0][0].entry.manifest.base.model
+        forecast = forecast_for(scorer, metric, base_model)
+        ranked = with_forecast(ranked, folds, [one for one, _ in scored], scorer, forecast)
+        best, of, kind = scored, folds, scorer.reads
+    else:
+        known = {source.id: float(scores.mean()) for source, scores in scored}
+        ranked = ranked.model_copy(
+            update={
+                "ranking": (
+                    *_refined_lines(refined, known, name, overlaps, config),
+                    *(line.model_copy(update={"scored_by": "map"}) for line in by_map),
+                ),
+                "refined": refined.record,
+            }
+        )
+        best, of, kind = list(refined.scored), refined.folds, refined.scorer.reads
+    found = None
+    if config.diverse and kind is not None:
+        ordered = np.array([scores.mean() for _, scores in best])
+        found = diverse_set([source for source, _ in best], ordered, of, kind, config.diverse)
+    orders = zip(_orders(best), _orders(rest if refined else []) or ((),) * len(of), strict=True)
+    return ranked.model_copy(
+        update={
+            "diverse": found,
+            "by_fold": tuple((*a, *b) for a, b in orders) if len(folds) > 1 else (),
+        }
+    )
+
+
+def _refined_lines(
+    refined: Outcome,
+    by_map: Mapping[str, float],
+    name: str,
+    overlaps: Overlaps,
+    config: RankConfig,
+) -> tuple[RankedSource, ...]:
+    """Return the lines of the sources that were scored on deltas; they have no forecast yet."""
+    sources = [source for source, _ in refined.scored]
+    lines = [
+        _line(
+            rank, source, name, float(scores.mean()), refined.record.base_score, overlaps
+        ).model_copy(
+            update={
+                "scored_by": "delta" if source.entry.model_folder is None else "tuned encoder",
+                "map_score": by_map[source.id],
+                "r2": source.entry.tuned_r2,
+            }
+        )
+        for rank, (source, scores) in enumerate(refined.scored, start=1)
+    ]
+    return with_intervals(lines, sources, refined.folds, refined.scorer, config)
 
 
 def _line(
@@ -420,7 +487,7 @@ def _line(
 
 def _orders(scored: Sequence[tuple[Source, Float64]]) -> tuple[tuple[str, ...], ...]:
     """Return the source ids of each fold, best first; equal scores are ordered by id."""
-    folds = range(len(scored[0][1]))
+    folds = range(len(scored[0][1])) if scored else ()
     return tuple(
         tuple(source.id for source, _ in sorted(scored, key=lambda one: (-one[1][fold], one[0].id)))
         for fold in folds

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -40,6 +40,33 @@ class Balance(StrEnum):
     AUTO = "auto"
     ON = "on"
     OFF = "off"
+
+
+class Round(Record):
+    """One round of a refinement: so many sources on so many rows of the target, all attributes'."""
+
+    sources: int
+    rows: int
+
+
+class Refined(Record):
+    """How the first lines of a ranking were scored: on embeddings by deltas.
+
+    Attributes:
+        sources: How many they are; the others follow, by their maps.
+        rows: Rows of the attribute that they were scored on.
+        base_score: Score of the untouched base embeddings of these rows.
+        rounds: What was scored on what, the last round being what the lines show.
+        without: Sources that could not be refined, having neither a delta nor a tuned encoder.
+        skipped: Those whose delta or tuned encoder cannot be used, with the reason.
+    """
+
+    sources: int
+    rows: int
+    base_score: float
+    rounds: tuple[Round, ...]
+    without: int = 0
+    skipped: tuple[Skipped, ...] = ()
 
 
 class RankConfig(Record):
@@ -72,6 +99,9 @@ class RankConfig(Record):
             for it.
         shortlist: Most sources of a packed pool to score, chosen by the signatures of their maps
             (:mod:`esm.ranking.shortlist`); 0 scores all.
+        refine: Which sources are scored again on embeddings by their deltas, for the scorer
+            ``logme`` (:mod:`esm.ranking.refine`): ``all``, the best so many, ``none``, or ``auto``
+            for all up to a stated cost and an eighth of more.
         near_tests: Also embed the test texts and look for near copies of them; exact ones are
             looked for anyway.
     """
@@ -93,6 +123,7 @@ class RankConfig(Record):
     exclude_overlap: float | None = Field(default=None, ge=0, le=1)
     near_tests: bool = False
     shortlist: int = Field(default=0, ge=0, le=2000)
+    refine: Annotated[int, Field(ge=1)] | Literal["auto", "all", "none"] = "auto"
 
 
 class RankedSource(Record):
@@ -104,7 +135,8 @@ class RankedSource(Record):
         score: The scorer's verdict in its unit, for LogME nats per example; higher is better.
         gain: Score minus that of the untouched base embeddings; None where the scorer has none
             for them.
-        r2: R² of the source's map on anchors of other tasks; None where it is not known.
+        r2: R² of the source's map, or of the delta that it was scored by, on anchors of other
+            tasks; None where it is not known.
         size: Training rows that the source's fine-tuning used; None where it is not known.
         sibling: Whether it was made of the target's own data, another attribute of it for
             instance; none of its training texts is a test text of the target.
@@ -122,6 +154,9 @@ class RankedSource(Record):
             (see :class:`esm.ranking.intervals.Uncertainty`).
         overlap: Texts that it shares with the target; None where its pool does not keep which it
             has.
+        scored_by: What the score and all that follows from it were made by: its ``map``, its
+            ``delta`` or its ``tuned encoder``; empty where the ranking was not refined.
+        map_score: Of a refined source, its score by its map, on all rows of the ranking.
     """
 
     rank: int
@@ -140,6 +175,8 @@ class RankedSource(Record):
     top_probability: float | None = None
     group: int | None = None
     overlap: Overlap | None = None
+    scored_by: str = ""
+    map_score: float | None = None
 
 
 class AttributeRanking(Record):
@@ -159,6 +196,8 @@ class AttributeRanking(Record):
         not_scored: Sources left out by the shortlist.
         by_fold: Source ids, best first, as each fold's training rows alone rank them; empty for
             a fixed split.
+        refined: How the first lines were scored, where deltas refined them. The lines behind them
+            are by maps; scores of the two kinds cannot be compared.
     """
 
     metric: Metric
@@ -170,11 +209,20 @@ class AttributeRanking(Record):
     diverse: DiverseSet | None = None
     not_scored: int = 0
     by_fold: tuple[tuple[str, ...], ...] = ()
+    refined: Refined | None = None
 
     @property
     def order(self) -> list[str]:
         """Source ids, best first."""
         return [line.source for line in self.ranking]
+
+    def comparable(self, line: RankedSource) -> float:
+        """Return a number that orders the sources as the ranking does: higher is better.
+
+        The score, unless some scores are by deltas and some by maps; then the negative rank.
+        """
+        kinds = {one.scored_by == "map" for one in self.ranking}
+        return line.score if len(kinds) == 1 else -float(line.rank)
 
     @property
     def preference(self) -> list[str]:
@@ -279,7 +327,8 @@ class Ranking(Record):
         """Return one row per attribute and source; ``esm evaluate`` reads them as scores.
 
         What is known of a source over all attributes, and what it shares with the target, stands
-        in columns of its own.
+        in columns of its own. Where some sources were scored on deltas and some on maps, ``score``
+        is the negative rank, and ``own_score`` what they were scored.
         """
         overall = {
             line.source: {
@@ -295,6 +344,8 @@ class Ranking(Record):
             {
                 "target": attribute_id(self.target, name),
                 **line.model_dump(mode="json", exclude={"overlap", "expected", "adds"}),
+                "score": ranked.comparable(line),
+                "own_score": line.score,
                 **_overlap_columns(line.overlap),
                 **_expectation_columns(line),
                 **overall.get(line.source, {}),

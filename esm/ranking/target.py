@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from esm.maps.delta.encoder import count_passed, embed_by_delta
+from esm.pool.deltas import tuned_encoder
 from esm.pool.fingerprints import FingerprintKey
 from esm.pool.pool import PoolEntry
 from esm.ranking.leaks.overlap import TargetSketches, sketch_rows
@@ -111,21 +113,48 @@ class TargetTexts:
             for target, fold in zip(self._targets, self._folds, strict=True)
         ]
 
-    def tuned(self, entry: PoolEntry) -> npt.NDArray[np.float32]:
-        """Return (N, d) embeddings of all texts by the tuned encoder that an entry keeps.
+    def __len__(self) -> int:
+        return len(self._texts)
 
-        It reads the texts as the base model does.
+    @property
+    def parameters(self) -> int:
+        """Weights that a token passes: all but the tables of embeddings."""
+        return count_passed(self._encoder.model)
+
+    def tokens(self, rows: Rows) -> int:
+        """Return how many tokens the texts at these positions have, as they are read."""
+        texts, pairs = self._some(rows)
+        read = self._encoder.tokenize(texts, pairs)
+        return sum(len(chunk["input_ids"]) for text in read for chunk in text.chunks)
+
+    def tuned(self, entry: PoolEntry, rows: Rows | None = None) -> npt.NDArray[np.float32]:
+        """Return embeddings (N, d) of all texts by an entry's tuned encoder.
+
+        By the whole encoder where it was kept, else by the base model with the entry's delta. It
+        reads the texts as the base model does.
+
+        Args:
+            entry: The entry.
+            rows: Positions of m texts, for (m, d) embeddings of them alone.
 
         Raises:
+            PoolError: It has neither.
+            MapError: The delta is damaged.
             EncoderError: The tuned encoder is damaged.
         """
-        from esm.encoder.encoder import Encoder
+        texts, pairs = self._some(np.arange(len(self)) if rows is None else rows)
+        if entry.model_folder is None:
+            return embed_by_delta(
+                self._encoder, entry.load_delta(), texts, pairs, cache=self._cache
+            ).last
+        return self._cache.embed(tuned_encoder(entry, self._encoder), texts, pairs).last
 
-        config = self._encoder.config.model_copy(
-            update={"model": str(entry.model_folder), "revision": None}
+    def _some(self, rows: Rows) -> tuple[list[str], list[str] | None]:
+        pairs = self._pairs
+        return (
+            [self._texts[row] for row in rows],
+            None if pairs is None else [pairs[row] for row in rows],
         )
-        tuned = Encoder.load(config, str(self._encoder.device))
-        return self._embed(tuned, wide=False).last
 
     def sketches(self, key: FingerprintKey) -> TargetSketches:
         """Return sketches of the texts, and of the test texts where they are asked for.

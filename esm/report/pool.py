@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from esm.pool.records import MapRecord
 from esm.report.numbers import MISSING, duration, number, size
 from esm.report.reliability import flag_notes, licence_flag
 from esm.report.table import LICENCE_LETTERS, Table, notes_table, skipped_notes
@@ -34,9 +35,18 @@ def build_report(report: BuildReport) -> list[Table]:
             f" {duration(report.seconds)}",
             columns=("source", "now"),
             rows=rows,
-            notes=skipped_notes(report.skipped),
+            notes=[*_without_delta(report.without_delta), *skipped_notes(report.skipped)],
             left=frozenset({"source", "now"}),
         )
+    ]
+
+
+def _without_delta(sources: Sequence[str]) -> list[str]:
+    if not sources:
+        return []
+    return [
+        f"without a delta, their tuned encoders not being kept: {', '.join(sources)}; rankings go"
+        " by their maps (--replace trains them again)"
     ]
 
 
@@ -60,14 +70,14 @@ def pool_tables(
             MISSING if entry.record.num_used is None else str(entry.record.num_used),
             _quality(entry.record),
             form,
-            str(fit.rank),
+            str(fit.rank) if isinstance(fit, MapRecord) else MISSING,
             number(fit.r2_source, 2),
             number(fit.r2_anchors, 2),
             size(fit.bytes),
             duration(sum(entry.record.seconds.values())) if entry.record.seconds else MISSING,
         )
         for entry in entries
-        for form, fit in sorted(entry.record.maps.items())
+        for form, fit in entry.record.fits()
     ]
     columns = (
         "source",
@@ -85,9 +95,14 @@ def pool_tables(
     )
     left = frozenset({"source", "language", "flags", "licence", "held-out quality", "map"})
     further = {"licence", "rank", "R² own", "size", "time"}
-    if len({form for entry in entries for form in entry.record.maps}) < 2:
-        further.add("map")
-    notes = [*_pool_notes(pool), *flag_notes(row[2] for row in rows), *skipped_notes(skipped)]
+    # A source with a map and a delta has two lines, and what they are takes the language's place.
+    alone = len({form for entry in entries for form, _ in entry.record.fits()}) < 2
+    further.add("map" if alone else "language")
+    notes = [
+        *_pool_notes(pool, entries),
+        *flag_notes(row[2] for row in rows),
+        *skipped_notes(skipped),
+    ]
     some = "" if of in (None, len(entries)) else f" of {of}"
     title = f"{pool.folder}: {len(entries)}{some} sources"
     return [Table(title, columns, rows, notes, left, frozenset(further))]
@@ -103,7 +118,7 @@ def _quality(record: SourceRecord) -> str:
     return f"{record.metric} {number(after)}"
 
 
-def _pool_notes(pool: Pool) -> list[str]:
+def _pool_notes(pool: Pool, entries: Sequence[PoolEntry]) -> list[str]:
     manifest = pool.manifest
     base = (
         f"base model {manifest.base.model}, {manifest.base.pooling} pooling,"
@@ -115,7 +130,23 @@ def _pool_notes(pool: Pool) -> list[str]:
         f"{base}; {manifest.anchors.count} anchor texts, lift of width {manifest.lift.width}",
         "R² others: on anchor texts of other tasks; R² own (--wide): on held-out texts of the"
         " source",
+        *_left_out_notes(entries),
     ]
+
+
+def _left_out_notes(entries: Sequence[PoolEntry]) -> list[str]:
+    """Say what deltas leave out, and how many sources have none."""
+    deltas = [entry.record.delta for entry in entries]
+    most = max((len(one.left_out) for one in deltas if one is not None), default=0)
+    notes = []
+    if most:
+        notes.append(
+            f"deltas leave out embedding tables and what is not worth its bytes, at most {most}"
+            " weights that tuning changed"
+        )
+    if 0 < deltas.count(None) < len(deltas):
+        notes.append(f"{deltas.count(None)} of {len(deltas)} sources have no delta")
+    return notes
 
 
 def pack_report(report: PackReport) -> list[Table]:

@@ -14,7 +14,7 @@ from esm.tasks.licences import licence_label
 from esm.tasks.raw import attribute_id
 
 if TYPE_CHECKING:
-    from esm.ranking.result import AttributeRanking, RankedSource, Ranking
+    from esm.ranking.result import AttributeRanking, RankedSource, Ranking, Refined
 
 # Sources that a set passed over are named up to this many.
 _PASSED_OVER = 5
@@ -94,8 +94,14 @@ def _columns(ranking: Ranking, ranked: AttributeRanking) -> tuple[dict[str, _Cel
         columns[top] = lambda line: number(line.top_probability, 2)
         columns["group"] = lambda line: MISSING if line.group is None else str(line.group)
         further |= {"90 % interval", top, "group"}
+    if ranked.refined is not None:
+        columns["scored by"] = lambda line: line.scored_by
+        if ranked.refined.sources == len(ranked.ranking):
+            further.add("scored by")
     if ranking.reads is EmbeddingKind.MAPPED:
-        columns["map R²"] = lambda line: number(line.r2, 2)
+        fit = "map R²" if ranked.refined is None else "R²"
+        further.add(fit)
+        columns[fit] = lambda line: number(line.r2, 2)
     columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
     if overlap_known:
         columns["overlap"] = _overlap
@@ -193,14 +199,33 @@ def _basis(ranking: Ranking, ranked: AttributeRanking) -> str:
     """Say what was scored, how, in which unit, and what the base model scores."""
     read = {
         EmbeddingKind.MAPPED: f"{ranking.config.form} maps, ",
-        EmbeddingKind.TUNED: "tuned encoders, ",
+        EmbeddingKind.TUNED: "deltas or tuned encoders, ",
         None: "",
     }[ranking.reads]
     scored = f"{'balanced ' if ranked.balanced else ''}{ranking.scorer} ({ranking.unit})"
     basis = f"{ranked.examples} training rows, {len(ranked.ranking)} sources, {read}{scored}"
+    if ranked.refined is not None:
+        return f"{basis}{_refined_basis(ranked.refined, number(ranked.base_score, 4))}"
     if ranked.base_score is None:
         return f"{basis}, higher is better"
     return f"{basis}; the untouched base embeddings score {number(ranked.base_score, 4)}"
+
+
+def _refined_basis(refined: Refined, base_by_map: str) -> str:
+    """Say which lines were scored by what, and that the two kinds are not compared."""
+    searched = ", then ".join(f"{one.sources} on {one.rows}" for one in refined.rounds)
+    how = f" (by halving, sources on texts: {searched})" if len(refined.rounds) > 1 else ""
+    parts = [
+        f"; the first {refined.sources} scored again on embeddings by their deltas, on"
+        f" {refined.rows} rows drawn by class{how}: the base embeddings of those score"
+        f" {number(refined.base_score, 4)}"
+    ]
+    if len(refined.rounds) > 1 or refined.without or refined.skipped:
+        parts.append(f"below them the others by their maps, not to be compared: base {base_by_map}")
+    if refined.without:
+        parts.append(f"{refined.without} of these have no delta")
+    parts += [f"{one.source} could not be refined: {one.reason}" for one in refined.skipped]
+    return "; ".join(parts)
 
 
 def _truth_notes(truth: Mapping[str, Any], target: str) -> list[str]:

@@ -40,10 +40,10 @@ def trust(ranking: Ranking, line: RankedSource) -> str:
     """Return the mark of a source, or a dash where nothing is known that would decide it.
 
     LOW, where any of these holds: texts of the target are among those that the source was trained
-    on, the 90 % interval of its gain holds zero, its map explains less than half of the variance on
-    texts of other tasks. HIGH, where an interval leaves out zero, the source is within the best k,
-    or without, in nine of ten draws of the bootstrap, and the R² of its map, where one is scored,
-    is known. MEDIUM else.
+    on, the 90 % interval of its gain holds zero, its map, or the delta that it was scored by,
+    explains less than half of the variance on texts of other tasks. HIGH, where an interval leaves
+    out zero, the source is within the best k, or without, in nine of ten draws of the bootstrap,
+    and that R², where one is scored, is known. MEDIUM else.
     """
     mapped = ranking.reads is EmbeddingKind.MAPPED
     r2 = line.r2 if mapped else None
@@ -109,7 +109,9 @@ def trust_note(ranking: Ranking) -> str:
     """Return what the marks mean, in a line."""
     mapped = ranking.reads is EmbeddingKind.MAPPED
     leak = "the source was trained on texts of the target"
-    flat = "the map explains less than half on texts of other tasks (R² < 0.5)"
+    is_refined = any(one.refined is not None for one in ranking.attributes.values())
+    fitted = "the map, or the delta," if is_refined else "the map"
+    flat = f"{fitted} explains less than half on texts of other tasks (R² < 0.5)"
     if not ranking.config.bootstrap:
         low = f"low where {flat} or {leak}" if mapped else f"low where {leak}"
         rest = "medium else, - where R² is not known" if mapped else "- else: nothing decides it"

@@ -47,7 +47,11 @@ def why_tables(ranking: Ranking, source: str) -> list[Table]:
 
 def _why(ranking: Ranking, name: str, ranked: AttributeRanking, line: RankedSource) -> Table:
     """Say how one source compares with the others, point by point."""
-    others = [one for one in ranked.ranking if one.source != line.source]
+    others = [
+        one
+        for one in ranked.ranking
+        if one.source != line.source and one.scored_by == line.scored_by
+    ]
     rows = [
         (
             f"{_words(feature)}: points it adds",
@@ -64,9 +68,18 @@ def _why(ranking: Ranking, name: str, ranked: AttributeRanking, line: RankedSour
         facts.append(
             ("predicted gain, the same unit", number(line.gain, 4, sign=True), _mean(gains, 4))
         )
+    if line.map_score is not None:
+        known = [one.map_score for one in others if one.map_score is not None]
+        facts.append(("score by its map", number(line.map_score, 4), _mean(known, 4)))
     if line.r2 is not None:
         known = [one.r2 for one in others if one.r2 is not None]
-        facts.append(("R² of its map", number(line.r2, 2), _mean(known, 2, sign=False)))
+        facts.append(
+            (
+                "R² of what it was scored by" if line.scored_by else "R² of its map",
+                number(line.r2, 2),
+                _mean(known, 2, sign=False),
+            )
+        )
     if line.size is not None:
         sizes = [float(one.size) for one in others if one.size is not None]
         facts.append(("training rows", str(line.size), _mean(sizes, 0, sign=False)))

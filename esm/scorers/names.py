@@ -39,7 +39,7 @@ OF_HEADS = (ScorerName.LEEP, ScorerName.NCE)
 
 BY_READING: Mapping[str, tuple[ScorerName, ...]] = {
     "on maps": (ScorerName.LOGME, ScorerName.FUSED, ScorerName.PROBE, ScorerName.KNN),
-    "on kept tuned encoders": (ScorerName.TUNED_LOGME, ScorerName.FROZEN, ScorerName.HSCORE),
+    "on deltas or tuned encoders": (ScorerName.TUNED_LOGME, ScorerName.FROZEN, ScorerName.HSCORE),
     "by source heads": (ScorerName.LEEP, ScorerName.NCE),
     "by stored vectors": (ScorerName.TEXTEMB, ScorerName.TASKEMB, ScorerName.VOCAB),
     "blind to the target": (ScorerName.SIZE, ScorerName.RANDOM, ScorerName.STATIC),

@@ -12,13 +12,14 @@ COSINE = "cosine similarity"
 class Need(StrEnum):
     """What a scorer needs of a source.
 
-    MAP: an Embedding Space Map of the form that is ranked. TUNED: the tuned encoder, kept. HEAD:
+    MAP: an Embedding Space Map of the form that is ranked. TUNED: its delta, or the whole tuned
+    encoder. HEAD:
     a head that gives class probabilities. VECTORS: mean embedding, Fisher vector and vocabulary.
     SIZE: the number of its training rows.
     """
 
     MAP = "map"
-    TUNED = "tuned encoder"
+    TUNED = "delta or tuned encoder"
     HEAD = "head"
     VECTORS = "vectors"
     SIZE = "number of rows"
@@ -27,7 +28,8 @@ class Need(StrEnum):
 class EmbeddingKind(StrEnum):
     """Which embeddings of the target's texts stand for a source.
 
-    MAPPED: what its map predicts. TUNED: what its tuned encoder gives.
+    MAPPED: what its map predicts. TUNED: what its tuned encoder gives, kept whole
+    or as a delta.
     """
 
     MAPPED = "mapped"

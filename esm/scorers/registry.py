@@ -41,8 +41,8 @@ def make_scorer(
         embeddings: What stands for a source, where the scorer leaves that open: for ``knn``,
             ``hscore``, ``leep`` and ``nce``. None takes mapped embeddings for ``knn``, tuned ones
             for ``hscore``, and for a source head tuned ones if ``all_tuned``, else mapped ones.
-        all_tuned: Whether all sources keep their tuned encoders. A ranking does not mix the two
-            kinds: scores on them are not comparable.
+        all_tuned: Whether all sources keep a delta or their tuned encoder. A ranking does not mix
+            the two kinds: scores on them are not comparable.
         results: Measured results, for ``static``.
 
     Raises:

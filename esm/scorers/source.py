@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import MapError, PoolError
+from esm.maps.delta.delta import DELTA_NAME
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.pool.pool import PoolEntry
 from esm.pool.vectors import TaskVectors
@@ -47,7 +48,8 @@ class Source:
     Attributes:
         entry: The pool's entry: record, folder.
         form: Which of its maps is scored.
-        embed: Gives (N, d) embeddings of all texts of the target by a source's tuned encoder.
+        embed: Gives (N, d) embeddings of all texts of the target by a source's tuned encoder, or
+            by its delta.
     """
 
     entry: PoolEntry
@@ -76,8 +78,9 @@ class Source:
         Cost: one forward pass of the encoder per text, unless they are cached.
 
         Raises:
-            PoolError: The tuned encoder was not kept.
-            EncoderError: It is damaged.
+            PoolError: It has no delta, and the tuned encoder was not kept.
+            MapError: The delta is damaged.
+            EncoderError: The tuned encoder is damaged.
         """
         return self.embed(self.entry)
 
@@ -157,9 +160,9 @@ class Source:
         for need, name in ((Need.HEAD, "head"), (Need.VECTORS, "vectors"), (Need.SIZE, "size")):
             if need in needs:
                 getattr(self, name)
-        if Need.TUNED in needs and self.entry.model_folder is None:
+        if Need.TUNED in needs and not self.entry.has_tuned:
             raise PoolError(
-                f"source {self.id} does not keep its tuned encoder",
-                expected="an entry with a folder model",
-                hint="esm train --keep-models",
+                f"source {self.id} keeps neither a delta nor its tuned encoder",
+                expected=f"an entry with {DELTA_NAME} or a folder model",
+                hint="esm train --replace",
             )

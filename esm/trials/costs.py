@@ -116,7 +116,8 @@ class Costs:
         return {
             folder: self._plan.entries[key.source]
             for folder, key in needed.items()
-            if pool_model(self._plan.entries[key.source], key.source_seed) is None
+            if key.delta is None
+            and pool_model(self._plan.entries[key.source], key.source_seed) is None
             and not folder.is_dir()
         }
 
@@ -126,7 +127,11 @@ class Costs:
             return [trial.key]
         if strategy(trial.strategy).learns_sources:
             return []
-        return [tuned_key(trial.key, self._plan.entries[name]) for name in trial.sources]
+        retrain = self._plan.config.retrain
+        return [
+            tuned_key(trial.key, self._plan.entries[name], retrain=retrain)
+            for name in trial.sources
+        ]
 
     def seconds(self, trials: Iterable[Trial], made: Container[Path] = ()) -> float:
         """Return how long trials take, with the sources that they are tuned on.

@@ -1,4 +1,4 @@
-"""The encoders that trials start from: the base model, plain or tuned on a source task."""
+"""The encoders that runs start from: the base model, plain, with a source's delta, or tuned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import EsmError, ValidationError
-from esm.common.storage import atomic_folder, content_hash, make_private
+from esm.common.storage import (
+    atomic_folder,
+    content_hash,
+    load_tensors,
+    make_private,
+    save_tensors,
+)
+from esm.maps.delta.delta import DELTA_NAME, Delta
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import Pool, PoolEntry
 from esm.tasks.task import Task
@@ -25,8 +32,54 @@ MODELS_NAME = "models"
 
 
 def model_folder(models: Path, key: RunKey) -> Path:
-    """Return where the tuned encoder that a run starts from is kept between runs."""
-    return models / content_hash(key.base, key.source_hash, key.source_seed)[:24]
+    """Return where what a run starts from is kept between runs: a tuned encoder, or a delta."""
+    delta = [] if key.delta is None else [key.delta]
+    return models / content_hash(key.base, key.source_hash, key.source_seed, *delta)[:24]
+
+
+def source_start(entry: PoolEntry, *, retrain: bool) -> str | None:
+    """Return the hash of the delta that runs with a source start from.
+
+    None where they start from its whole tuned encoder: because the pool keeps that, or because it
+    is trained again, from the source's data, for want of a delta or since that is asked for.
+    """
+    if retrain or entry.model_folder is not None or entry.record.delta is None:
+        return None
+    return entry.record.delta.hash
+
+
+def start_remarks(key: RunKey, entry: PoolEntry | None) -> tuple[str, ...]:
+    """Return what has to be known of what a run started from."""
+    if key.delta is None or entry is None or entry.record.delta is None:
+        return ()
+    fit = entry.record.delta
+    return (
+        f"started from the base model with the delta of {entry.id} ({fit.bytes / 1e6:.2f} MB, R²"
+        f" {fit.r2_anchors:.2f} on anchors), not from its whole tuned encoder (--retrain)",
+    )
+
+
+def load_start(folder: Path, base: Encoder) -> Encoder:
+    """Return what a folder keeps for runs to start from; it reads texts as the base model does.
+
+    Args:
+        folder: See :func:`model_folder`; or the pool's folder of a tuned encoder.
+        base: The base model, to which a delta is added.
+
+    Raises:
+        EncoderError: It is damaged.
+        MapError: It holds a delta that is damaged, or another base model's.
+    """
+    from esm.encoder.encoder import Encoder
+    from esm.maps.delta.encoder import with_delta
+
+    if (folder / DELTA_NAME).is_file():
+        stored = load_tensors(folder / DELTA_NAME)
+        where, weights = str(folder / DELTA_NAME), base.identity.weights
+        return with_delta(base, Delta.from_tensors(stored, where=where, base=weights))
+    config = base.config.model_copy(update={"model": str(folder), "revision": None})
+    # As it was when it had been made: the base model's name tells of its other parts.
+    return base.with_model(Encoder.load(config, str(base.device)).model)
 
 
 def pool_model(entry: PoolEntry, source_seed: int | None) -> Path | None:
@@ -40,12 +93,13 @@ def source_hash(entry: PoolEntry) -> str:
     return content_hash(entry.record.task_hash or entry.record.config_hash, settings)
 
 
-def tuned_key(key: RunKey, entry: PoolEntry) -> RunKey:
+def tuned_key(key: RunKey, entry: PoolEntry, *, retrain: bool = False) -> RunKey:
     """Return the key of a run like this one that starts from a source as the pool tuned it."""
     changes = {
         "source": entry.id,
         "source_hash": source_hash(entry),
         "source_seed": entry.record.fine_tune.seed,
+        "delta": source_start(entry, retrain=retrain),
     }
     return key.model_copy(update=changes)
 
@@ -62,6 +116,8 @@ def keep_only(models: Path, keys: Iterable[RunKey]) -> None:
 
 class TunedModels:
     """Tuned encoders: taken from the pool or a folder, else made once and put there.
+
+    A run whose key names a delta gets the base model with it, and the source's data are not read.
 
     The one used last stays in memory. A source that failed is not tried again.
 
@@ -124,20 +180,35 @@ class TunedModels:
             raise ValidationError(f"source {source} without a pool", expected="the pool it is in")
         return self._pool.entry(source)
 
-    def _tuned(self, key: RunKey, folder: Path) -> Encoder:
-        from esm.encoder.encoder import Encoder
+    def remarks(self, key: RunKey) -> tuple[str, ...]:
+        """Return what has to be known of what a run starts from."""
+        return start_remarks(key, None if key.delta is None else self.entry(key.source))
 
+    def _tuned(self, key: RunKey, folder: Path) -> Encoder:
         entry = self.entry(key.source)
-        kept = pool_model(entry, key.source_seed) or folder
+        kept = folder if key.delta is not None else pool_model(entry, key.source_seed) or folder
         if kept.is_dir():
-            config = self.base.config.model_copy(update={"model": str(kept), "revision": None})
-            # As it was when it had been made: the base model's name tells of its other parts.
-            return self.base.with_model(Encoder.load(config, str(self.base.device)).model)
+            return load_start(kept, self.base)
+        if key.delta is not None:
+            return self._with_delta(entry, key, folder)
         tuned = self._fine_tune(entry, key)
         with atomic_folder(folder) as unfinished:
             tuned.save(unfinished)
             make_private(unfinished)  # the source may be another attribute of the target
         return tuned
+
+    def _with_delta(self, entry: PoolEntry, key: RunKey, folder: Path) -> Encoder:
+        """Keep the delta beside the run, which then needs no pool any more."""
+        delta = entry.load_delta()
+        if delta.content_hash != key.delta:
+            raise ValidationError(
+                f"the delta of {entry.id} has changed since the run was planned",
+                expected=f"content hash {str(key.delta)[:12]}",
+                hint="run the command again",
+            )
+        with atomic_folder(folder) as unfinished:
+            save_tensors(unfinished / DELTA_NAME, delta.tensors(), private=True)
+        return load_start(folder, self.base)
 
     def _fine_tune(self, entry: PoolEntry, key: RunKey) -> Encoder:
         from esm.training.sources import tune_on_source

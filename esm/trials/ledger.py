@@ -102,6 +102,8 @@ class RunKey(Record):
         seed: Seed of the head, the adapter and the order of the data.
         fold: The fold whose rows are the test rows; None for a fixed split.
         format: Version of what a run means; another one never resumes.
+        delta: Hash of the source's delta, where the run starts from the base model with it; None
+            where it starts from the whole tuned encoder, and for ``none``.
     """
 
     target: str
@@ -118,14 +120,17 @@ class RunKey(Record):
     seed: int
     fold: int | None = None
     format: int = LEDGER_FORMAT
+    delta: str | None = None
 
     def content_hash(self) -> str:
-        """Return the key of the run's row."""
-        return content_hash(self.model_dump(mode="json"))
+        """Return the key of the run's row; without a delta it is what it was before there were."""
+        return content_hash(
+            self.model_dump(mode="json", exclude={"delta"} if self.delta is None else None)
+        )
 
     def config_hash(self) -> str:
         """Return a hash of what runs must share to be compared: all but source, seeds, fold."""
-        left_out = {"source", "source_hash", "source_seed", "seed", "fold"}
+        left_out = {"source", "source_hash", "source_seed", "seed", "fold", "delta"}
         return content_hash(self.model_dump(mode="json", exclude=left_out))
 
 

@@ -95,6 +95,7 @@ class Opened:
             pool=None if self.pool is None else self.pool.folder,
             models=out / MODELS_NAME,
             largest=self.plan.largest,
+            retrain=self.plan.config.retrain,
         )
 
 

@@ -16,7 +16,7 @@ from esm.ranking.result import Ranking
 from esm.strategies.registry import check_own, reads_unlabelled, strategy
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, Task, joint_hash
-from esm.trials.encoders import source_hash
+from esm.trials.encoders import source_hash, source_start
 from esm.trials.ledger import RunKey
 from esm.trials.settings import Arm, ValidationConfig
 from esm.trials.trial import Plan, Trial, describe_rows
@@ -268,6 +268,7 @@ def _keys(
                 "source": entry.id,
                 "source_hash": source_hash(entry),
                 "source_seed": first + key.seed % config.source_seeds,
+                "delta": source_start(entry, retrain=config.trains_sources),
             }
         )
         for key in plain

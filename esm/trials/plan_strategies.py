@@ -14,7 +14,7 @@ from esm.strategies.protocol import Strategy
 from esm.strategies.registry import reads_unlabelled, strategy
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import Problem, SplitName, Target, joint_hash
-from esm.trials.encoders import source_hash, tuned_key
+from esm.trials.encoders import source_hash, source_start, tuned_key
 from esm.trials.ledger import RunKey
 from esm.trials.plan import unlabelled_hash
 from esm.trials.settings import ComparisonConfig
@@ -231,7 +231,7 @@ class _Planner:
                 fold.attributes[name] for fold in self.targets for name in names
             )
         if strategy.wants_sources:
-            settings["sources"] = [[entry.id, source_hash(entry)] for entry in sources]
+            settings["sources"] = [self._source(entry) for entry in sources]
         starts = strategy.uses_source and not strategy.wants_sources and sources
         start = sources[0] if starts else None
         return Trial(
@@ -268,7 +268,14 @@ class _Planner:
             seed=seed,
             fold=fold,
         )
-        return key if start is None else tuned_key(key, start)
+        if start is None:
+            return key
+        return tuned_key(key, start, retrain=self.config.retrain)
+
+    def _source(self, entry: PoolEntry) -> list[str]:
+        """Return what determines a source and the weights that its tuning left."""
+        delta = source_start(entry, retrain=self.config.retrain)
+        return [entry.id, source_hash(entry), *([] if delta is None else [delta])]
 
     def _hash(self, name: str) -> str:
         return joint_hash([fold.attributes[name] for fold in self.targets])

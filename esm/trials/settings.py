@@ -33,6 +33,8 @@ class TrialConfig(Record):
             is compared at, the others are a learning curve.
         max_train: All means at most so many: one stratified sample, the same for every run.
         transfer: Settings that strategies share.
+        retrain: Fine-tune the sources again, from their data, instead of starting from their
+            deltas.
     """
 
     attributes: tuple[str, ...] = ()
@@ -40,6 +42,7 @@ class TrialConfig(Record):
     examples: tuple[int | None, ...] = (None,)
     max_train: int | None = Field(default=None, ge=2)
     transfer: TransferConfig = Field(default_factory=TransferConfig)
+    retrain: bool = False
 
     @field_validator("attributes")
     @classmethod
@@ -85,6 +88,11 @@ class ValidationConfig(TrialConfig):
     control_seed: int = Field(default=0, ge=0)
     source_seeds: int = Field(default=1, ge=1)
     strategy: str = STRATEGIES[0]
+
+    @property
+    def trains_sources(self) -> bool:
+        """Whether sources are fine-tuned again: a delta is of one seed only."""
+        return self.retrain or self.source_seeds > 1
 
     @field_validator("controls")
     @classmethod

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from esm.common.errors import EncoderError, EsmError, ValidationError
 from esm.encoder.settings import EncoderConfig
-from esm.pool.pool import Pool
-from esm.trials.encoders import MODELS_NAME
+from esm.pool.pool import Pool, PoolEntry
+from esm.trials.encoders import MODELS_NAME, load_start
 from esm.trials.ledger import RunKey
 from esm.trials.model_record import TrainedRecord
 from esm.trials.models import AGAIN, TRAINED_NAME, ModelStore, Trained
@@ -125,10 +125,12 @@ class StartEncoders:
         from esm.encoder.encoder import Encoder
 
         config = record.encoder
-        if record.tuned is not None:
-            place = str(self._tuned(record.key, record.tuned))
-            config = config.model_copy(update={"model": place, "revision": None})
+        kept = None if record.tuned is None else self._tuned(record.key, record.tuned)
+        if kept is not None and record.key.delta is None:
+            config = config.model_copy(update={"model": str(kept), "revision": None})
         encoder = Encoder.load(config, self._device)
+        if kept is not None and record.key.delta is not None:
+            encoder = load_start(kept, encoder)
         if encoder.identity.content_hash() != record.start.content_hash():
             wanted, found = (str(of.weights)[:12] for of in (record.start, encoder.identity))
             raise EncoderError(
@@ -143,12 +145,20 @@ class StartEncoders:
         if folder.is_dir():
             return folder
         try:
-            kept = Pool.open(Path(self._result.pool)).entry(key.source).model_folder
+            entry = Pool.open(Path(self._result.pool)).entry(key.source)
+            kept = entry.model_folder if key.delta is None else _delta_folder(entry, key)
         except EsmError as error:
             raise _no_encoder(key.source, self._run, str(error)) from error
         if kept is None:
             raise _no_encoder(key.source, self._run, "the pool does not keep it")
         return kept
+
+
+def _delta_folder(entry: PoolEntry, key: RunKey) -> Path | None:
+    """Return the pool's folder with the delta of a run, if it is still that one."""
+    known = entry.record.delta
+    same = known is not None and known.hash == key.delta and entry.packed is None
+    return entry.folder if same else None
 
 
 def _no_encoder(source: str, run: Path, reason: str) -> ValidationError:

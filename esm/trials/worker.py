@@ -58,6 +58,7 @@ class Shared:
         pool: Folder of the pool; None where no source is used.
         models: Folder for the tuned encoders that the pool does not keep.
         largest: The size at which trials are compared: models of others are not kept.
+        retrain: Whether further sources are fine-tuned again instead of starting from deltas.
     """
 
     targets: tuple[Target, ...]
@@ -67,6 +68,7 @@ class Shared:
     pool: Path | None
     models: Path
     largest: int | None
+    retrain: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class Worker:
             total_parameters=fitted.total_parameters,
             stored_bytes=sum(array.nbytes for array in state.values()),
             peak_memory=fitted.peak_memory,
-            remarks=fitted.remarks,
+            remarks=(*fitted.remarks, *self._tuned.remarks(trial.key)),
             report=dict(fitted.report),
         )
         rows = tuple(
@@ -184,7 +186,8 @@ class Worker:
             unseen = sample(unseen, task.problem, _MOST_JUDGED, settings.seed)
             return Lesson(task, rows, unseen)
 
-        return SourceTask(entry.id, lesson, lambda: self._tuned.encoder(tuned_key(key, entry)))
+        start = tuned_key(key, entry, retrain=self._shared.retrain)
+        return SourceTask(entry.id, lesson, lambda: self._tuned.encoder(start))
 
 
 def _row(key: RunKey, record: TrialRecord, task: Task, outputs: Array, seconds: float) -> RunRow:

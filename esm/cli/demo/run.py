@@ -105,7 +105,6 @@ def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo
             encoder=EncoderConfig(model=base),
             fine_tune=FINE_TUNE,
             anchors_per_task=ANCHORS_PER_TASK,
-            keep_models=True,
         ),
         device=device,
     )

@@ -70,6 +70,14 @@ def compare(
         int | None,
         option(Heading.TRAINING, help="Training rows per attribute to use at most."),
     ] = None,
+    retrain: Annotated[
+        bool,
+        option(
+            Heading.TRAINING,
+            "--retrain",
+            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+        ),
+    ] = False,
     transfer: TransferOptions,
     budget: Budget = None,
     dry_run: Annotated[
@@ -142,6 +150,7 @@ def compare(
             "seeds": seeds,
             "examples": row_counts(examples),
             "max_train": max_train,
+            "retrain": retrain,
             "transfer": transfer.settings(),
         },
     )

@@ -77,6 +77,15 @@ class ScoringOptions:
     scorer: Annotated[str, typer.Option(help=f"How to score. {_SCORERS.capitalize()}.")] = (
         ScorerName.LOGME.value
     )
+    refine: Annotated[
+        str,
+        typer.Option(
+            help="Sources to score again on embeddings by their deltas, which see what maps"
+            " cannot: all, the best N, none, or auto: all up to a stated cost, an eighth of more,"
+            " found by halving.",
+            metavar="N",
+        ),
+    ] = "auto"
     aggregate: Annotated[
         bool,
         typer.Option(
@@ -118,7 +127,7 @@ class ScoringOptions:
         str | None,
         typer.Option(
             help=f"For {', '.join(OF_EITHER)}: mapped or tuned embeddings. Default: mapped for"
-            " knn, tuned for hscore, tuned for leep and nce where all encoders were kept.",
+            " knn, tuned for hscore, tuned for leep and nce where all sources have deltas.",
             metavar="KIND",
         ),
     ] = None

@@ -84,10 +84,10 @@ def _pool(path: Path) -> _Shown:
     }
     records = [
         {"source": entry.id, "map": form, "rows": entry.record.num_used}
-        | fit.model_dump(mode="json")
+        | fit.model_dump(mode="json", exclude={"left_out"})
         | entry.record.quality
         for entry in entries
-        for form, fit in entry.record.maps.items()
+        for form, fit in entry.record.fits()
     ]
     return _Shown(content, pool_tables(pool, entries, skipped), records)
 

@@ -55,8 +55,20 @@ def validate(
     ] = None,
     source_seeds: Annotated[
         int,
-        option(Heading.TRAINING, help="Training seeds of the sources; has to divide --seeds."),
+        option(
+            Heading.TRAINING,
+            help="Training seeds of the sources; has to divide --seeds. More than one"
+            " trains them again.",
+        ),
     ] = 1,
+    retrain: Annotated[
+        bool,
+        option(
+            Heading.TRAINING,
+            "--retrain",
+            help="Fine-tune sources again, from their data, instead of starting from their deltas.",
+        ),
+    ] = False,
     transfer: TransferOptions,
     predictions: PredictionFiles = None,
     budget: Budget = None,
@@ -115,6 +127,7 @@ def validate(
             "transfer": transfer.settings(),
             "examples": row_counts(examples),
             "max_train": max_train,
+            "retrain": retrain,
         },
     )
     opened = None if pool is None else Pool.open(pool)

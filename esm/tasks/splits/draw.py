@@ -301,6 +301,58 @@ def sample_together(target: Target, size: int, seed: int) -> dict[str, Examples]
     }
 
 
+def strata_of(examples: Examples, problem: Problem) -> Membership:
+    """Return which rows have which label, see :func:`strata`; last, which have none."""
+    membership = strata(_labels_of(examples, problem))
+    return np.hstack([membership, ~membership.any(axis=1, keepdims=True)])
+
+
+def draw_by_class(memberships: Sequence[Membership], size: int, seed: int) -> Rows:
+    """Return rows in an order of which every beginning holds the classes as equally as it can.
+
+    Attributes take turns; each takes a row of the class of which the fewest were taken so far,
+    the first of equals. A row counts for all attributes.
+
+    Args:
+        memberships: Of each attribute (n, s) labels; a row with none of them is not annotated.
+        size: Most rows.
+        seed: Decides which rows of a class come first.
+
+    Returns:
+        Distinct positions, not ascending.
+
+    Example:
+        >>> labels = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 0]], dtype=bool)
+        >>> sorted(draw_by_class([labels], 2, seed=0).tolist())[1]
+        3
+    """
+    count = len(memberships[0])
+    order = np.random.default_rng(seed).permutation(count)
+    waiting = [[list(order[column[order]]) for column in labels.T] for labels in memberships]
+    taken = [np.zeros(labels.shape[1], dtype=np.int64) for labels in memberships]
+    is_chosen = np.zeros(count, dtype=np.bool_)
+    chosen: list[int] = []
+    while len(chosen) < size:
+        before = len(chosen)
+        for attribute, queues in enumerate(waiting):
+            for place in np.argsort(taken[attribute], kind="stable"):
+                queue = queues[place]
+                while queue and is_chosen[queue[0]]:
+                    queue.pop(0)
+                if queue:
+                    row = int(queue.pop(0))
+                    is_chosen[row] = True
+                    chosen.append(row)
+                    for counts, labels in zip(taken, memberships, strict=True):
+                        counts += labels[row]
+                    break
+            if len(chosen) == size:
+                break
+        if len(chosen) == before:
+            break
+    return np.array(chosen, dtype=np.int64)
+
+
 def _draw_quotas(stratum: Rows, size: int, rng: np.random.Generator) -> Rows:
     labels, counts = np.unique(stratum, return_counts=True)
     quotas = _quotas(counts, size)

@@ -45,7 +45,7 @@ def opened(world):  # noqa: F811
 
 def rank_with(world, opened, monkeypatch, found, scorer=ScorerName.LOGME):  # noqa: F811
     monkeypatch.setattr("esm.ranking.forecast.packaged_forecast", lambda name: found)
-    return rank_sources(world[1], opened, RankConfig(scorer=scorer), device="cpu")
+    return rank_sources(world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu")
 
 
 def test_the_gain_of_a_score_becomes_points(world, opened, monkeypatch):  # noqa: F811
@@ -92,7 +92,7 @@ def test_fused_scores_are_the_expected_gains(world, opened, monkeypatch):  # noq
         scorer: {
             (name, line.source): line.gain
             for name, ranked in rank_sources(
-                world[1], opened, RankConfig(scorer=scorer), device="cpu"
+                world[1], opened, RankConfig(scorer=scorer, refine="none"), device="cpu"
             ).attributes.items()
             for line in ranked.ranking
         }

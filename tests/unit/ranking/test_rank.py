@@ -49,6 +49,7 @@ def world(tiny_bert, tmp_path_factory):
         anchors_per_task=20,
         lift_width=24,
         rank=4,
+        delta="none",
     )
     train_pool([spec(path) for path in tasks], folder / "pool", settings, device="cpu")
     return folder / "pool", write_target(folder / "posts")

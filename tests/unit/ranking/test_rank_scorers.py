@@ -50,6 +50,7 @@ def world(tiny_bert, tmp_path_factory):
         anchors_per_task=20,
         lift_width=24,
         rank=4,
+        delta="none",
         keep_models=True,
     )
     specs = [TaskSpec(location=str(path)) for path in tasks]
@@ -67,7 +68,7 @@ def pool(world, tmp_path):
 def ranked(world, scorer, pool=None, *, results=None, **settings):
     results = RESULTS if scorer is ScorerName.STATIC else results
     opened = Pool.open(world[0]) if pool is None else pool
-    config = RankConfig(scorer=scorer, **settings)
+    config = RankConfig(scorer=scorer, **{"refine": "none", **settings})
     return rank_sources(world[1], opened, config, device="cpu", results=results)
 
 
@@ -166,8 +167,8 @@ def test_orders_that_read_no_embedding_embed_nothing(world, monkeypatch):
 @pytest.mark.parametrize(
     ("scorer", "remove", "reason"),
     [
-        (ScorerName.TUNED_LOGME, "model", "does not keep its tuned encoder"),
-        (ScorerName.FROZEN, "model", "--keep-models"),
+        (ScorerName.TUNED_LOGME, "model", "keeps neither a delta nor its tuned encoder"),
+        (ScorerName.FROZEN, "model", "--replace"),
         (ScorerName.TEXTEMB, VECTORS_NAME, "has no vectors"),
         (ScorerName.VOCAB, VECTORS_NAME, "without training again"),
         (ScorerName.NCE, "head.safetensors", "has no head"),
@@ -262,6 +263,7 @@ def test_dense_maps_too(world, pool, tiny_bert):
         fine_tune=FineTuneConfig(num_epochs=1, learning_rate=1e-3),
         forms=tuple(MapForm),
         rank=4,
+        delta="none",
         keep_models=True,
     )
     specs = [entry.record.task for entry in pool.entries()[0]]

@@ -16,6 +16,7 @@ from esm.pool.hub.pull import PullReport
 from esm.pool.hub.push import PushedMap, PushReport
 from esm.pool.pack import PackReport
 from esm.pool.pool import Skipped
+from esm.pool.records import DeltaRecord, MapRecord
 from esm.pool.verify import Fault, VerifyReport
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import DiverseSet, PassedOver, Pick
@@ -131,7 +132,15 @@ def renamed_comparison() -> Comparison:
 
 def pool_with(forms: int) -> list[Table]:
     """Return the tables of a pool."""
-    fit = SimpleNamespace(rank=32, r2_source=0.27, r2_anchors=0.31, bytes=58_400)
+    fit = MapRecord(rank=32, penalty=0.1, r2_source=0.27, r2_anchors=0.31, bytes=58_400)
+    delta = DeltaRecord(
+        hash="d",
+        budget=437_760,
+        bytes=435_000,
+        r2_source=0.99,
+        r2_anchors=0.98,
+        left_out=("embeddings.word_embeddings.weight",),
+    )
     maps = dict.fromkeys(list(MapForm)[:forms], fit)
     entries = [
         SimpleNamespace(
@@ -143,6 +152,8 @@ def pool_with(forms: int) -> list[Table]:
                 quality={"macro_f1": 0.96},
                 seconds={"fine_tune": 4000.0},
                 maps=maps,
+                delta=delta,
+                fits=lambda: [*maps.items(), ("delta", delta)],
             ),
         )
         for source in SOURCES

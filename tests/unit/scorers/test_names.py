@@ -13,7 +13,7 @@ from esm.scorers.registry import make_scorer
 
 NEEDS = {
     "on maps": Need.MAP,
-    "on kept tuned encoders": Need.TUNED,
+    "on deltas or tuned encoders": Need.TUNED,
     "by source heads": Need.HEAD,
     "by stored vectors": Need.VECTORS,
 }
