@@ -11,6 +11,8 @@ from esm.inference.export import Exported
 from esm.maps.forms import MapForm
 from esm.metrics.evaluate import Evaluation, LeftOut
 from esm.pool.build import BuildReport
+from esm.pool.complete import State
+from esm.pool.estimate import TaskEstimate, TrainEstimate
 from esm.pool.hub.hub import Listing
 from esm.pool.hub.pull import PullReport
 from esm.pool.hub.push import PushedMap, PushReport
@@ -363,6 +365,20 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "inference.prediction_tables": predictions,
     "pool.build_report": lambda: pool.build_report(
         BuildReport(FOLDER, SOURCES[:1], SOURCES[1:2], SOURCES[2:], SKIPPED, 90.0)
+    ),
+    "pool.estimate_tables": lambda: pool.estimate_tables(
+        TrainEstimate(
+            folder=FOLDER,
+            tasks=tuple(
+                TaskEstimate(name, State.TRAIN, 2000, 90_000, 4e3, 9**9) for name in SOURCES
+            ),
+            skipped=SKIPPED,
+            common_seconds=60.0,
+            common_bytes=7_000_000,
+            memory_bytes=2**31,
+            free_bytes=5**9,
+            basis=f"up to 6 batches of {SOURCES[0]}, trained on and embedded just now on cpu",
+        )
     ),
     "pool.index_report": lambda: pool.index_report(FOLDER, dict.fromkeys(MapForm, 1500)),
     "pool.listing_table": lambda: pool.listing_table(
