@@ -1,7 +1,7 @@
 """How many files of ``esm/`` a reader meets on the way through one command: ``esm rank``.
 
-A file counts if a function of it is called; its import alone does not count. With the folder of
-another checkout the same is counted there::
+A file counts if a function of it is called or the body of one of its classes is run, as on import;
+how many have a function called is said beside it. With another checkout the same is counted there::
 
     python -m benchmarks.files_run_through --pool pool
     python -m benchmarks.files_run_through --pool pool --checkout ../other --list
@@ -23,19 +23,18 @@ TARGET = 100
 
 ROOT = Path(__file__).parents[1]
 
-# Run in the process that is counted. Modules, class bodies and
-# comprehensions are none: they run with the import, or inside a function that counts.
+# Run in the process that is counted; comprehensions run inside a function that counts.
 _COUNTED = """
-import json, os, runpy, sys, threading
+import inspect, json, os, runpy, sys, threading
 root, told, *words = sys.argv[1:]
 inside = os.path.join(os.path.realpath(root), "esm") + os.sep
 files = {}
 
 def watch(frame, event, argument):
     code = frame.f_code
-    is_function = code.co_flags & 2 and code.co_name not in ("<module>", "<listcomp>", "<genexpr>")
-    if event == "call" and is_function:
-        files.setdefault(code.co_filename, set()).add(code.co_name)
+    if event == "call" and code.co_name not in ("<module>", "<listcomp>", "<genexpr>"):
+        kind = "function" if code.co_flags & inspect.CO_NEWLOCALS else "class"
+        files.setdefault(code.co_filename, set()).add(kind + " " + code.co_name)
 
 sys.path.insert(0, root)
 sys.argv = ["esm", *words]
@@ -45,7 +44,7 @@ ended = 0
 try:
     runpy.run_module("esm", run_name="__main__", alter_sys=True)
 except SystemExit as stop:
-    ended = stop.code
+    ended = stop.code or 0
 finally:
     sys.setprofile(None)
     found = {
@@ -55,12 +54,12 @@ finally:
     }
     with open(told, "w", encoding="utf-8") as file:
         json.dump(found, file)
-sys.exit(ended or 0)
+sys.exit(ended)
 """
 
 
 def files_run_through(checkout: Path, words: list[str], told: Path) -> dict[str, list[str]]:
-    """Return the files of a checkout that a command runs through, with the functions called.
+    """Return the files of a checkout that a command runs through, with what of them is run.
 
     Args:
         checkout: Folder that holds ``esm/``.
@@ -91,7 +90,8 @@ def main() -> None:
     if given.list:
         for name in sorted(found):
             print(f"{len(found[name]):4d} {name}")
-    print(f"{len(found)} files of esm/ (at most {TARGET})")
+    called = sum(any(name.startswith("function") for name in names) for names in found.values())
+    print(f"{len(found)} files of esm/ (at most {TARGET}), {called} with a function that is called")
 
 
 if __name__ == "__main__":
