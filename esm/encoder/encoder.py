@@ -61,7 +61,7 @@ class Encoder:
     for its :attr:`identity`; train a copy and wrap it by :meth:`with_model`.
 
     Attributes:
-        config: What was asked for.
+        config: What was asked for, with the prefix that is in use.
         model: The Transformers model; of an encoder-decoder model the encoder alone.
         tokenizer: Its tokenizer.
         pooling: The pooling in use.
@@ -84,7 +84,9 @@ class Encoder:
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.max_length = max_length
-        self.reader = TextReader(tokenizer, max_length, config.max_chunks, config.stride)
+        self.reader = TextReader(
+            tokenizer, max_length, config.max_chunks, config.stride, config.prefix or ""
+        )
         self.device = device
         self._causal = is_causal(model.config)
 
@@ -97,20 +99,23 @@ class Encoder:
             device: See :func:`~esm.common.runtime.resolve_device`.
 
         Raises:
-            EncoderError: See :func:`~esm.encoder.load.load_backbone`.
+            EncoderError: See :func:`~esm.encoder.load.load_backbone`; or the prefix leaves hardly
+                any room for a text.
         """
         target = resolve_device(device)
-        backbone = load_backbone(config.model, config.revision, config.pooling)
+        backbone = load_backbone(config.model, config.revision, config.pooling, config.prefix)
         model: Any = backbone.model
         limit = backbone.max_tokens
-        return cls(
-            config=config,
+        encoder = cls(
+            config=config.model_copy(update={"prefix": backbone.prefix}),
             model=model.to(target),
             tokenizer=backbone.tokenizer,
             pooling=backbone.pooling,
             max_length=config.max_length if limit is None else min(config.max_length, limit),
             device=target,
         )
+        encoder.reader.check_prefix()
+        return encoder
 
     def with_model(self, model: PreTrainedModel) -> Encoder:
         """Return an encoder with other weights and everything else the same (cheap)."""
@@ -131,12 +136,12 @@ class Encoder:
         return Encoder(self.config, self.model, self.tokenizer, self.pooling, length, self.device)
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), tokenizer and pooling; :meth:`load` reads the folder.
+        """Write weights (safetensors), tokenizer, pooling, prefix; :meth:`load` reads the folder.
 
         Raises:
             StorageError: The folder cannot be written.
         """
-        save_backbone(folder, self.model, self.tokenizer, self.pooling)
+        save_backbone(folder, self.model, self.tokenizer, self.pooling, self.reader.prefix)
 
     @property
     def width(self) -> int:
@@ -156,6 +161,7 @@ class Encoder:
             precision=self.config.precision,
             width=self.width,
             num_layers=int(self.model.config.num_hidden_layers),
+            prefix=self.reader.prefix,
         )
 
     # ------------------------------------------------------------------------- texts to tokens

@@ -27,7 +27,16 @@ from transformers.models.auto.modeling_auto import (
 
 from esm.common.errors import EncoderError, StorageError
 from esm.common.storage import write_json
-from esm.encoder.find import POOLING_FILE, declared_pooling, locate, pooling_record
+from esm.encoder.declared import (
+    POOLING_FILE,
+    PROMPTS_FILE,
+    declared_pooling,
+    declared_prefix,
+    note_left_out,
+    pooling_record,
+    prompts_record,
+)
+from esm.encoder.find import locate
 from esm.encoder.loading_errors import loading_errors, quiet
 from esm.encoder.settings import Pooling
 
@@ -45,16 +54,21 @@ class Backbone:
         tokenizer: Its tokenizer, with a padding token.
         pooling: The pooling asked for, declared by the model, or right for its architecture.
         max_tokens: The longest input it takes, special tokens included; None where any length is.
+        prefix: The prefix asked for, or the one that the model declares; often empty.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     pooling: Pooling
     max_tokens: int | None
+    prefix: str = ""
 
 
 def load_backbone(
-    model: str, revision: str | None = None, pooling: Pooling | None = None
+    model: str,
+    revision: str | None = None,
+    pooling: Pooling | None = None,
+    prefix: str | None = None,
 ) -> Backbone:
     """Load a base model in float32, ready to embed, without running any code that it ships.
 
@@ -62,10 +76,12 @@ def load_backbone(
     trained.
 
     Args:
-        model: ``"offline"`` for the packaged encoder, a folder, or a Hub id.
+        model: ``"offline"`` or ``"multilingual"`` for a packaged encoder, a folder, or a Hub id.
         revision: Hub revision; a commit hash pins the weights.
         pooling: None takes what the model declares (sentence-transformers' ``1_Pooling``), else
             the last token for causal models and the mean for all others.
+        prefix: None takes what the model declares: see
+            :func:`~esm.encoder.declared.declared_prefix`.
 
     Raises:
         EncoderError: It is not there, cannot be reached, is damaged, lacks weights, needs code of
@@ -77,7 +93,10 @@ def load_backbone(
         chosen = pooling or declared_pooling(location, revision) or _default_pooling(config)
         loaded = _load_model(model, location, revision, config, chosen)
         tokenizer = _load_tokenizer(model, location, revision)
-    return Backbone(loaded, tokenizer, chosen, _max_tokens(loaded, tokenizer))
+        if prefix is None:
+            prefix = declared_prefix(location, revision)
+        note_left_out(location, revision)
+    return Backbone(loaded, tokenizer, chosen, _max_tokens(loaded, tokenizer), prefix)
 
 
 def read_config(model: str, revision: str | None = None) -> PreTrainedConfig:
@@ -92,9 +111,13 @@ def read_config(model: str, revision: str | None = None) -> PreTrainedConfig:
 
 
 def save_backbone(
-    folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pooling: Pooling
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pooling: Pooling,
+    prefix: str = "",
 ) -> None:
-    """Write a model (safetensors), its tokenizer and its pooling so that all of them load again.
+    """Write a model (safetensors), its tokenizer, pooling and prefix so that all load again.
 
     Raises:
         StorageError: Full disk, read-only folder and the like.
@@ -110,6 +133,8 @@ def save_backbone(
             hint="free space or choose another folder",
         ) from error
     write_json(folder / POOLING_FILE, pooling_record(pooling, model.config.hidden_size))
+    if prefix:
+        write_json(folder / PROMPTS_FILE, prompts_record(prefix))
 
 
 def is_causal(config: PreTrainedConfig) -> bool:

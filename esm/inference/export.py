@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import StorageError, ValidationError
 from esm.common.storage import atomic_folder, make_private, save_tensors, write_atomic, write_json
-from esm.encoder.settings import OFFLINE, Pooling
+from esm.encoder.settings import MULTILINGUAL, OFFLINE, Pooling
 from esm.inference.export_readme import Code, join_names, page
 from esm.metrics.rankings import NO_TRANSFER
 from esm.tasks.licences import Terms, terms
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 LABELS_NAME = "labels.json"
 README_NAME = "README.md"
 EXPORT_FORMAT = 1
+
+_PACKAGED_NAMES = {
+    OFFLINE: "all-MiniLM-L6-v2",
+    MULTILINGUAL: "multilingual-e5-small (from 4 bits)",
+}
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,12 @@ def export_run(
                 hint="remove it, or name another one with --to",
             )
     for winner in chosen:
-        if winner.record.is_pair and winner.record.encoder.max_chunks > 1:
+        prefixed = bool(winner.record.start.prefix)
+        if winner.record.encoder.max_chunks > 1 and (winner.record.is_pair or prefixed):
+            what = "texts with a prefix" if prefixed else "pairs of texts"
             raise ValidationError(
-                f"{winner.attribute} is predicted from pairs of texts that are read in chunks",
-                expected="single texts, or pairs that are cut",
+                f"{winner.attribute} is predicted from {what} that are read in chunks",
+                expected=f"single texts without a prefix, or {what} that are cut",
                 hint="esm predict, or --attribute with another one",
             )
         if winner.record.problem is Problem.TAGGING:
@@ -195,6 +202,7 @@ def _labels(winner: Winner, encoder: Encoder, models: list[dict[str, Any]]) -> M
         "max_length": encoder.max_length,
         "max_chunks": encoder.config.max_chunks,
         "stride": encoder.reader.overlap,
+        "prefix": encoder.reader.prefix,
         "between": encoder.reader.between,
         "licences": record.licences,
         "models": models,
@@ -227,6 +235,7 @@ def _readme(
             has_hidden_layer="head.hidden.weight" in state,
             is_pair=record.is_pair,
             in_chunks=encoder.config.max_chunks > 1,
+            prefixed=bool(encoder.reader.prefix),
         ),
         folders=folders,
         encoder=f"the encoder {base}" + (f", tuned on `{winner.source}`" if tuned else ""),
@@ -253,8 +262,8 @@ def _leaves_out_pooler(encoder: Encoder) -> bool:
 
 def _shown(base_model: str) -> str:
     """Return the base model's name; of a folder only the last part."""
-    if base_model == OFFLINE:
-        return "all-MiniLM-L6-v2"
+    if base_model in _PACKAGED_NAMES:
+        return _PACKAGED_NAMES[base_model]
     return Path(base_model).name if Path(base_model).is_absolute() else base_model
 
 

@@ -37,6 +37,9 @@ def add_adapters(encoder, state):
             place.register_forward_hook(lambda module, _, output: module.adapter(output))
 """
 
+_TEXTS = "texts[start : start + batch_size]"
+_PREFIXED = f'[about["prefix"] + t for t in {_TEXTS}]'
+
 _SECOND_TEXTS = """
             columns.append([about["between"] + t for t in pairs[start : start + batch_size]])"""
 
@@ -94,7 +97,7 @@ def predict(texts$pairs, batch_size=32):
         tokenizer, encoder, head = load(model)
         outputs = []
         for start in range(0, len(texts), batch_size):
-            columns = [texts[start : start + batch_size]]$second_texts
+            columns = [$texts]$second_texts
             batch = tokenizer(
                 *columns,
                 truncation=True,
@@ -172,6 +175,7 @@ class Code:
         has_hidden_layer: Whether the head has a layer before the linear one.
         is_pair: Whether it takes two texts.
         in_chunks: Whether a long text is read in several chunks.
+        prefixed: Whether something stands before every text.
     """
 
     module: str
@@ -184,6 +188,7 @@ class Code:
     has_hidden_layer: bool
     is_pair: bool
     in_chunks: bool
+    prefixed: bool = False
 
     def text(self) -> str:
         """Return a program that loads the model beside it and labels a text, without ``esm``."""
@@ -202,6 +207,7 @@ class Code:
             adapters=_ADAPTERS if self.has_adapters else "",
             add_adapters="\n    add_adapters(encoder, state)" if self.has_adapters else "",
             pairs=", pairs" if self.is_pair else "",
+            texts=_PREFIXED if self.prefixed else _TEXTS,
             second_texts=_SECOND_TEXTS if self.is_pair else "",
             chunk_options=_CHUNK_OPTIONS if self.in_chunks else "",
             choose_chunks=_CHOOSE_CHUNKS if self.in_chunks else "",

@@ -142,7 +142,7 @@ def corpus_anchors(path: Path, count: int = 5000, seed: int = 0) -> Anchors:
     Raises:
         TaskError: The file is absent, damaged, of another kind, or has no texts.
     """
-    rows: list[Row] = [(text, None) for text in _read_corpus(path)]
+    rows: list[Row] = [(text, None) for text in corpus_texts(path)]
     seen: set[Row] = {row for row in rows if is_missing(row[0])}
     chosen = _sample(rows, seen, count, _generator(seed, path.name))
     if not chosen:
@@ -231,7 +231,8 @@ def _gather(drawn: Sequence[tuple[Row, str, AnchorRef]]) -> Anchors:
     )
 
 
-def _read_corpus(path: Path) -> list[str]:
+def corpus_texts(path: Path) -> list[str]:
+    """Read an unlabelled corpus whole: see :func:`corpus_anchors`."""
     if path.suffix.lower() == ".txt":
         return _read_lines(path)
     if path.suffix.lower() not in SUFFIXES:

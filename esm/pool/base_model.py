@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-_SAME_WEIGHTS = ("weights", "pooling", "max_length", "precision", "width", "num_layers")
+_SAME_WEIGHTS = ("weights", "pooling", "prefix", "max_length", "precision", "width", "num_layers")
 _SAME_READING = (*_SAME_WEIGHTS, "max_chunks", "stride")
 
 
@@ -67,6 +67,7 @@ def base_config(pool: Pool, model: str | None = None) -> EncoderConfig:
         model=identity.model if model is None else model,
         revision=None if is_other else pool.manifest.revision,
         pooling=identity.pooling,
+        prefix=identity.prefix,
         max_length=identity.max_length,
         max_chunks=identity.max_chunks,
         stride=identity.stride,
@@ -116,7 +117,7 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
         if getattr(ours, name) != getattr(theirs, name)
     ]
     if differing:
-        options = "--base, --max-chunks and --stride" if reading else "--base"
+        options = "--base, --prefix, --max-chunks and --stride" if reading else "--base"
         raise PoolError(
             f"base model {ours.model!r} is not the one pool {pool.folder} was built with"
             f" ({'; '.join(differing)})",

@@ -67,8 +67,10 @@ def rebase_pool(
             expected="another folder: maps of two base models cannot lie in one pool",
             hint="--pool with another folder",
         )
+    # A pool without a prefix does not forbid the new base its own.
     settings = base_config(pool, encoder.model).model_copy(
-        update=encoder.model_dump(exclude_unset=True)
+        update={"prefix": pool.manifest.base.prefix or None}
+        | encoder.model_dump(exclude_unset=True)
     )
     entries, skipped = pool.entries(strict=strict)
     lost = [entry.id for entry in entries if entry.record.task is None]

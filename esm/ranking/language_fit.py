@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esm.encoder import multilingual, settings
 from esm.encoder.settings import OFFLINE
 from esm.tasks.faults.describe import target_language
 from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, language_codes
@@ -71,7 +72,7 @@ def encoder_languages(model: str, revision: str | None = None) -> tuple[str, ...
     """Return the languages that a base model's card declares; empty where it declares none.
 
     Args:
-        model: ``"offline"``, a folder or a Hub id.
+        model: ``"offline"``, ``"multilingual"``, a folder or a Hub id.
         revision: Hub revision.
     """
     if model == OFFLINE:
@@ -86,10 +87,11 @@ def _declared_by_card(model: str, revision: str | None) -> Any:
     from huggingface_hub.repocard import metadata_load
     from yaml import YAMLError
 
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
+    card = Path(model).expanduser() / "README.md"
+    if model == settings.MULTILINGUAL:
+        card = multilingual.CARD
+    elif not card.parent.is_dir():
         return _declared_on_hub(model, revision)
-    card = folder / "README.md"
     try:
         metadata = metadata_load(card) if card.is_file() else None
     except (YAMLError, ValueError):
@@ -149,11 +151,13 @@ def language_warnings(
     """
     language = target_language(target)
     task = next(iter(target.attributes.values()))
+    model = encoder.config.model
+    known = encoder_languages(model, encoder.config.revision) if _comparable(language) else ()
     found = [
         _about_declaration(language),
-        _about_pool(language, [entry.record.metadata.language for entry in entries], part),
-        _about_encoder(language, encoder.config.model, encoder.config.revision),
-        _about_tokens(token_fit(encoder.tokenizer, task.train.texts), encoder.config.model),
+        _about_pool(language, [entry.record.metadata.language for entry in entries], known, part),
+        _about_encoder(language, model, known),
+        _about_tokens(token_fit(encoder.tokenizer, task.train.texts), model),
     ]
     return tuple(warning for warning in found if warning)
 
@@ -183,13 +187,18 @@ def _about_declaration(language: Language) -> str | None:
     )
 
 
-def _about_pool(language: Language, declared: Sequence[str], part: bool) -> str | None:
+def _about_pool(
+    language: Language, declared: Sequence[str], known: Collection[str], part: bool
+) -> str | None:
+    """Judge the sources' languages; a base that knows the target's and theirs needs no other."""
     judged = [codes for codes in map(language_codes, declared) if codes]
     if not judged or not _comparable(language):
         return None
     if any({language.code, MULTILINGUAL} & set(codes) for codes in judged):
         return None
     theirs = sorted({code for codes in judged for code in codes})
+    if MULTILINGUAL in known or (language.code in known and set(theirs) & set(known)):
+        return None
     which = "sources of the shortlist" if part else "sources"
     advice = "" if part else f", and add sources in {language.code} where you can"
     return (
@@ -199,15 +208,14 @@ def _about_pool(language: Language, declared: Sequence[str], part: bool) -> str 
     )
 
 
-def _about_encoder(language: Language, model: str, revision: str | None) -> str | None:
-    if not _comparable(language):
-        return None
-    codes = encoder_languages(model, revision)
+def _about_encoder(language: Language, model: str, codes: Sequence[str]) -> str | None:
     if not codes or {language.code, MULTILINGUAL} & set(codes):
         return None
+    made_for = f"{len(codes)} languages" if len(codes) > 8 else ", ".join(codes)
     return (
-        f"base model {Path(model).name} is made for {', '.join(codes[:8])}; the target is in"
-        f" {language_in_words(language)}: train a pool with a multilingual --base"
+        f"base model {Path(model).name} is made for {made_for}; the target is in"
+        f" {language_in_words(language)}: train a pool with a multilingual --base, such"
+        " as 'multilingual'"
     )
 
 
@@ -218,7 +226,8 @@ def _about_tokens(fit: TokenFit, model: str) -> str | None:
         f"base model {Path(model).name} cuts the target's words into {fit.per_word:.1f} tokens on"
         f" average, {100 * fit.unknown:.1f} % of them unknown to it (at most"
         f" {MOST_TOKENS_PER_WORD:.0f} and {100 * MOST_UNKNOWN:.0f} % are usual for a language that"
-        " it was made for): train a pool with a multilingual --base"
+        " it was made for): train a pool with a multilingual --base, such"
+        " as 'multilingual'"
     )
 
 

@@ -80,7 +80,4 @@ class PoolLogME(LogME):
         from esm.scorers.likelihood.engine import Engine
 
         name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        plain = partial(evidences_of_moments, max_updates=self.max_updates)
-        return Engine(
-            target.moments, plain, device=torch.device(name), max_updates=self.max_updates
-        )
+        return Engine(target.moments, evidences_of_moments, device=torch.device(name))

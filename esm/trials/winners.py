@@ -124,7 +124,7 @@ class StartEncoders:
     def _load(self, record: TrainedRecord) -> Encoder:
         from esm.encoder.encoder import Encoder
 
-        config = record.encoder
+        config = record.encoder.model_copy(update={"prefix": record.start.prefix})
         kept = None if record.tuned is None else self._tuned(record.key, record.tuned)
         if kept is not None and record.key.delta is None:
             config = config.model_copy(update={"model": str(kept), "revision": None})

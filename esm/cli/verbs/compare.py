@@ -92,7 +92,15 @@ def compare(
         str | None,
         option(
             Heading.MODEL,
-            help="Base model without a pool: 'offline' (default), a Hub id or a folder.",
+            help="Base model without a pool: 'offline' (default), 'multilingual', a Hub id or a"
+            " folder.",
+        ),
+    ] = None,
+    prefix: Annotated[
+        str | None,
+        option(
+            Heading.MODEL,
+            help="What stands before every text, without a pool. Default: what the model declares.",
         ),
     ] = None,
     max_length: Annotated[
@@ -155,7 +163,12 @@ def compare(
         },
     )
     name = OFFLINE if base is None else base_model(base)
-    reads = {"model": name, "max_length": max_length, "max_chunks": max_chunks or 1}
+    reads = {
+        "model": name,
+        "prefix": prefix,
+        "max_length": max_length,
+        "max_chunks": max_chunks or 1,
+    }
     opened = open_comparison(
         given,
         config,

@@ -18,7 +18,7 @@ def demo(
     ] = Path("runs/demo"),
     base: Annotated[
         str,
-        option(Heading.MODEL, help="Base model: 'offline', a Hub id or a folder."),
+        option(Heading.MODEL, help="Base model: 'offline', 'multilingual', a Hub id or a folder."),
     ] = "offline",
     device: Device = "auto",
 ) -> None:

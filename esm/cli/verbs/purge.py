@@ -36,7 +36,7 @@ def purge(
     options: PurgeOptions,
     output: OutputOptions,
 ) -> None:
-    """Remove cached embeddings (never pools, runs or data).
+    """Remove cached embeddings and the multilingual encoder (never pools, runs or data).
 
     Splits that could not be stored beside their data lie in the cache folder too; they stay unless
     asked for, because test rows of earlier runs would become training rows.

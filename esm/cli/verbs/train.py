@@ -34,13 +34,23 @@ class EncoderOptions:
 
     base: Annotated[
         str | None,
-        typer.Option(help="'offline', a Hub id or a folder. Default: the pool's, else 'offline'."),
+        typer.Option(
+            help="'offline' (English), 'multilingual', a Hub id or a folder. Default: the pool's,"
+            " else 'offline'."
+        ),
     ] = None
     base_revision: Annotated[str | None, typer.Option(help="Hub revision of the base model.")] = (
         None
     )
     pooling: Annotated[
         str | None, typer.Option(help="mean, cls, pooler or last. Default: the model's own.")
+    ] = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands before every text, such as 'query: '; '' for nothing. Default: what"
+            " the model declares."
+        ),
     ] = None
     max_length: Annotated[
         int | None, typer.Option(help="Tokens that the model reads at once. Default: 256.")
@@ -65,6 +75,7 @@ class EncoderOptions:
             "model": None if self.base is None else base_model(self.base),
             "revision": self.base_revision,
             "pooling": self.pooling,
+            "prefix": self.prefix,
             "max_length": self.max_length,
             "max_chunks": self.max_chunks,
             "stride": self.stride,

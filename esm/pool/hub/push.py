@@ -17,7 +17,7 @@ from typing import Any
 
 from esm.common.errors import HubError, MapError, PoolError, SettingError
 from esm.common.storage import atomic_folder, read_json, write_atomic, write_json
-from esm.encoder.settings import OFFLINE
+from esm.encoder.settings import MULTILINGUAL, OFFLINE
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import DenseMap, MapForm
 from esm.maps.published_config import LINEAR, PEER_VERSION, PublishedConfig
@@ -213,6 +213,19 @@ def _data(record: SourceRecord) -> dict[str, Any]:
 def _public_base(pool: Pool, base: str | None) -> str:
     """Return the Hub id of the pool's base model."""
     name = base or pool.manifest.base.model
+    if pool.manifest.base.prefix:
+        raise SettingError(
+            f"the pool reads texts with the prefix {pool.manifest.base.prefix!r}, of which"
+            " published maps tell nothing",
+            expected="a pool without a prefix",
+            hint="train the pool with --prefix ''",
+        )
+    if name == MULTILINGUAL:
+        raise SettingError(
+            "the packaged multilingual encoder is not on the Hub: it is made from 4 bits",
+            expected="a base model of the Hub",
+            hint="esm pool rebase with --base intfloat/multilingual-e5-small",
+        )
     if name == OFFLINE:
         return _OFFLINE_NAME
     if Path(name).exists() or not is_model(name):

@@ -452,7 +452,7 @@ def test_an_unreachable_hub_names_the_model_and_the_way_out():
     message = str(caught.value)
     assert "model nobody/no-such-model cannot be loaded from the Hub" in message
     assert "while HF_HUB_OFFLINE is set" in message
-    assert "'offline' for the packaged encoder" in message
+    assert "'offline' or 'multilingual' for a packaged encoder" in message
     assert "\n" not in message
 
 

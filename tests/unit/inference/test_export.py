@@ -189,6 +189,25 @@ def test_pairs_in_chunks_have_no_plain_code(tmp_path, tiny_bert):
         export_run(run.folder, tmp_path / "out")
 
 
+def test_the_code_puts_the_prefix_before_every_text(tmp_path, tiny_bert):
+    config = EncoderConfig(model=str(tiny_bert), max_length=24, prefix="claim: ")
+    encoder = Encoder.load(config, device="cpu")
+    run = make_run(tmp_path / "run", encoder, {"a": toy_task()}, seeds=1)
+    (exported,) = export_run(run.folder, tmp_path / "out")
+    found = run_here(exported.folder, TEXTS)
+    np.testing.assert_allclose(found, predicted_by_esm(run, tmp_path, "a", TEXTS), atol=1e-5)
+    without = code_of(exported.folder).replace('about["prefix"] + t', "t")
+    assert without != code_of(exported.folder)
+
+
+def test_a_prefix_in_chunks_has_no_plain_code(tmp_path, tiny_bert):
+    config = EncoderConfig(model=str(tiny_bert), max_length=16, max_chunks=3, prefix="claim: ")
+    encoder = Encoder.load(config, device="cpu")
+    run = make_run(tmp_path / "run", encoder, {"a": toy_task()}, seeds=1)
+    with pytest.raises(ValidationError, match="a is predicted from texts with a prefix that are"):
+        export_run(run.folder, tmp_path / "out")
+
+
 def features_run(tmp_path, encoder, **tasks):
     return make_run(tmp_path / "run", encoder, tasks or {"topic": toy_task()})
 

@@ -12,6 +12,7 @@ from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig
 from esm.maps.fit.ridge import r_squared
 from esm.maps.forms import MapForm
+from esm.pool.base_model import check_base, load_base
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig, restore_pool_anchors
 from esm.pool.pool import Pool
@@ -302,3 +303,13 @@ def test_texts_that_are_cut_are_counted(tiny_bert, sources, tmp_path):
     rows = held_out(load_task(record.task), record.fine_tune.seed)[0]
     longer = sum(len(tokenizer(text)["input_ids"]) > 8 for text in rows.texts)
     assert record.num_cut == longer > 0
+
+
+def test_a_pool_keeps_the_prefix_of_its_base(tiny_bert, sources, tmp_path):
+    encoder = EncoderConfig(model=str(tiny_bert), max_length=32, prefix="claim: ")
+    train_pool([spec(sources[0])], tmp_path, config(tiny_bert, encoder=encoder), device="cpu")
+    pool = Pool.open(tmp_path)
+    assert load_base(pool, "cpu").config.prefix == "claim: "
+    other = encoder.model_copy(update={"prefix": ""})
+    with pytest.raises(PoolError, match=r"\(prefix '' instead of 'claim: '\)"):
+        check_base(pool, Encoder.load(other, device="cpu"))

@@ -130,3 +130,28 @@ def test_sources_are_filtered_by_licence_with_the_reason():
         ("mute", "its licence, not stated, does not meet --licence commercial"),
     ]
     assert allowed_sources(entries, []) == (entries, [])
+
+
+@pytest.mark.parametrize(
+    ("languages", "sources", "warned"),
+    [
+        ("[sk, cs, en]", ["en"], False),  # the base joins the target's language and the sources'
+        ("multilingual", ["en", "de"], False),
+        ("[sk, cs]", ["en"], True),
+        ("[de, en]", ["en"], True),
+    ],
+)
+def test_a_base_that_knows_both_languages_needs_no_source_in_the_target_s(
+    tmp_path, languages, sources, warned
+):
+    card = write_card(tmp_path / "m", f"---\nlanguage: {languages}\n---\nx")
+    entries = [entry(code, code) for code in sources]
+    found = language_warnings(target("sk"), entries, encoder(card))
+    assert any(text.startswith("none of the") for text in found) is warned
+
+
+def test_a_language_that_a_base_of_many_does_not_know_is_said(tmp_path):
+    many = "[af, am, ar, be, bg, bn, br, bs, ca, cs]"
+    card = write_card(tmp_path / "m", f"---\nlanguage: {many}\n---\nx")
+    (warning,) = language_warnings(target("sk"), [entry("a", "sk")], encoder(card))
+    assert warning.startswith("base model m is made for 10 languages; the target is in sk (")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from esm.common.caches import Cache
+from esm.encoder.vocabulary import Trimmed
 from esm.inference.export import Exported
 from esm.maps.forms import MapForm
 from esm.metrics.evaluate import Evaluation, LeftOut
@@ -25,6 +26,7 @@ from esm.ranking.diverse import DiverseSet, PassedOver, Pick
 from esm.ranking.leaks.overlap import Overlap
 from esm.ranking.result import AttributeRanking, Ranking
 from esm.report import (
+    bases,
     classes,
     comparison,
     evaluation,
@@ -353,6 +355,9 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "classes.class_tables": lambda: classes.class_tables(renamed_validation()),
     "comparison.comparison_plan_tables": comparison_plan,
     "comparison.comparison_tables": lambda: comparison.comparison_tables(renamed_comparison()),
+    "bases.trim_tables": lambda: bases.trim_tables(
+        Trimmed(250_002, 108_874, 117_505_920, 63_299_328, 1.7512, 1.7534), Path(FOLDER)
+    ),
     "comparison.curve_table": lambda: [
         comparison.curve_table(name, found)
         for name, found in renamed_comparison().attributes.items()

@@ -251,6 +251,20 @@ def test_names_are_checked(pool, tmp_path):
         exported(pool, tmp_path / "out", sources=["none"])
 
 
+def test_a_base_that_the_hub_cannot_describe_stays_here(tmp_path, tiny_bert):
+    sources = [("nli", HUB_TASK, "")]
+    changes = {"prefix": "claim: "}, {"model": "multilingual"}
+    messages = (
+        r"with the prefix 'claim: '.*--prefix ''",
+        "is not on the Hub: it is made from 4 bits",
+    )
+    for number, (change, message) in enumerate(zip(changes, messages, strict=True)):
+        base = identity(tiny_bert).model_copy(update=change)
+        pool = make_pool(tmp_path / f"pool-{number}", base, sources)
+        with pytest.raises(SettingError, match=message):
+            push_maps(pool, "me", out=tmp_path / "out")
+
+
 def test_a_map_is_uploaded_into_a_repository_of_its_own(pool, monkeypatch):
     uploaded = {}
 

@@ -136,16 +136,6 @@ def test_several_attributes_at_once_are_columns_of_one_target():
         )
 
 
-@pytest.mark.parametrize("max_updates", [1, 3, 50])
-def test_the_number_of_updates(max_updates):
-    case = draw_case(7, 60, 20, 30, 2)
-    rng = np.random.default_rng(7)
-    maps = [draw_low_rank(rng, 20, 30, 4), draw_dense(rng, 20)]
-    found = Engine(case.moments, never, max_updates=max_updates).evidences(maps)
-    expected = [evidences_of_moments(case.moments.mapped(one), max_updates) for one in maps]
-    np.testing.assert_allclose(found, expected, atol=1e-9)
-
-
 def test_directions_that_do_not_vary_and_repeated_rows():
     case = draw_case(8, 30, 20, 30, 2)
     base, lifted = np.repeat(case.base, 2, axis=0), np.repeat(case.lifted, 2, axis=0)
