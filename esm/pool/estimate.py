@@ -187,13 +187,14 @@ def _count_anchors(tasks: Sequence[Task], config: TrainConfig) -> int:
 
 @dataclass(frozen=True)
 class _Load:
-    """A task's rows as training reads them: how many, how long."""
+    """A task's rows as training reads them: how many, how long, which fill the largest batch."""
 
     task: Task
     now: State
     examples: Examples
     tokens: int
     longest: tuple[int, ...]
+    most_tokens: int
     judged: int
 
     @classmethod
@@ -203,7 +204,15 @@ class _Load:
         rows = sample(rows, task.problem, tune.max_examples, tune.seed)
         lengths = [len(text) for text in encoder.tokenize(rows.texts, rows.pairs)]
         by_length = np.argsort(lengths)[-tune.batch_size :]
-        return cls(task, now, rows, sum(lengths), tuple(map(int, by_length)), len(unseen))
+        return cls(
+            task,
+            now,
+            rows,
+            sum(lengths),
+            tuple(map(int, by_length)),
+            max(lengths, default=0),
+            len(unseen),
+        )
 
     @property
     def length(self) -> float:
@@ -229,7 +238,7 @@ class _Probe:
         ordered = sorted(self.loads, key=lambda load: load.length)
         places = sorted({0, len(ordered) // 2, len(ordered) - 1})[:_PROBES]
         with progress("measuring", total=len(places) + 1) as advance:
-            longest = max(ordered, key=lambda load: load.longest and load.length)
+            longest = max(ordered, key=lambda load: load.most_tokens)
             with peak_memory(self.encoder.device) as peak:
                 self._train(longest, longest.examples.take(list(longest.longest)))
             self.memory = peak.bytes
