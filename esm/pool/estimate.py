@@ -249,7 +249,7 @@ class _Probe:
         names = ", ".join(ordered[place].task.id for place in places)
         self.basis = (
             f"up to {_PROBED_BATCHES} batches of {names}, trained on and embedded just now on"
-            f" {self.encoder.device.type}; other tasks by their tokens per row"
+            f" {self.encoder.device.type}, at the load of now; other tasks by their tokens per row"
         )
 
     def _measure(self, load: _Load) -> tuple[float, float, float]:
