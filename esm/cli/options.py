@@ -44,7 +44,7 @@ def parse_assignments(values: Iterable[str] | None) -> dict[str, str]:
         SettingError: There is no equals sign.
 
     Example:
-        >>> assigned(["lora.rank=16,lora.alpha=32"])
+        >>> parse_assignments(["lora.rank=16,lora.alpha=32"])
         {'lora.rank': '16', 'lora.alpha': '32'}
     """
     from esm.common.errors import SettingError
@@ -84,10 +84,14 @@ _FORMATS = (".json", ".csv", ".parquet")
 
 def _can_be_written(path: Path | None) -> Path | None:
     """Refuse a file that could not be written before hours are spent on what goes into it."""
+    if path is not None and path.suffix not in _FORMATS:
+        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
+    return _place_to_write(path)
+
+
+def _place_to_write(path: Path | None) -> Path | None:
     if path is None:
         return None
-    if path.suffix not in _FORMATS:
-        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
     # Folders that are missing are made when the file is written. Of one that may not be searched,
     # Path.exists raises.
     above = path.absolute().parents
@@ -105,6 +109,30 @@ OutFile = Annotated[
         help="Write the result to a .json, .csv or .parquet file.",
         metavar="FILE",
         callback=_can_be_written,
+    ),
+]
+
+
+def is_folder_of_results(path: Path) -> bool:
+    """Whether a place for results is a folder: one that is there, or a name without an ending."""
+    return path.is_dir() or not path.suffix
+
+
+def _file_or_folder(path: Path | None) -> Path | None:
+    if path is not None and is_folder_of_results(path):
+        return _place_to_write(path / "result.json") and path
+    return _can_be_written(path)
+
+
+OutFileOrFolder = Annotated[
+    Path | None,
+    option(
+        Heading.OUTPUT,
+        "--out",
+        help="Write the result to a .json, .csv or .parquet file, or into a folder: a .json file"
+        " for each target.",
+        metavar="PATH",
+        callback=_file_or_folder,
     ),
 ]
 Device = Annotated[

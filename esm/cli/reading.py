@@ -11,6 +11,7 @@ import typer
 
 from esm.cli.help import Heading, option
 from esm.cli.options import absolute, commas
+from esm.common.errors import TaskError
 
 if TYPE_CHECKING:
     from esm.tasks.spec import TaskSpec
@@ -164,31 +165,44 @@ class ReadingOptions(SplitOptions, HubOptions, TableOptions):
         typer.Option(help="Label reading named in target.json, such as 'binary'. Default: as-is."),
     ] = None
 
-    def specs(self, locations: Sequence[str], *, identifier: str | None = None) -> list[TaskSpec]:
+    def specs(
+        self,
+        locations: Sequence[str],
+        *,
+        identifier: str | None = None,
+        unread: dict[str, str] | None = None,
+    ) -> list[TaskSpec]:
         """Return one specification per task; a folder of task folders stands for these.
 
         A data file is left out where a specification of it is given too, as when both match a
         pattern.
+
+        Args:
+            locations: Where the tasks lie.
+            identifier: Name of the one task.
+            unread: Takes, of several, those whose specification cannot be read, with the reason;
+                None raises for them.
 
         Raises:
             typer.BadParameter: What describes a single task was given for several.
             TaskError: A specification in TOML cannot be read.
         """
         places = [place for location in locations for place in _task_folders(location)]
-        found = [self.spec(place, identifier=identifier) for place in places]
-        described = {
-            spec.location for place, spec in zip(places, found, strict=True) if _is_spec(place)
-        }
-        specs = [
-            spec
-            for place, spec in zip(places, found, strict=True)
-            if _is_spec(place) or spec.location not in described
-        ]
         for name, value in (("--id", identifier), ("--test", self.test)):
-            if value and len(specs) > 1:
+            if value and len(places) > 1:
                 raise typer.BadParameter(
-                    f"goes with one task only, not with {len(specs)}", param_hint=name
+                    f"goes with one task only, not with {len(places)}", param_hint=name
                 )
+        found: list[tuple[str, TaskSpec]] = []
+        for place in places:
+            try:
+                found.append((place, self.spec(place, identifier=identifier)))
+            except TaskError as error:
+                if unread is None or len(places) == 1:
+                    raise
+                unread[place] = str(error)
+        described = {spec.location for place, spec in found if _is_spec(place)}
+        specs = [spec for place, spec in found if _is_spec(place) or spec.location not in described]
         return specs
 
     def spec(self, location: str, *, identifier: str | None = None) -> TaskSpec:

@@ -119,9 +119,9 @@ def train_pool(
     with folder_lock(folder):
         sweep(folder)
         sweep(folder / "sources")
-        tasks = _load_tasks(specs, skipped, strict)
+        tasks = read_tasks(specs, skipped, strict)
         if Pool.exists(folder):
-            trainer = _reopen(Pool.open(folder), cache, config, tasks, device)
+            trainer = reopen_pool(Pool.open(folder), cache, config, tasks, device)
         else:
             trainer = _create(folder, cache, config, tasks, device)
         if config.delta != "none":
@@ -142,7 +142,7 @@ def train_pool(
     )
 
 
-def _load_tasks(
+def read_tasks(
     specs: Sequence[TaskSpec], skipped: list[Skipped], strict: bool
 ) -> list[tuple[TaskSpec, Task]]:
     """Read the tasks, one per named attribute.
@@ -172,7 +172,7 @@ def _load_tasks(
     return [tasks[identifier] for identifier in sorted(tasks)]
 
 
-def _reopen(
+def reopen_pool(
     pool: Pool,
     cache: EmbeddingCache,
     config: TrainConfig,
@@ -189,7 +189,7 @@ def _reopen(
             hint="leave out --anchors, or train another pool",
         )
     given = {} if config.encoder is None else config.encoder.model_dump(exclude_unset=True)
-    encoder = _load(base_config(pool).model_copy(update=given), device)
+    encoder = load_encoder(base_config(pool).model_copy(update=given), device)
     check_base(pool, encoder, reading=True)
     return EntryTrainer(pool, encoder, cache, config, [task for _, task in tasks])
 
@@ -198,7 +198,8 @@ def _absolute(path: str) -> str:
     return str(Path(path).resolve())
 
 
-def _load(config: EncoderConfig, device: str) -> Encoder:
+def load_encoder(config: EncoderConfig, device: str) -> Encoder:
+    """Load a base model, and torch with it only now."""
     from esm.encoder.encoder import Encoder
 
     return Encoder.load(config, device)
@@ -213,7 +214,7 @@ def _create(
 ) -> EntryTrainer:
     """Draw the anchors, fit the lift, write the manifest last: its presence makes a pool."""
     settings = config.encoder or EncoderConfig()
-    encoder = _load(settings, device)
+    encoder = load_encoder(settings, device)
     if config.anchors_file is None:
         anchors = draw_anchors([task for _, task in tasks], config.anchors_per_task, config.seed)
     else:

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-_HELD_OUT_FOR_R2 = 500
-_ROWS_FOR_VECTORS = 1000
+HELD_OUT_FOR_R2 = 500
+ROWS_FOR_VECTORS = 1000
 
 Array = npt.NDArray[np.float32]
 
@@ -200,7 +200,7 @@ class EntryTrainer:
         The vectors that selectors compare, and what is kept of the texts to tell leaks.
         """
         rows = _training_rows(task, self.config.fine_tune)
-        rows = sample(rows, task.problem, _ROWS_FOR_VECTORS, self.config.fine_tune.seed)
+        rows = sample(rows, task.problem, ROWS_FOR_VECTORS, self.config.fine_tune.seed)
         base = self.cache.embed(self.encoder, rows.texts, rows.pairs).last
         vectors = TaskVectors.of(text_level(task), text_level_rows(task, rows), base)
         vectors.save(folder / VECTORS_NAME)
@@ -271,7 +271,7 @@ class EntryTrainer:
 
     def _own_rows(self, task: Task) -> Examples:
         _, rows = held_out(task, self.config.fine_tune.seed)
-        return sample(rows, task.problem, _HELD_OUT_FOR_R2, self.config.fine_tune.seed)
+        return sample(rows, task.problem, HELD_OUT_FOR_R2, self.config.fine_tune.seed)
 
     def _training_texts(self, task: Task, tuned: Encoder) -> tuple[Array, Array]:
         """Embed the rows that fine-tuning used by the base and the tuned model."""

@@ -92,7 +92,7 @@ def rank_sources(
     started = time.monotonic()
     targets = load_targets(spec)
     config = config or RankConfig()
-    offer = _choose(pool, config, results)
+    offer = choose(pool, config, results)
     encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
     return _rank(spec, targets, encoder, pool, config, offer, cache, base, started)
 
@@ -106,6 +106,7 @@ def rank_targets(
     *,
     cache: EmbeddingCache | None = None,
     results: Results | None = None,
+    offer: Offer | None = None,
 ) -> Ranking:
     """Rank sources as :func:`rank_sources` does, with a target and a base model that are open.
 
@@ -117,19 +118,20 @@ def rank_targets(
         config: Settings; None for the defaults. The encoder reads long texts as it was loaded to.
         cache: Cache of embeddings; None for the default one.
         results: Measured results on other targets, for the scorer ``static``.
+        offer: What :func:`choose` gave for these settings, where the pool was read before.
 
     Raises:
         EsmError: As :func:`rank_sources`.
     """
     started = time.monotonic()
     config = config or RankConfig()
-    offer = _choose(pool, config, results)
+    offer = offer or choose(pool, config, results)
     named = encoder.config.model
     return _rank(spec, targets, encoder, pool, config, offer, cache, named, started)
 
 
 @dataclass(frozen=True)
-class _Offer:
+class Offer:
     """What a pool has to be ranked, and how.
 
     Attributes:
@@ -145,7 +147,14 @@ class _Offer:
     left_out: Sequence[Skipped]
 
 
-def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
+def choose(pool: Pool, config: RankConfig, results: Results | None) -> Offer:
+    """Read a pool's entries and choose the scorer: what does not depend on the target.
+
+    Raises:
+        PoolError: The pool is damaged.
+        RankingError: No source has such a licence.
+        SettingError: The scorer does not go with the other settings.
+    """
     entries, skipped = pool.entries(strict=config.strict)
     form = config.form or form_to_rank(pool, entries)
     entries, refused = allowed_sources(entries, config.licences)
@@ -169,10 +178,10 @@ def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
     check_refine(config)
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
-    return _Offer(scorer, form, entries, [*skipped, *refused])
+    return Offer(scorer, form, entries, [*skipped, *refused])
 
 
-def _pick(target: str, offer: _Offer, texts: TargetTexts, config: RankConfig) -> Picked:
+def _pick(target: str, offer: Offer, texts: TargetTexts, config: RankConfig) -> Picked:
     """Return the sources that have what the scorer needs; the others are skipped."""
     sources = [Source(entry, offer.form, texts.tuned) for entry in offer.entries]
     usable, unusable = usable_sources(sources, offer.scorer, strict=config.strict)
@@ -187,7 +196,7 @@ def _rank(
     encoder: Encoder,
     pool: Pool,
     config: RankConfig,
-    offer: _Offer,
+    offer: Offer,
     cache: EmbeddingCache | None,
     base: str | None,
     started: float,

@@ -13,6 +13,7 @@ from esm.tasks.licences import licence_label
 
 if TYPE_CHECKING:
     from esm.pool.build import BuildReport
+    from esm.pool.estimate import TrainEstimate
     from esm.pool.hub.hub import Listing
     from esm.pool.hub.pull import PullReport
     from esm.pool.hub.push import PushReport
@@ -35,6 +36,39 @@ def build_report(report: BuildReport) -> list[Table]:
             columns=("source", "now"),
             rows=rows,
             notes=[*_without_delta(report.without_delta), *skipped_notes(report.skipped)],
+            left=frozenset({"source", "now"}),
+        )
+    ]
+
+
+def estimate_tables(found: TrainEstimate) -> list[Table]:
+    """Return what training will take, a line per task."""
+    words = {"train": "to train", "complete": "to complete", "present": "is there already"}
+    rows = [
+        (
+            task.source,
+            words[task.now],
+            str(task.rows),
+            str(task.tokens),
+            duration(task.seconds),
+            size(task.bytes),
+        )
+        for task in found.tasks
+    ]
+    memory = "not known" if found.memory_bytes is None else f"about {size(found.memory_bytes)}"
+    notes = [
+        f"estimated from {found.basis}",
+        f"what all share: {duration(found.common_seconds)}, {size(found.common_bytes)} of disk",
+        f"memory: {memory}; free disk: {size(found.free_bytes)}",
+    ]
+    if found.bytes > found.free_bytes:
+        notes.append(f"the disk is too small by {size(found.bytes - found.free_bytes)}")
+    return [
+        Table(
+            title=f"{found.folder}: about {duration(found.seconds)} and {size(found.bytes)}",
+            columns=("source", "now", "rows", "tokens", "time", "disk"),
+            rows=rows,
+            notes=[*notes, *skipped_notes(found.skipped)],
             left=frozenset({"source", "now"}),
         )
     ]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
 from esm.cli.help import Heading, grouped
 from esm.cli.options import (
     MachineOptions,
-    OutFile,
+    OutFileOrFolder,
     OutputOptions,
     PoolFolder,
     Strict,
     base_model,
     commas,
+    is_folder_of_results,
     write_out,
 )
 from esm.cli.reading import ReadingOptions, TargetName
 from esm.scorers.names import BY_READING, OF_EITHER, ScorerName
+
+if TYPE_CHECKING:
+    from esm.ranking.result import Ranking
+
+_LOGGER = logging.getLogger(__name__)
 
 _SCORERS = "; ".join(f"{what}: {', '.join(names)}" for what, names in BY_READING.items())
 
@@ -169,13 +177,16 @@ class ViewOptions:
             metavar="TABLE",
         ),
     ] = None
-    out: OutFile = None
+    out: OutFileOrFolder = None
     strict: Strict = False
 
 
 @grouped
 def rank(
-    target: Annotated[str, typer.Argument(help="Target folder, file or Hub id.")],
+    targets: Annotated[
+        list[str],
+        typer.Argument(help="Targets: folders, folders of them, files, specifications, Hub ids."),
+    ],
     sources: SourceOptions,
     scoring: ScoringOptions,
     uncertainty: UncertaintyOptions,
@@ -185,13 +196,21 @@ def rank(
     output: OutputOptions,
     identifier: TargetName = None,
 ) -> None:
-    """Rank the pool's sources for every attribute of a target."""
+    """Rank the pool's sources for every attribute of a target, or of several.
+
+    Of several, base model and pool are read once, and one table sums up. A target that cannot be
+    ranked is left out and named.
+    """
+    from esm.common.errors import RankingError
     from esm.common.records import build_settings
+    from esm.common.storage import check_id
     from esm.metrics.evaluate import evaluate_rankings, read_truth
-    from esm.pool.pool import Pool
+    from esm.pool.pool import Pool, Skipped
     from esm.ranking.rank import rank_sources
     from esm.ranking.result import RankConfig, ranking_table
+    from esm.ranking.several import rank_several
     from esm.report.ranking import ranking_tables
+    from esm.report.targets import target_tables
     from esm.report.why import why_tables
     from esm.trials.results import results_table
 
@@ -204,18 +223,59 @@ def rank(
         "near_tests": sources.near_tests,
         "strict": view.strict,
     }
-    ranking = rank_sources(
-        reading.spec(target, identifier=identifier),
-        Pool.open(sources.pool.resolve()),
-        build_settings(RankConfig, settings),
-        cache=machine.open_cache(),
-        device=machine.device,
-        base=None if sources.base is None else base_model(sources.base),
-        results=None if results is None else read_truth(results_table(results))[0],
+    unread: dict[str, str] = {}
+    specs = reading.specs(targets, identifier=identifier, unread=None if view.strict else unread)
+    if not specs:  # not one can be read: the first says why
+        specs = reading.specs(targets, identifier=identifier)
+    is_one = len(specs) + len(unread) == 1
+    pool, config = Pool.open(sources.pool.resolve()), build_settings(RankConfig, settings)
+    shared: dict[str, Any] = {
+        "cache": machine.open_cache(),
+        "device": machine.device,
+        "base": None if sources.base is None else base_model(sources.base),
+        "results": None if results is None else read_truth(results_table(results))[0],
+    }
+    found: Iterable[Ranking | Skipped] = (
+        [rank_sources(specs[0], pool, config, **shared)]
+        if is_one
+        else rank_several(specs, pool, config, **shared)
     )
-    if view.truth is not None:
-        judged = evaluate_rankings(ranking_table(ranking), results_table(view.truth))
-        ranking = ranking.model_copy(update={"truth": judged.as_dict()})
-    write_out(view.out, ranking.as_dict(), ranking.records())
-    shown = ranking_tables(ranking, view.top) if view.why is None else why_tables(ranking, view.why)
-    output.show(ranking.as_dict(), shown)
+    truth = None if view.truth is None else results_table(view.truth)
+    folder = view.out if view.out is not None and is_folder_of_results(view.out) else None
+    rankings: list[Ranking] = []
+    skipped = [Skipped(place, reason) for place, reason in unread.items()]
+    for ranking in found:
+        if isinstance(ranking, Skipped):
+            skipped.append(ranking)
+            continue
+        if truth is not None:
+            try:
+                judged = evaluate_rankings(ranking_table(ranking), truth).as_dict()
+                ranking = ranking.model_copy(update={"truth": judged})
+            except RankingError as error:
+                if is_one or view.strict:
+                    raise
+                _LOGGER.warning(f"{ranking.target}: {error}")
+        rankings.append(ranking)
+        if folder is not None:  # at once: what follows may fail or be stopped
+            name = check_id(ranking.target).replace("/", "@")
+            write_out(folder / f"{name}.json", ranking.as_dict(), [])
+    content = (
+        rankings[0].as_dict()
+        if is_one
+        else {
+            "targets": [ranking.as_dict() for ranking in rankings],
+            "skipped": [asdict(skip) for skip in skipped],
+        }
+    )
+    if folder is None:
+        write_out(view.out, content, [row for ranking in rankings for row in ranking.records()])
+    if is_one:
+        show = (
+            ranking_tables(rankings[0], view.top)
+            if view.why is None
+            else why_tables(rankings[0], view.why)
+        )
+    else:
+        show = target_tables(rankings, skipped, why=view.why)
+    output.show(content, show)

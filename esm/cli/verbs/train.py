@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -187,6 +187,15 @@ def train(
         bool,
         option(Heading.SOURCES, "--replace", help="Train again what is there with other settings."),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        option(
+            Heading.BUDGET,
+            "--dry-run",
+            help="Say how long it will take, how much disk and memory, and train nothing: a few"
+            " batches are measured.",
+        ),
+    ] = False,
 ) -> None:
     """Fine-tune on source tasks, fit and store their maps and deltas.
 
@@ -216,15 +225,21 @@ def train(
             "delta": maps.delta,
         },
     )
-    report = train_pool(
-        specs,
-        pool,
-        config,
-        cache=machine.open_cache(),
-        device=machine.device,
-        strict=strict,
-        replace=replace,
-    )
+    shared: dict[str, Any] = {
+        "cache": machine.open_cache(),
+        "device": machine.device,
+        "strict": strict,
+        "replace": replace,
+    }
+    if dry_run:
+        from esm.pool.estimate import estimate_training
+        from esm.report.pool import estimate_tables
+
+        estimate = estimate_training(specs, pool, config, **shared)
+        write_out(out, estimate.as_dict(), estimate.records())
+        output.show(estimate.as_dict(), estimate_tables(estimate))
+        return
+    report = train_pool(specs, pool, config, **shared)
     write_out(out, report.as_dict(), report.records())
     output.show(report.as_dict(), build_report(report))
     if not (report.trained or report.completed or report.present):

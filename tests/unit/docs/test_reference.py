@@ -59,5 +59,5 @@ def test_required_options_and_defaults_are_marked(sections):
         "| `--top N` | Best-ranked sources to train with. Default: `3`. |"
         in (sections["esm validate"])
     )
-    assert "esm rank TARGET --pool DIR [options]" in sections["esm rank"]
+    assert "esm rank TARGETS... --pool DIR [options]" in sections["esm rank"]
     assert "--cache / --no-cache" in sections["esm rank"]

@@ -12,6 +12,8 @@ from esm.inference.export import Exported
 from esm.maps.forms import MapForm
 from esm.metrics.evaluate import Evaluation, LeftOut
 from esm.pool.build import BuildReport
+from esm.pool.complete import State
+from esm.pool.estimate import TaskEstimate, TrainEstimate
 from esm.pool.hub.hub import Listing
 from esm.pool.hub.pull import PullReport
 from esm.pool.hub.push import PushedMap, PushReport
@@ -32,6 +34,7 @@ from esm.report import (
     pool,
     splits,
     table,
+    targets,
     tasks,
     trials,
     validation,
@@ -370,6 +373,20 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "pool.build_report": lambda: pool.build_report(
         BuildReport(FOLDER, SOURCES[:1], SOURCES[1:2], SOURCES[2:], SKIPPED, 90.0)
     ),
+    "pool.estimate_tables": lambda: pool.estimate_tables(
+        TrainEstimate(
+            folder=FOLDER,
+            tasks=tuple(
+                TaskEstimate(name, State.TRAIN, 2000, 90_000, 4e3, 9**9) for name in SOURCES
+            ),
+            skipped=SKIPPED,
+            common_seconds=60.0,
+            common_bytes=7_000_000,
+            memory_bytes=2**31,
+            free_bytes=5**9,
+            basis=f"up to 6 batches of {SOURCES[0]}, trained on and embedded just now on cpu",
+        )
+    ),
     "pool.listing_table": lambda: pool.listing_table(
         FOLDER, [Listing(f"hub-user/{name}", "c" * 40, ("license:mit",)) for name in SOURCES]
     ),
@@ -410,6 +427,7 @@ CASES: dict[str, Callable[[], list[Table]]] = {
     "ranking.unusable_table": lambda: rankings.unusable_table(ranking().unusable),
     "splits.split_tables": lambda: splits.split_tables(described()),
     "table.notes_table": lambda: table.notes_table([f"{FOLDER} is " + "a note " * 30]),
+    "targets.target_tables": lambda: targets.target_tables([ranking()], SKIPPED),
     "tasks.cache_tables": lambda: tasks.cache_tables(Path(FOLDER), CACHES, CACHES, removed=False),
     "tasks.finding_tables": lambda: tasks.finding_tables([FINDING, FINDING]),
     "tasks.language_tables": lambda: tasks.language_tables(described()["language"]),
