@@ -7,10 +7,12 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.file_download import _CACHED_NO_EXIST
 
 from esm.common.errors import EncoderError
+from esm.common.runtime import warn_once
 from esm.encoder.settings import Pooling
 
 _LOGGER = logging.getLogger(__name__)
@@ -120,6 +122,14 @@ def _declaration(location: str, file: str, revision: str | None) -> Any:
     else:
         try:
             path = Path(hf_hub_download(location, file, revision=revision))
+        except LocalEntryNotFoundError:  # an EntryNotFoundError too, where the Hub is out of reach
+            if try_to_load_from_cache(location, file, revision=revision) is not _CACHED_NO_EXIST:
+                warn_once(
+                    _LOGGER,
+                    f"whether {location} declares {file} is not known, since the Hub cannot be"
+                    " reached and the file is not in the cache; it is read as if it did not",
+                )
+            return None
         except EntryNotFoundError:
             return None
     return json.loads(path.read_text(encoding="utf-8"))
