@@ -188,10 +188,14 @@ def open_comparison(
         how = RankConfig(max_chunks=encoder.config.max_chunks)
         ranking = rank_targets(spec, targets, encoder, pool, how, cache=cache)
     choice = choose_sources(config, spec, targets, attributes, pool, ranking)
+    identity = encoder.identity
+    if pool is not None and pool.manifest.base.tokenizer is None:
+        # As earlier versions knew the base of this pool, so that their runs are gone on with.
+        identity = identity.model_copy(update={"tokenizer": None})
     plan = plan_comparison(
         targets,
         config,
-        encoder.identity,
+        identity,
         choice,
         attributes,
         untested,

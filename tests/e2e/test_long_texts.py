@@ -103,7 +103,8 @@ def test_what_is_cut_is_said_with_the_option_that_helps(world, caplog):
 def test_a_pool_goes_on_reading_as_it_began(world, tiny_bert):
     sources, pool, _ = world
     with pytest.raises(
-        PoolError, match=r"max_chunks '4' instead of '1'.*leave out --base, --max-chunks and"
+        PoolError,
+        match=r"max_chunks '4' instead of '1'.*leave out --base, --prefix, --max-chunks and",
     ):
         train_pool([spec(sources[0])], pool.folder, settings(tiny_bert, max_chunks=4), device="cpu")
 
