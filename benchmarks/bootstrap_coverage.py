@@ -20,7 +20,7 @@ import numpy.typing as npt
 from esm.ranking.intervals import bootstrap_gains
 from esm.scorers.logme import fitted_precisions, logme_of_moments
 from esm.scorers.moments import Moments, label_columns
-from esm.scorers.predictive import left_out_densities
+from esm.scorers.predictive import leave_one_out_densities
 from esm.tasks.task import Problem
 from esm.training.class_weights import balance_weights
 
@@ -99,7 +99,7 @@ def scored(kind: Kind, embeddings: list[Float64], labels: Float64) -> tuple[Floa
     for rows in embeddings:
         moments = Moments.of(rows, None, columns, weights).identity()
         scores.append(logme_of_moments(moments))
-        shares.append(left_out_densities(rows, columns, fitted_precisions(moments), weights))
+        shares.append(leave_one_out_densities(rows, columns, fitted_precisions(moments), weights))
     found, parts = np.array(scores), np.array(shares).T
     return found[1:] - found[0], parts[:, 1:] - parts[:, :1]
 

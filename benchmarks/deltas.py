@@ -26,6 +26,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.measure import Memory
+from esm import logme
 from esm.common.runtime import show_progress
 from esm.encoder.encoder import Encoder
 from esm.maps.delta.cut import cut_delta
@@ -37,7 +38,6 @@ from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.refine import ROWS
 from esm.ranking.result import RankConfig
-from esm.scorers import logme
 from esm.tasks.load import load_target
 from esm.tasks.spec import TaskSpec
 from esm.tasks.splits.draw import sample_together
@@ -154,13 +154,11 @@ def _table(rows: list[dict[str, Any]]) -> None:
         print("|---|---|---|---|---|")
         by_target = defaultdict(list)
         for row in chosen:
-            by_target[row["target"]].append(
-                (row["r2_base"], row["r2"], row["r2"], row["r2_change"])
-            )
+            by_target[row["target"]].append((row["r2_base"], row["r2"], row["r2_change"]))
         by_target["all"] = [one for of in list(by_target.values()) for one in of]
         for target, fits in by_target.items():
-            before, mean, _, change = np.mean(fits, axis=0)
-            print(f"| {target} | {before:.3f} | {mean:.3f} | {min(fits)[1]:.3f} | {change:.3f} |")
+            (before, mean, change), lowest = np.mean(fits, axis=0), np.min(fits, axis=0)[1]
+            print(f"| {target} | {before:.3f} | {mean:.3f} | {lowest:.3f} | {change:.3f} |")
         print("\n| attribute | Kendall's tau | first the same | lost by the first, nats |")
         print("|---|---|---|---|")
         taus = []

@@ -118,12 +118,13 @@ def ledger_state(folder: Path) -> State:
 
 @dataclass(frozen=True)
 class Case:
-    """A command, the folder it fills, and how to read what it left there."""
+    """A command, the folder it fills, how to read what it left there, and how to run it."""
 
     name: str
     arguments: Sequence[str]
     folder: Path
     state: Callable[[Path], State]
+    run: Callable[[Sequence[str]], None] = run
 
 
 def trial(case: Case, due: Callable[[], bool], expected: State) -> tuple[bool, int]:
@@ -138,7 +139,7 @@ def trial(case: Case, due: Callable[[], bool], expected: State) -> tuple[bool, i
     shutil.rmtree(case.folder, ignore_errors=True)
     hit = run_and_kill(case.arguments, due)
     after_kill = len(case.state(case.folder))
-    run(case.arguments)
+    case.run(case.arguments)
     if case.state(case.folder) != expected:
         raise AssertionError(f"{case.name}: another end than the undisturbed run's")
     left = [str(path) for path in case.folder.rglob(".tmp-*")]
@@ -151,7 +152,7 @@ def undisturbed(case: Case) -> tuple[State, float]:
     """Run a case to its end; return its state and its seconds."""
     shutil.rmtree(case.folder, ignore_errors=True)
     started = time.monotonic()
-    run(case.arguments)
+    case.run(case.arguments)
     return case.state(case.folder), time.monotonic() - started
 
 

@@ -34,7 +34,7 @@ from esm.maps.lift import Lift
 from esm.pool.base_model import load_base
 from esm.pool.entry import restore_pool_anchors
 from esm.pool.pool import Pool, PoolEntry
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target
 from esm.training.class_weights import balance_weights
 

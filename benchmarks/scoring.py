@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from benchmarks.measure import Clock, Memory, versions
-from esm.common.arrays import Float64
 from esm.common.runtime import show_progress
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
@@ -28,11 +27,9 @@ from esm.pool.bundle.read import Bundle
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import Balance, RankConfig
-from esm.scorers import logme
 from esm.scorers.likelihood.engine import Engine
-from esm.scorers.likelihood.rules import MAX_UPDATES
-from esm.scorers.logme import evidences_of_moments
-from esm.scorers.moments import FeatureMoments, Moments, label_columns
+from esm.scorers.logme import evidences_of_moments, logme
+from esm.scorers.moments import Moments, label_columns
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem
 
@@ -59,14 +56,14 @@ def _score_case(case: Job) -> dict[str, Any]:
         _engine(case).evidences(maps(1))
     with Clock() as all_of_them:
         scores = _engine(case).evidences(maps(count)).mean(axis=1)
-    longer = _engine(case, PEER_UPDATES).evidences(maps(case["compare"])).mean(axis=1)
+    alike = [_direct(case, one, PEER_UPDATES) for one in maps(case["compare"])]
     return {
         "first": first.seconds(),
         "total": all_of_them.seconds(),
         "maps": count,
         "bytes": sum(shard_bytes(bundle)) / count,
         "scores": scores[: case["compare"]].tolist(),
-        "scores_50_updates": longer.tolist(),
+        "scores_50_updates": alike,
         "direct": [_direct(case, one) for one in maps(case["direct"])],
     }
 
@@ -76,24 +73,30 @@ def shard_bytes(bundle: Bundle) -> list[int]:
     return [(bundle.folder / shard.file).stat().st_size for shard in bundle.manifest.maps]
 
 
-def _engine(case: Job, updates: int = MAX_UPDATES) -> Engine:
+def _engine(case: Job) -> Engine:
     base, labels = np.load(case["base"]), np.load(case["labels"])
     lifted = np.load(case["lifted"]) if case.get("lifted") else None
     columns = label_columns(Problem.CLASSIFICATION, labels, case["classes"])
-
-    def plain(moments: FeatureMoments) -> Float64:
-        return evidences_of_moments(moments, updates)
-
-    return Engine(Moments.of(base, lifted, columns), plain, max_updates=updates)
+    return Engine(Moments.of(base, lifted, columns), evidences_of_moments)
 
 
-def _direct(case: Job, one: EmbeddingSpaceMap) -> float:
-    """Return the reference's score of the embeddings themselves, the map being float64."""
+def _direct(case: Job, one: EmbeddingSpaceMap, reference_updates: int | None = None) -> float:
+    """Return the score of the embeddings themselves, the map being float64.
+
+    Args:
+        case: The target.
+        one: The map.
+        reference_updates: Compute what the reference does, with so many updates; None: the
+            maximum.
+    """
     parts = [np.load(case["base"])]
     if one.lift_width:
         parts.append(np.load(case["lifted"]))
     inputs = np.hstack([*parts, np.ones((len(parts[0]), 1))]).astype(np.float64)
-    return logme(inputs @ one.affine().T, np.load(case["labels"]), variant="full")
+    features, labels = inputs @ one.affine().T, np.load(case["labels"])
+    if reference_updates is None:
+        return logme(features, labels)
+    return logme(features, labels, variant="reference", max_updates=reference_updates)
 
 
 def embed(job: Job) -> dict[str, Any]:

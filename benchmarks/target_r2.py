@@ -41,7 +41,7 @@ def main() -> None:
     attribute = next(iter(ranking.attributes))
     everything = ValidationConfig(attributes=(attribute,), top=10_000, controls=(), seeds=1)
     keys = {
-        run.source: run.key for run in plan_validation(ranking, pool, [target], everything).runs
+        run.source: run.key for run in plan_validation(ranking, pool, [target], everything).trials
     }
     sources = options.sources.split(",") if options.sources else list(keys)
 

@@ -45,8 +45,8 @@ from esm.tasks.splits.draw import sample
 from esm.tasks.task import Examples, Metric, Problem, Task, joint_hash
 from esm.training.settings import FineTuneConfig
 from esm.trials.ledger import LEDGER_NAME, Ledger
+from esm.trials.run import validate_ranking
 from esm.trials.settings import Arm, ValidationConfig
-from esm.trials.validate import validate_ranking
 
 PLAN = Path(__file__).with_name("truth.toml")
 RESULTS = Path(__file__).with_name("results")

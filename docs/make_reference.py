@@ -16,6 +16,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from esm.cli.app import app, options
+from esm.cli.help import Heading
 
 TARGET = Path(__file__).with_name("reference.md")
 
@@ -54,8 +55,9 @@ def verbs(group: typer.Typer, name: str) -> Iterator[tuple[str, Callable[..., An
 
 @dataclass(frozen=True)
 class Line:
-    """One argument or option: what to write, what it means, whether it has to be given."""
+    """One argument or option: heading, what to write, what it means, whether it must be given."""
 
+    heading: str
     words: str
     text: str
     required: bool
@@ -71,26 +73,28 @@ def _section(name: str, command: Callable[..., Any], usage: str = "") -> str:
         "",
         inspect.getdoc(command) or "",
         "",
-        "| | |",
-        "|---|---|",
-        *(f"| `{line.words}` | {line.text} |" for line in described),
-        "",
     ]
+    for heading in ("Arguments", *Heading):
+        under = [line for line in described if line.heading == heading]
+        rows = [f"| `{line.words}` | {line.text} |" for line in under]
+        if rows:
+            lines += [f"**{heading}**", "", "| | |", "|---|---|", *rows, ""]
     return "\n".join(lines)
 
 
 def _lines(command: Callable[..., Any]) -> Iterator[Line]:
-    """Yield the arguments and options of a verb in the order of its help."""
+    """Yield the arguments and options of a verb in the order of its signature."""
     hints = get_type_hints(command, include_extras=True)
     for parameter in inspect.signature(command).parameters.values():
         kind, info = _split(hints.get(parameter.name, parameter.annotation))
         required = parameter.default is inspect.Parameter.empty
         text = " ".join((info.help or "").split()).replace("|", "\\|")
         if isinstance(info, ArgumentInfo):
-            yield Line(_argument(parameter.name, kind, info), text, required)
+            yield Line("Arguments", _argument(parameter.name, kind, info), text, required)
         else:
             words = _option(parameter.name, kind, info)
-            yield Line(words, text + _default(parameter), required)
+            heading = info.rich_help_panel or Heading.OUTPUT
+            yield Line(heading, words, text + _default(parameter), required)
 
 
 def _split(annotation: Any) -> tuple[Any, ArgumentInfo | OptionInfo]:

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 # Read by the libraries when they are imported, hence set before anything else.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Tables in a pipe are as wide as they need to be; a width of the developer's shell would fold them.
+os.environ.pop("COLUMNS", None)
 # Several test processes share the cores: threads beyond one would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import gc
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from esm.common.runtime import show_progress
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("esm", deadline=None)
+hypothesis.settings.load_profile("esm")
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
@@ -42,11 +51,25 @@ def _float32() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _frozen() -> None:
+    """Keep modules and collected tests out of garbage collection.
+
+    Trainer collects after every training; to look through all of torch and transformers takes
+    several times as long as to train a tiny model.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _silence() -> Iterator[None]:
-    """Turn progress off again after a test that turned it on, for instance through a verb."""
+    """Turn progress and notes off again after a test that turned them on, as a verb does."""
     yield
     show_progress(False)
+    logger = logging.getLogger("esm")
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

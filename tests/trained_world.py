@@ -11,14 +11,16 @@ import numpy as np
 
 from esm.encoder.encoder import Encoder
 from esm.strategies.protocol import TransferModel
-from esm.strategies.registry import strategy
+from esm.strategies.registry import single_strategy, strategy
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import SeparateModels
 from esm.tasks.task import Task
 from esm.trials.encoders import MODELS_NAME, model_folder
 from esm.trials.ledger import RunKey
-from esm.trials.models import TrainedStore
+from esm.trials.models import ModelStore, TrainedModel
+from esm.trials.results import ArmResult, AttributeResult, Validation
 from esm.trials.settings import Arm
-from esm.trials.validation import ArmResult, AttributeResult, Validation
+from esm.trials.trial import Trial
 
 CHEAP = TransferConfig(
     num_epochs=1,
@@ -50,7 +52,7 @@ def make_run(
     source_licence: str | None = None,
 ) -> TrainedRun:
     """Train on each task, by attribute name, and store models and result in a folder."""
-    store = TrainedStore(folder)
+    store = ModelStore(folder)
     models: dict[str, list[TransferModel]] = {}
     keys: list[RunKey] = []
     for attribute, task in tasks.items():
@@ -61,17 +63,19 @@ def make_run(
             key = a_key(attribute, encoder, name=name, seed=seed, source=source)
             if source != "none":
                 encoder.save(model_folder(folder / MODELS_NAME, key))
-            fitted = strategy(name).fit(encoder, known, known.train, CHEAP, seed).model
-            store.keep(
-                key,
-                known,
-                fitted,
+            fitted = single_strategy(name).fit_task(encoder, known, known.train, CHEAP, seed).model
+            trial = Trial((key,))
+            trained = TrainedModel.of(
+                trial,
+                {attribute: known},
+                SeparateModels({attribute: fitted}),
                 encoder,
                 encoder.config,
-                size=len(task.train),
-                seed=0,
+                sizes={attribute: len(task.train)},
+                sample_seed=0,
                 source_licence=source_licence,
             )
+            store.keep(trial, trained)
             models[attribute].append(fitted)
             keys.append(key)
     a_validation(folder, tasks, keys, name=name, seeds=seeds, source=source).save(folder)

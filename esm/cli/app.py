@@ -12,6 +12,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from esm.cli.help import Verb
+from esm.cli.notes import print_notes
 from esm.cli.options import Debug, Quiet
 from esm.cli.verbs.compare import compare
 from esm.cli.verbs.demo import demo
@@ -84,20 +86,21 @@ def options(
 ) -> None:
     """Which dataset to fine-tune on first: rank source tasks, and prove the ranking by training."""
     show_progress(not quiet)
+    print_notes()
 
 
-app.command()(demo)
+app.command(cls=Verb)(demo)
 app.add_typer(tasks, name="tasks")
-app.command()(train)
+app.command(cls=Verb)(train)
 app.add_typer(pool, name="pool")
-app.command()(rank)
-app.command()(validate)
-app.command()(compare)
-app.command()(predict)
-app.command()(export)
-app.command()(evaluate)
-app.command()(show)
-app.command()(purge)
+app.command(cls=Verb)(rank)
+app.command(cls=Verb)(validate)
+app.command(cls=Verb)(compare)
+app.command(cls=Verb)(predict)
+app.command(cls=Verb)(export)
+app.command(cls=Verb)(evaluate)
+app.command(cls=Verb)(show)
+app.command(cls=Verb)(purge)
 
 
 def main() -> None:

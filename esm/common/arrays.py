@@ -10,4 +10,3 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
-Int64 = npt.NDArray[np.int64]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import EncoderError
-from esm.common.runtime import note
 
 if TYPE_CHECKING:
     import torch
+
+_LOGGER = logging.getLogger(__name__)
 
 SMALLER = "a shorter --max-length, fewer --max-chunks, or a smaller base model"
 
@@ -82,7 +84,7 @@ def in_batches(total: int, batch_size: int, work: Callable[[slice], None]) -> No
         # Here, not in the except block: the error's traceback holds on to the batch's tensors.
         size = (part.stop - part.start) // 2
         release_memory()
-        note(f"out of memory: going on with {size} texts at a time")
+        _LOGGER.warning(f"out of memory: going on with {size} texts at a time")
 
 
 @dataclass

@@ -6,6 +6,7 @@ Importing this module imports neither torch nor rich, so that ``esm --help`` sta
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import sys
 import time
@@ -102,14 +103,14 @@ class _Display:
     """What is shown of progress. The command line turns it on; a library stays silent."""
 
     shown = False
-    said: ClassVar[set[str]] = set()  # what is not said twice
+    warned: ClassVar[set[str]] = set()  # of what is not said twice
     bars: Progress | None = None  # all of a terminal's: separate ones would overwrite each other
 
 
 def show_progress(shown: bool) -> None:
-    """Turn progress on stderr on or off for this process."""
+    """Turn progress on stderr on or off for this process: bars, and lines of the command line."""
     _Display.shown = shown
-    _Display.said.clear()
+    _Display.warned.clear()
 
 
 @contextlib.contextmanager
@@ -180,18 +181,16 @@ def _plain_lines(description: str, total: int) -> Iterator[Advance]:
     yield advance
 
 
-def note(message: str, *, once: bool = False) -> None:
-    """Print one line on stderr where progress is shown, above bars; say nothing otherwise.
-
-    Args:
-        message: The line.
-        once: Leave it out where it has been said once since progress was turned on.
-    """
-    if once:
-        if message in _Display.said:
-            return
-        _Display.said.add(message)
+def print_line(message: str) -> None:
+    """Print a line on stderr, above the bars, where progress is shown; nothing otherwise."""
     if _Display.bars is not None:
         _Display.bars.console.out(message, highlight=False)
     elif _Display.shown:
         print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def warn_once(logger: logging.Logger, message: str) -> None:
+    """Log a warning, unless it was logged before in this run of the command line, or process."""
+    if message not in _Display.warned:
+        _Display.warned.add(message)
+        logger.warning(message, stacklevel=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ import numpy.typing as npt
 
 from esm.common.caches import cache_folder
 from esm.common.errors import EncoderError, EsmError, ShapeError, StorageError
-from esm.common.runtime import note
 from esm.common.storage import content_hash, hash_texts, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Embeddings
     from esm.encoder.settings import BaseIdentity
+
+_LOGGER = logging.getLogger(__name__)
 
 _FORMAT = 1
 _FOLDER = "embeddings"
@@ -195,10 +197,12 @@ def _read(path: Path, count: int, width: int, wide: bool) -> Embeddings | None:
     try:
         tensors = load_tensors(path)
     except EsmError as error:
-        note(f"cached embeddings are made again: {error.got}")
+        _LOGGER.warning(f"cached embeddings are made again: {error.got}")
         return None
     if not _is_whole(tensors, count, width, wide):
-        note(f"cached embeddings are made again: {path} does not hold what its name says")
+        _LOGGER.warning(
+            f"cached embeddings are made again: {path} does not hold what its name says"
+        )
         return None
     return Embeddings(tensors["last"], tensors.get("wide"), int(tensors["cut"][0]))
 
@@ -224,4 +228,4 @@ def _write(path: Path, embeddings: Embeddings) -> None:
     try:
         save_tensors(path, tensors, private=True)
     except StorageError as error:
-        note(f"embeddings are not cached: {error.got}")
+        _LOGGER.warning(f"embeddings are not cached: {error.got}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from esm.encoder.refusals import quiet
+from esm.encoder.loading_errors import quiet
 
 
 def fresh_backbone(model: PreTrainedModel) -> PreTrainedModel:

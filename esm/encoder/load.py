@@ -28,7 +28,7 @@ from transformers.models.auto.modeling_auto import (
 from esm.common.errors import EncoderError, StorageError
 from esm.common.storage import write_json
 from esm.encoder.find import POOLING_FILE, declared_pooling, locate, pooling_record
-from esm.encoder.refusals import loading, quiet
+from esm.encoder.loading_errors import loading_errors, quiet
 from esm.encoder.settings import Pooling
 
 # Tokenizers without a limit report 1e30.
@@ -72,7 +72,7 @@ def load_backbone(
             its own, or has no pooling layer where ``pooler`` is asked for.
     """
     location = locate(model)
-    with loading(model):
+    with loading_errors(model):
         config = _read_config(location, revision)
         chosen = pooling or declared_pooling(location, revision) or _default_pooling(config)
         loaded = _load_model(model, location, revision, config, chosen)
@@ -87,7 +87,7 @@ def read_config(model: str, revision: str | None = None) -> PreTrainedConfig:
         EncoderError: It is not there, cannot be reached, is damaged, or needs code of its own.
     """
     location = locate(model)
-    with loading(model):
+    with loading_errors(model):
         return _read_config(location, revision)
 
 

@@ -17,9 +17,7 @@ from esm.tasks.licences import Terms, terms
 from esm.tasks.raw import to_id
 from esm.tasks.task import Problem
 from esm.training.layers.bottlenecks import DOWN_WEIGHT
-from esm.trials.best import best_models
-from esm.trials.comparison import Comparison, is_comparison
-from esm.trials.validation import Validation
+from esm.trials.results import Result, baseline, load_result
 from esm.trials.winners import StartEncoders, Winner, winners
 
 if TYPE_CHECKING:
@@ -85,13 +83,8 @@ def export_run(
         MapError: A model's weights are truncated.
         StorageError: A folder is there already, or cannot be written.
     """
-    result: Validation | Comparison
-    if is_comparison(run):
-        result = Comparison.load(run)
-        chosen = best_models(run, result, attributes)
-    else:
-        result = Validation.load(run)
-        chosen = winners(run, result, attributes)
+    result = load_result(run)
+    chosen = winners(run, result, attributes)
     places = {winner.attribute: to / to_id(winner.attribute) for winner in chosen}
     for place in places.values():
         if place.exists():
@@ -146,33 +139,19 @@ class Achieved:
     chosen: str
 
 
-def _achieved(winner: Winner, result: Validation | Comparison) -> Achieved:
-    if isinstance(result, Comparison):
-        compared = result.attributes[winner.attribute]
-        name = winner.record.key.strategy
-        (best,) = (one for one in compared.strategies if one.strategy == name)
-        return Achieved(
-            base_model=result.base_model,
-            metric=compared.metric,
-            num_train=compared.num_train,
-            num_test=compared.num_test,
-            mean=best.mean,
-            standard_error=best.standard_error,
-            without=None,
-            chosen="strategy",
-        )
-    found = result.attributes[winner.attribute]
-    by_source = {arm.source: arm for arm in found.arms}
-    arm, none = by_source[winner.source], by_source.get(NO_TRANSFER)
+def _achieved(winner: Winner, result: Result) -> Achieved:
+    found, best = result.found[winner.attribute], result.best(winner.attribute)
+    assert best is not None  # a winner has models
+    without = baseline(found)
     return Achieved(
         base_model=result.base_model,
         metric=found.metric,
         num_train=found.num_train,
         num_test=found.num_test,
-        mean=arm.mean,
-        standard_error=arm.standard_error,
-        without=None if none is None else none.mean,
-        chosen="arm",
+        mean=best.mean,
+        standard_error=best.standard_error,
+        without=None if without is None else without.mean,
+        chosen=result.CHOSEN,
     )
 
 

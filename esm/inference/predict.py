@@ -6,8 +6,10 @@ probabilities, or of their values.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ import numpy as np
 
 from esm.common.arrays import Array
 from esm.common.errors import SettingError, TaskError
-from esm.common.runtime import note
 from esm.inference.predictions import AttributePredictions, Predictions
 from esm.metrics.calibration import (
     calibration_error,
@@ -33,12 +34,12 @@ from esm.tasks.raw import RawData, Table, is_missing, to_id
 from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of
 from esm.tasks.task import Problem, SplitName
-from esm.trials.best import best_models
-from esm.trials.comparison import Comparison, is_comparison
 from esm.trials.model_record import TrainedRecord
 from esm.trials.models import Trained
-from esm.trials.validation import Validation
+from esm.trials.results import AttributeFound, load_result
 from esm.trials.winners import StartEncoders, Winner, winners
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def predict_file(
@@ -71,13 +72,8 @@ def predict_file(
     """
     if abstain is not None and not 0 <= abstain <= 1:
         raise SettingError(f"abstain = {abstain:g}", expected="a probability in [0, 1]")
-    result: Validation | Comparison
-    if is_comparison(run):
-        result = Comparison.load(run)
-        chosen = best_models(run, result, attributes)
-    else:
-        result = Validation.load(run)
-        chosen = winners(run, result, attributes)
+    result = load_result(run)
+    chosen = winners(run, result, attributes)
     spec = file if isinstance(file, TaskSpec) else TaskSpec(location=str(file))
     table = read_table(spec.path.expanduser(), spec)
     columns = _text_columns(table, chosen[0].record, spec)
@@ -90,10 +86,20 @@ def predict_file(
         rows=rows,
         empty=rows - len(filled),
         attributes={
-            winner.attribute: _predict(winner, encoders, texts, pairs, filled, rows, abstain)
+            winner.attribute: _judged(
+                _predict(winner, encoders, texts, pairs, filled, rows, abstain),
+                result.attributes[winner.attribute],
+            )
             for winner in chosen
         },
+        texts=tuple(columns),
     )
+
+
+def _judged(found: AttributePredictions, by: AttributeFound) -> AttributePredictions:
+    """Return predictions with what has to be known of the rows that their models were judged by."""
+    said = {"untested": list(by.untested), "data_notes": list(by.data_notes)}
+    return replace(found, summary={**found.summary, **said})
 
 
 # ----------------------------------------------------------------------------------------- texts
@@ -110,7 +116,7 @@ def _text_columns(table: Table, record: TrainedRecord, spec: TaskSpec) -> list[s
     raw = as_sentences(raw, spec.model_copy(update=known))
     found, pair = choose_texts(raw, spec.model_copy(update=known))
     if spec.text is None and first not in (None, found):
-        note(f"{raw.id} has no column {first!r}: the texts are taken from {found!r}")
+        _LOGGER.warning(f"{raw.id} has no column {first!r}: the texts are taken from {found!r}")
     if not record.is_pair:
         return [found]
     if pair is None:

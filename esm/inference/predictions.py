@@ -58,12 +58,14 @@ class Predictions:
         rows: Number of rows.
         empty: Rows without a text; they get no label.
         attributes: Predictions by attribute, in the order of the validation.
+        texts: The columns of the texts: one, or the two of a pair.
     """
 
     columns: Table
     rows: int
     empty: int
     attributes: Mapping[str, AttributePredictions]
+    texts: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary, JSON-ready and without any row."""

@@ -16,7 +16,7 @@ from esm.common.records import Record, parse
 from esm.common.storage import load_tensors, read_json, save_tensors, write_json
 from esm.encoder.settings import BaseIdentity
 from esm.maps.forms import Array, DenseMap, EmbeddingSpaceMap, LowRankMap, MapForm
-from esm.maps.peer import LINEAR, PEER_KEYS, PEER_VERSION, read_peer_config
+from esm.maps.published_config import LINEAR, PEER_KEYS, PEER_VERSION, read_published_config
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -182,7 +182,7 @@ def _read_published(
     document: dict[str, Any], tensors: Mapping[str, Array]
 ) -> tuple[EmbeddingSpaceMap, MapConfig]:
     """Read a map in one of hf-dataset-selector's config generations, the oldest without names."""
-    stated, _ = read_peer_config(document, CONFIG_FILE)
+    stated, _ = read_published_config(document, CONFIG_FILE)
     loaded = DenseMap.from_tensors(tensors)
     if stated.esm_embedding_dim not in (None, loaded.width):
         raise MapError(

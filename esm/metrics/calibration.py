@@ -16,7 +16,8 @@ from pydantic import Field
 from esm.common.arrays import Array
 from esm.common.errors import ShapeError
 from esm.common.records import Record
-from esm.tasks.splits.draw import row_keys, sample, sample_rows
+from esm.tasks.identity import row_keys
+from esm.tasks.splits.draw import sample, sample_rows
 from esm.tasks.task import Examples, Problem, SplitName, Task
 
 # Fewer training rows than that are too few to choose a temperature by.

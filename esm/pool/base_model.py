@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import PoolError
-from esm.common.runtime import note
 from esm.encoder.settings import EncoderConfig
 from esm.pool.pool import Pool
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 _SAME_WEIGHTS = ("weights", "pooling", "max_length", "precision", "width", "num_layers")
@@ -104,7 +106,7 @@ def check_base(pool: Pool, encoder: Encoder, *, reading: bool = False) -> None:
     compared: tuple[str, ...] = _SAME_READING if reading else _SAME_WEIGHTS
     if theirs.weights is None:
         compared = tuple(name for name in compared if name != "weights")
-        note(
+        _LOGGER.warning(
             f"the maps of {pool.folder} only name their base model {theirs.model!r}; that the"
             f" weights of {ours.model!r} are the same cannot be checked"
         )

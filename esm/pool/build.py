@@ -8,6 +8,7 @@ older pool lacks is added (see :mod:`esm.pool.complete`).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.common.errors import EncoderError, EsmError, FitError, MapError, PoolError, TaskError
-from esm.common.runtime import note, progress
+from esm.common.runtime import progress
 from esm.common.storage import folder_lock, sweep, write_json
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.settings import EncoderConfig
@@ -33,6 +34,8 @@ from esm.tasks.task import Task
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 _FEWEST_ANCHORS = 10
 _FEW_ANCHORS = 1000
@@ -258,9 +261,9 @@ def _create(
 def _note_anchors(anchors: Anchors) -> None:
     """Say what the maps will rest on; few anchors, or one task's, are set for good."""
     groups = len(set(anchors.groups))
-    note(f"{len(anchors)} anchor texts from {groups} groups")
+    _LOGGER.info(f"{len(anchors)} anchor texts from {groups} groups")
     if len(anchors) < _FEW_ANCHORS or groups == 1:
-        note(
+        _LOGGER.warning(
             f"that is little: maps hold for other texts with about {_FEW_ANCHORS} anchors or more"
             " from several tasks; name all tasks in the first command, or give --anchors FILE"
         )

@@ -7,17 +7,19 @@ need the tuned encoder too, so they can be added only where that was kept.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 
 from esm.common.errors import EsmError, MapError, PoolError, StorageError
-from esm.common.runtime import note
 from esm.common.storage import atomic_folder, write_json
 from esm.maps.forms import MapForm
 from esm.pool.deltas import budget_of, keeps_encoder, tuned_encoder
 from esm.pool.entry import EntryTrainer
 from esm.pool.pool import PoolEntry
 from esm.tasks.task import Task
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -142,15 +144,17 @@ def complete(trainer: EntryTrainer, task: Task) -> None:
     entry = trainer.pool.entry(task.id)
     missing = missing_parts(trainer, entry)
     if missing.sidecars:
-        note(f"{task.id}: adding vectors and fingerprints of texts, without training again")
+        _LOGGER.info(f"{task.id}: adding vectors and fingerprints of texts, without training again")
         trainer.store_sidecars(entry.folder, task)
     if missing.delta:
-        note(f"{task.id}: cutting a delta from its tuned encoder, without training again")
+        _LOGGER.info(f"{task.id}: cutting a delta from its tuned encoder, without training again")
         tuned = tuned_encoder(entry, trainer.encoder)
         delta = trainer.store_delta(entry.folder, task, tuned)
         _write_record(entry, {"delta": delta})
     if missing.forms:
-        note(f"{task.id}: adding the {' and '.join(missing.forms)} map, without training again")
+        _LOGGER.info(
+            f"{task.id}: adding the {' and '.join(missing.forms)} map, without training again"
+        )
         _add_maps(trainer, task, trainer.pool.entry(task.id), missing.forms)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from pydantic import Field, field_validator
 
 from esm.common.errors import TaskError
 from esm.common.records import Record
-from esm.common.runtime import note
 from esm.common.storage import atomic_folder, content_hash, read_json, save_tensors, write_json
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.settings import EncoderConfig
@@ -40,6 +40,8 @@ from esm.training.settings import FineTuneConfig
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Embeddings, Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 _HELD_OUT_FOR_R2 = 500
 _ROWS_FOR_VECTORS = 1000
@@ -253,7 +255,7 @@ class EntryTrainer:
         rows = _training_rows(task, self.config.fine_tune)
         cut = self.encoder.count_cut(rows.texts, rows.pairs)
         if cut:
-            note(
+            _LOGGER.warning(
                 f"{task.id}: {cut} of {len(rows)} training texts are longer than"
                 f" {self.encoder.identity.reading}; only their beginning was used"
             )

@@ -36,8 +36,7 @@ import numpy.typing as npt
 
 from esm.common.errors import MapError
 from esm.common.storage import load_tensors, save_tensors
-from esm.tasks.faults.near import normal_form
-from esm.tasks.splits.draw import row_keys
+from esm.tasks.identity import fingerprint_form, row_forms, unsalted_numbers
 from esm.tasks.task import Examples, SplitName, Task
 
 FINGERPRINT_NAME = "texts.safetensors"
@@ -66,25 +65,13 @@ _HINT = "esm train with the same tasks and settings makes it anew, once it is de
 # ------------------------------------------------------------------------------------- the forms
 
 
-def text_form(text: str) -> str:
-    """Return what two copies of a text have in common: see ``normal_form``.
-
-    The mark of a retweet is left out too.
-
-    Example:
-        >>> text_form("RT @jano: Pozor,  klamú!  https://t.co/x")
-        'pozor klamú'
-    """
-    return normal_form(text).removeprefix("rt ")
-
-
 def is_informative(forms: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Return which texts tell of a copy where they are found twice.
 
     Those of four words or twenty characters; where fewer than half of the texts have as many, all.
 
     Args:
-        forms: n texts, see :func:`text_form`.
+        forms: n texts, see :func:`~esm.tasks.identity.fingerprint_form`.
 
     Returns:
         (n,) which count.
@@ -143,7 +130,7 @@ class FingerprintKey:
         """Return a number per text; equal texts have equal ones. About 40 µs a text.
 
         Args:
-            forms: n texts, see :func:`text_form`.
+            forms: n texts, see :func:`~esm.tasks.identity.fingerprint_form`.
 
         Returns:
             (n,) uint64, in the order of the texts.
@@ -230,7 +217,7 @@ class Fingerprint:
             the fingerprint was made without embeddings.
         population: Distinct training rows that the sample was drawn from.
         salted: Whether the numbers are those of :class:`FingerprintKey`; else they are
-            :func:`unsalted_numbers`, as earlier versions kept them.
+            :func:`~esm.tasks.identity.unsalted_numbers`, as earlier versions kept them.
     """
 
     train: Numbers
@@ -331,11 +318,6 @@ def read_fingerprint(
     )
 
 
-def unsalted_numbers(texts: Sequence[str]) -> Numbers:
-    """Return (n,) numbers of texts as they stand, the same in every pool."""
-    return np.array([int(key[:16], 16) for key in row_keys(texts, None)], dtype=np.uint64)
-
-
 def _check_names(where: object, tensors: Iterable[str], names: set[str]) -> None:
     found = set(tensors)
     if found != names:
@@ -349,22 +331,13 @@ def _check_names(where: object, tensors: Iterable[str], names: set[str]) -> None
 def _forms(parts: Sequence[Examples]) -> list[str]:
     """Return the distinct texts of some rows, the two of a pair each by itself."""
     texts = [text for rows in parts for text in (*rows.texts, *(rows.pairs or ()))]
-    return list(dict.fromkeys(map(text_form, dict.fromkeys(texts))))
-
-
-def row_forms(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
-    """Return the form of each row, of a pair both texts."""
-    firsts = [text_form(text) for text in texts]
-    if pairs is None:
-        return firsts
-    seconds = map(text_form, pairs)
-    return [f"{first}\n{second}" for first, second in zip(firsts, seconds, strict=True)]
+    return list(dict.fromkeys(map(fingerprint_form, dict.fromkeys(texts))))
 
 
 def informative_rows(texts: Sequence[str], pairs: Sequence[str] | None) -> dict[str, int]:
     """Return where the distinct rows that tell come first, by their forms."""
     first: dict[str, int] = {}
-    for row, form in enumerate(row_forms(texts, pairs)):
+    for row, form in enumerate(row_forms(texts, pairs, fingerprint_form)):
         first.setdefault(form, row)
     counted = is_informative(list(first))
     return {form: row for (form, row), counts in zip(first.items(), counted, strict=True) if counts}

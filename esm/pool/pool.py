@@ -200,6 +200,13 @@ class PoolEntry:
         return self.record.delta is not None or self.model_folder is not None
 
     @property
+    def tuned_r2(self) -> float | None:
+        """R² on anchors of other tasks of what stands for its tuned encoder; None for nothing."""
+        if self.model_folder is not None:
+            return 1.0
+        return None if self.record.delta is None else self.record.delta.r2_anchors
+
+    @property
     def model_folder(self) -> Path | None:
         """Folder of the tuned encoder, or None where it was not kept."""
         folder = self.folder / "model"

@@ -7,11 +7,11 @@ source is tuned again from the new base, and its map fitted anew to the same anc
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import PoolError
-from esm.common.runtime import note
 from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.base_model import base_config
@@ -21,6 +21,8 @@ from esm.pool.pool import Pool, PoolEntry, Skipped
 
 if TYPE_CHECKING:
     from esm.encoder.cache import EmbeddingCache
+
+_LOGGER = logging.getLogger(__name__)
 
 _SAME = {"model"}  # what a base is called does not make it another
 
@@ -117,7 +119,7 @@ def _announce(pool: Pool, settings: EncoderConfig, maps: int, device: str) -> No
             expected="a changed one",
             hint="its maps hold as they are",
         )
-    note(
+    _LOGGER.info(
         f"base model {ours.model} is not {theirs.model} as it was: the {maps} maps of {pool.folder}"
         " do not hold for it; every source is tuned again from it and its maps are refitted"
     )

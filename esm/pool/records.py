@@ -5,7 +5,7 @@ from __future__ import annotations
 from esm.common.records import Record
 from esm.encoder.settings import BaseIdentity
 from esm.maps.forms import MapForm
-from esm.maps.peer import PeerConfig
+from esm.maps.published_config import PublishedConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem, TaskMetadata
 from esm.training.settings import FineTuneConfig
@@ -102,7 +102,7 @@ class PublishedRecord(Record):
     Attributes:
         repo: Hub id of the map.
         commit: Commit that was fetched.
-        generation: Generation of its ``config.json`` (see :mod:`esm.maps.peer`).
+        generation: Generation of its ``config.json`` (see :mod:`esm.maps.published_config`).
         weights_hash: Hash of its weights file as the Hub states it: SHA-256, of small files git's.
         config: What its ``config.json`` states.
     """
@@ -111,7 +111,7 @@ class PublishedRecord(Record):
     commit: str
     generation: int
     weights_hash: str
-    config: PeerConfig
+    config: PublishedConfig
 
 
 class SourceRecord(Record):

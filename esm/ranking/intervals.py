@@ -18,8 +18,6 @@ from esm.common.arrays import Float64
 from esm.common.errors import SettingError, ShapeError
 from esm.ranking.result import RankConfig, RankedSource
 from esm.scorers.base import Evidence, Scorer, Source, TargetAttribute
-from esm.scorers.logme import LogME
-from esm.scorers.predictive import contributions
 
 # Fewer say nothing of a tail of 5 %.
 FEWEST_DRAWS = 50
@@ -33,7 +31,7 @@ def check_bootstrap(config: RankConfig, scorer: Scorer) -> None:
     """
     if not config.bootstrap:
         return
-    if not isinstance(scorer, LogME):
+    if not scorer.is_sum_over_rows:
         raise SettingError(
             f"--bootstrap {config.bootstrap} for scorer {scorer.name}",
             expected="logme or tuned-logme: the others are no sum over examples",
@@ -63,15 +61,15 @@ def with_intervals(
 
     Cost: two decompositions per source and fold, O(n d min(n, d) + d³), and O(B n m) for the draws.
     """
-    if not config.bootstrap or not isinstance(scorer, LogME):
+    if not config.bootstrap or not scorer.is_sum_over_rows:
         return tuple(lines)
     strata = [_strata(fold) for fold in folds]
     shares = [np.empty((len(fold), len(sources))) for fold in folds]
-    base = [contributions(scorer, Evidence(fold)) for fold in folds]
+    base = [scorer.contributions(Evidence(fold)) for fold in folds]
     for column, source in enumerate(sources):
         at_hand = source.passing()
         for share, fold, without in zip(shares, folds, base, strict=True):
-            share[:, column] = contributions(scorer, Evidence(fold, at_hand)) - without
+            share[:, column] = scorer.contributions(Evidence(fold, at_hand)) - without
     pooled, classes = _pooled(folds, shares, strata)
     found = bootstrap_gains(
         pooled,

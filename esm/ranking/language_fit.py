@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esm.common.runtime import note
 from esm.encoder.settings import OFFLINE
 from esm.tasks.faults.describe import target_language
-from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, declared_codes
+from esm.tasks.languages import MULTILINGUAL, UNDETERMINED, Language, language_codes
 from esm.tasks.licences import fits, licence_label
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
     from esm.pool.pool import PoolEntry, Skipped
     from esm.tasks.task import Target
+
+_LOGGER = logging.getLogger(__name__)
 
 # English words are about 1.3 tokens of an English model; beyond these, a tokenizer spells.
 MOST_TOKENS_PER_WORD = 3.0
@@ -76,7 +78,7 @@ def encoder_languages(model: str, revision: str | None = None) -> tuple[str, ...
         return ("en",)
     declared = _declared_by_card(model, revision)
     listed = [declared] if isinstance(declared, str) else list(declared or ())
-    return declared_codes(", ".join(map(str, listed)))
+    return language_codes(", ".join(map(str, listed)))
 
 
 def _declared_by_card(model: str, revision: str | None) -> Any:
@@ -102,7 +104,9 @@ def _declared_on_hub(model: str, revision: str | None) -> Any:
     try:
         card = HfApi().model_info(model, revision=revision, timeout=_SECONDS_FOR_HUB).card_data
     except Exception as error:  # the class hangs on the HTTP client that this version uses
-        note(f"the card of {model} cannot be read ({type(error).__name__}): languages not known")
+        _LOGGER.warning(
+            f"the card of {model} cannot be read ({type(error).__name__}): languages not known"
+        )
         return None
     return None if card is None else card.get("language")
 
@@ -180,7 +184,7 @@ def _about_declaration(language: Language) -> str | None:
 
 
 def _about_pool(language: Language, declared: Sequence[str], part: bool) -> str | None:
-    judged = [codes for codes in map(declared_codes, declared) if codes]
+    judged = [codes for codes in map(language_codes, declared) if codes]
     if not judged or not _comparable(language):
         return None
     if any({language.code, MULTILINGUAL} & set(codes) for codes in judged):

@@ -11,31 +11,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from esm.common.arrays import Float64
 from esm.common.errors import (
-    EncoderError,
+    EsmError,
     FitError,
-    MapError,
-    PoolError,
     RankingError,
     SettingError,
-    StorageError,
     TaskError,
 )
 from esm.common.runtime import progress
 from esm.maps.forms import MapForm
 from esm.pool.base_model import load_base
-from esm.pool.pool import Pool, Skipped
+from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.diverse import check_diverse, diverse_set
-from esm.ranking.expectations import forecast_for, with_expectations
+from esm.ranking.forecast import forecast_for, with_forecast
 from esm.ranking.intervals import check_bootstrap, with_intervals
 from esm.ranking.language_fit import allowed_sources, language_warnings
 from esm.ranking.leaks.derived import DerivedSources
@@ -52,8 +49,10 @@ from esm.ranking.result import (
 from esm.ranking.shortlist.narrow import Narrowing
 from esm.ranking.sources import Picked, Supply, WholePool, form_to_rank, refusals, usable_sources
 from esm.ranking.target import TargetTexts
-from esm.scorers.base import Evidence, Need, PoolScorer, Scorer, Source, TargetAttribute
-from esm.scorers.registry import Results, ScorerName, make_scorer
+from esm.scorers.base import Evidence, Need, Scorer, Scores, Source, TargetAttribute
+from esm.scorers.names import ScorerName
+from esm.scorers.registry import Results, make_scorer
+from esm.tasks.faults.labels import data_notes
 from esm.tasks.licences import terms
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
@@ -61,8 +60,7 @@ from esm.tasks.task import Metric, Target, joint_hash
 
 if TYPE_CHECKING:
     from esm.encoder.cache import EmbeddingCache
-
-Scores = npt.NDArray[np.float64]  # (f,), one per fold
+    from esm.encoder.encoder import Encoder
 
 
 def rank_sources(
@@ -93,19 +91,69 @@ def rank_sources(
             none has what the scorer needs.
         SettingError: The scorer does not go with the other settings.
     """
-    from esm.encoder.cache import EmbeddingCache
+    started = time.monotonic()
+    targets = load_targets(spec)
+    config = config or RankConfig()
+    offer = _choose(pool, config, results)
+    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
+    return _rank(spec, targets, encoder, pool, config, offer, cache, base, started)
 
+
+def rank_targets(
+    spec: TaskSpec,
+    targets: Sequence[Target],
+    encoder: Encoder,
+    pool: Pool,
+    config: RankConfig | None = None,
+    *,
+    cache: EmbeddingCache | None = None,
+    results: Results | None = None,
+) -> Ranking:
+    """Rank sources as :func:`rank_sources` does, with a target and a base model that are open.
+
+    Args:
+        spec: Where the target lies.
+        targets: The target, in all its folds.
+        encoder: The pool's base model, see :func:`~esm.pool.base_model.load_base`.
+        pool: The pool.
+        config: Settings; None for the defaults. The encoder reads long texts as it was loaded to.
+        cache: Cache of embeddings; None for the default one.
+        results: Measured results on other targets, for the scorer ``static``.
+
+    Raises:
+        EsmError: As :func:`rank_sources`.
+    """
     started = time.monotonic()
     config = config or RankConfig()
-    targets = load_targets(spec)
-    target = targets[0]
-    key = pool.fingerprint_key()
-    siblings = DerivedSources(spec, targets, key)
-    # Of a pool that only a shortlist is taken of, no more is read than that, if all are allowed.
+    offer = _choose(pool, config, results)
+    named = encoder.config.model
+    return _rank(spec, targets, encoder, pool, config, offer, cache, named, started)
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What a pool has to be ranked, and how.
+
+    Attributes:
+        scorer: How sources are scored.
+        form: The form of map that it reads.
+        entries: Entries of the pool whose licence is allowed; none where not all are read.
+        all_read: Whether all entries were read: of a pool of which only a shortlist is taken, no
+            more than that is, if all are allowed.
+        left_out: Sources that cannot be read or are not allowed, with the reason.
+    """
+
+    scorer: Scorer
+    form: MapForm
+    entries: Sequence[PoolEntry]
+    all_read: bool
+    left_out: Sequence[Skipped]
+
+
+def _choose(pool: Pool, config: RankConfig, results: Results | None) -> _Offer:
     all_read = not config.shortlist or bool(config.licences)
     entries, skipped = pool.entries(strict=config.strict) if all_read else ([], [])
     form = config.form or form_to_rank(pool, entries)
-    config = config.model_copy(update={"form": form})
     entries, refused = allowed_sources(entries, config.licences)
     if refused and not entries:
         raise RankingError(
@@ -127,27 +175,51 @@ def rank_sources(
     check_refine(config)
     check_bootstrap(config, scorer)
     check_diverse(config.diverse, scorer.reads, scorer.name)
-    encoder = load_base(pool, device, model=base, max_chunks=config.max_chunks)
-    cache = EmbeddingCache.default() if cache is None else cache
-    lifted = form is MapForm.ANCHORED and Need.MAP in scorer.needs
-    texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
-    supply: Supply
+    return _Offer(scorer, form, entries, all_read, [*skipped, *refused])
+
+
+def _supply(
+    target: str, offer: _Offer, pool: Pool, texts: TargetTexts, config: RankConfig
+) -> Supply:
+    """Return where an attribute's sources come from: the whole pool, or a shortlist of it."""
+    form, scorer = offer.form, offer.scorer
     if config.shortlist:
-        supply = Narrowing(
+        return Narrowing(
             pool,
             form,
             config.shortlist,
             scorer,
             partial(Source, form=form, embed=texts.tuned),
-            allowed=entries if all_read else None,
+            allowed=offer.entries if offer.all_read else None,
             strict=config.strict,
         )
-    else:
-        sources = [Source(entry, form, texts.tuned) for entry in entries]
-        usable, unusable_sources = usable_sources(sources, scorer, strict=config.strict)
-        if entries and not usable:
-            raise _no_source(target.id, unusable_sources, scorer)
-        supply = WholePool(entries, Picked(usable, unusable_sources))
+    sources = [Source(entry, form, texts.tuned) for entry in offer.entries]
+    usable, unusable = usable_sources(sources, scorer, strict=config.strict)
+    if offer.entries and not usable:
+        raise _no_source(target, unusable, scorer)
+    return WholePool(offer.entries, Picked(usable, unusable))
+
+
+def _rank(
+    spec: TaskSpec,
+    targets: Sequence[Target],
+    encoder: Encoder,
+    pool: Pool,
+    config: RankConfig,
+    offer: _Offer,
+    cache: EmbeddingCache | None,
+    base: str | None,
+    started: float,
+) -> Ranking:
+    from esm.encoder.cache import EmbeddingCache
+
+    target, key, scorer = targets[0], pool.fingerprint_key(), offer.scorer
+    config = config.model_copy(update={"form": offer.form})
+    siblings = DerivedSources(spec, targets, key)
+    cache = EmbeddingCache.default() if cache is None else cache
+    lifted = offer.form is MapForm.ANCHORED and Need.MAP in scorer.needs
+    texts = TargetTexts(targets, config, encoder, cache, pool.lift if lifted else None)
+    supply = _supply(target.id, offer, pool, texts, config)
     if lifted:  # here and not for the first source: a damaged lift is no fault of it
         _ = texts.lifted
     looks_near = key is not None and (config.near_tests or scorer.reads is not None)
@@ -156,37 +228,8 @@ def rank_sources(
         partial(texts.sketches, key) if key is not None and looks_near else None,
         config.exclude_overlap,
     )
-    left_out = [*skipped, *refused]
-    attributes: dict[str, AttributeRanking] = {}
-    unusable = dict(target.skipped)
     refinement = _refinement(texts, target, config)
-    with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
-        for name in target.attributes:
-            try:
-                folds = texts.attribute(
-                    name, config.balance if scorer.weighs_classes else Balance.OFF
-                )
-                picked = supply.pick(folds, refusals(name, folds, overlaps))
-                attributes[name] = _rank_attribute(
-                    name,
-                    target.attributes[name].metric,
-                    folds,
-                    replace(picked, skipped=[*left_out, *picked.skipped]),
-                    overlaps,
-                    scorer,
-                    config,
-                    refinement,
-                )
-            except (TaskError, FitError, RankingError) as error:
-                if config.strict or len(target.attributes) == 1:
-                    raise
-                unusable[name] = str(error)
-            advance(1)
-    if not attributes:
-        name, reason = next(iter(unusable.items()))
-        raise RankingError(
-            f"none of the {len(unusable)} attributes of {target.id} can be ranked; {name}: {reason}"
-        )
+    attributes, unusable = _score(target, texts, supply, overlaps, offer, config, refinement)
     return Ranking(
         target=target.id,
         target_spec=spec,
@@ -203,7 +246,16 @@ def rank_sources(
         unusable=unusable,
         warnings=(
             *language_warnings(
-                target, entries if all_read else supply.entries, encoder, part=not all_read
+                target,
+                offer.entries if offer.all_read else supply.entries,
+                encoder,
+                part=not offer.all_read,
+            ),
+            *(
+                f"{name}: {said}"
+                for name, notes in data_notes(targets).items()
+                if name in attributes
+                for said in notes
             ),
             *shortlist_warnings(attributes),
             *supply.remarks,
@@ -229,6 +281,41 @@ def _refinement(texts: TargetTexts, target: Target, config: RankConfig) -> Refin
     return Refinement(texts, folds, config)
 
 
+def _score(
+    target: Target,
+    texts: TargetTexts,
+    supply: Supply,
+    overlaps: Overlaps,
+    offer: _Offer,
+    config: RankConfig,
+    refinement: Refinement | None,
+) -> tuple[dict[str, AttributeRanking], dict[str, str]]:
+    """Return a ranking per attribute, and of the others why there is none."""
+    attributes: dict[str, AttributeRanking] = {}
+    unusable = dict(target.skipped)
+    balance = config.balance if offer.scorer.weighs_classes else Balance.OFF
+    with progress(f"scoring for {target.id}", total=len(target.attributes)) as advance:
+        for name, task in target.attributes.items():
+            try:
+                folds = texts.attribute(name, balance)
+                picked = supply.pick(folds, refusals(name, folds, overlaps))
+                picked = replace(picked, skipped=[*offer.left_out, *picked.skipped])
+                attributes[name] = _rank_attribute(
+                    name, task.metric, folds, picked, overlaps, offer.scorer, config, refinement
+                )
+            except (TaskError, FitError, RankingError) as error:
+                if config.strict or len(target.attributes) == 1:
+                    raise
+                unusable[name] = str(error)
+            advance(1)
+    if not attributes:
+        name, reason = next(iter(unusable.items()))
+        raise RankingError(
+            f"none of the {len(unusable)} attributes of {target.id} can be ranked; {name}: {reason}"
+        )
+    return attributes, unusable
+
+
 def _elsewhere(base: str | None, pool: Pool) -> str | None:
     """Return where the base model was loaded from, if not by the pool's name of it."""
     if base is None or base == pool.manifest.base.model:
@@ -236,43 +323,26 @@ def _elsewhere(base: str | None, pool: Pool) -> str | None:
     return str(Path(base).resolve()) if Path(base).is_dir() else base
 
 
-def _score_folds(
-    scorer: Scorer,
-    folds: Sequence[TargetAttribute],
-    sources: Sequence[Source],
-    at_once: Sequence[Mapping[str, float]] = (),
-    *,
-    strict: bool,
-) -> tuple[list[tuple[Source, Scores]], list[Skipped]]:
+def _finite_scores(
+    sources: Sequence[Source], scores: Mapping[str, Scores], *, strict: bool
+) -> tuple[list[tuple[Source, Float64]], list[Skipped]]:
     """Return the sources with their scores, one per fold, and those that could not be scored.
 
-    Args:
-        scorer: How to score.
-        folds: The folds of an attribute.
-        sources: The sources.
-        at_once: Scores by id that are known already, per fold.
-        strict: Raise for a source that cannot be scored.
+    Raises:
+        EsmError: One could not be scored, and it is to be strict.
     """
-    if not at_once and isinstance(scorer, PoolScorer):
-        at_once = [scorer.score_pool(fold, sources) for fold in folds]
-    scored: list[tuple[Source, Scores]] = []
+    scored: list[tuple[Source, Float64]] = []
     skipped: list[Skipped] = []
     for source in sources:
-        try:
-            if at_once:
-                scores = np.array([found.get(source.id, np.nan) for found in at_once])
-            else:
-                at_hand = source.passing()
-                scores = np.array([scorer.score(Evidence(fold, at_hand)) for fold in folds])
-        except (EncoderError, MapError, PoolError, StorageError) as error:
+        found = scores[source.id]
+        if isinstance(found, EsmError):
             if strict:
-                raise
-            skipped.append(Skipped(source.id, str(error)))
-            continue
-        if np.isfinite(scores).all():
-            scored.append((source, scores))
+                raise found
+            skipped.append(Skipped(source.id, str(found)))
+        elif np.isfinite(found).all():
+            scored.append((source, found))
         else:
-            skipped.append(Skipped(source.id, f"its score is {scores.mean()}"))
+            skipped.append(Skipped(source.id, f"its score is {found.mean()}"))
     return scored, skipped
 
 
@@ -296,9 +366,8 @@ def _rank_attribute(
     config: RankConfig,
     refinement: Refinement | None,
 ) -> AttributeRanking:
-    scored, failed = _score_folds(
-        scorer, folds, offered.sources, offered.at_once, strict=config.strict
-    )
+    scores = offered.scores or scorer.score_all(folds, offered.sources)
+    scored, failed = _finite_scores(offered.sources, scores, strict=config.strict)
     left_out = [*offered.skipped, *failed]
     if not scored:
         raise _no_source(folds[0].task.id, left_out, scorer)
@@ -306,6 +375,7 @@ def _rank_attribute(
     base_score = None
     if scorer.has_base:
         base_score = float(np.mean([scorer.score(Evidence(fold)) for fold in folds]))
+    scored.sort(key=lambda pair: (-pair[1].mean(), pair[0].id))
     refined = refinement.refine(name, folds, scored) if refinement is not None else None
     first = {} if refined is None else {source.id: source for source, _ in refined.scored}
     rest = [pair for pair in scored if pair[0].id not in first]
@@ -331,7 +401,7 @@ def _rank_attribute(
     if refined is None:
         base_model = scored[0][0].entry.manifest.base.model
         forecast = forecast_for(scorer, metric, base_model)
-        ranked = with_expectations(ranked, folds, [one for one, _ in scored], scorer, forecast)
+        ranked = with_forecast(ranked, folds, [one for one, _ in scored], scorer, forecast)
         best, of, kind = scored, folds, scorer.reads
     else:
         known = {source.id: float(scores.mean()) for source, scores in scored}
@@ -374,6 +444,7 @@ def _refined_lines(
             update={
                 "scored_by": "delta" if source.entry.model_folder is None else "tuned encoder",
                 "map_score": by_map[source.id],
+                "r2": source.entry.tuned_r2,
             }
         )
         for rank, (source, scores) in enumerate(refined.scored, start=1)
@@ -405,7 +476,7 @@ def _line(
     )
 
 
-def _orders(scored: Sequence[tuple[Source, Scores]]) -> tuple[tuple[str, ...], ...]:
+def _orders(scored: Sequence[tuple[Source, Float64]]) -> tuple[tuple[str, ...], ...]:
     """Return the source ids of each fold, best first; equal scores are ordered by id."""
     folds = range(len(scored[0][1])) if scored else ()
     return tuple(

@@ -24,7 +24,7 @@ from esm.pool.pool import PoolEntry, Skipped
 from esm.ranking.result import RankConfig, Refined, Round
 from esm.scorers.base import EmbeddingKind, Evidence, Source, TargetAttribute
 from esm.scorers.logme import LogME
-from esm.scorers.registry import ScorerName
+from esm.scorers.names import ScorerName
 from esm.tasks.splits.draw import draw_by_class, strata_of
 from esm.tasks.task import Examples
 from esm.training.class_weights import balance_weights

@@ -135,7 +135,8 @@ class RankedSource(Record):
         score: The scorer's verdict in its unit, for LogME nats per example; higher is better.
         gain: Score minus that of the untouched base embeddings; None where the scorer has none
             for them.
-        r2: R² of the source's map on anchors of other tasks; None where it is not known.
+        r2: R² of the source's map, or of the delta that it was scored by, on anchors of other
+            tasks; None where it is not known.
         size: Training rows that the source's fine-tuning used; None where it is not known.
         sibling: Whether it was made of the target's own data, another attribute of it for
             instance; none of its training texts is a test text of the target.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from esm.common.errors import EsmError
@@ -11,7 +11,7 @@ from esm.common.runtime import progress
 from esm.maps.forms import MapForm
 from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.leaks.overlap import Overlaps
-from esm.scorers.base import Scorer, Source, TargetAttribute
+from esm.scorers.base import Scorer, Scores, Source, TargetAttribute
 
 Refuse = Callable[[PoolEntry], str | None]
 """Says why a source must not be used for an attribute; None where it may be."""
@@ -24,13 +24,13 @@ class Picked:
     Attributes:
         sources: The sources, whole; all may be used.
         skipped: Those that may not, are damaged, or lack what the scorer needs, with the reason.
-        at_once: Scores by id that are known already, per fold; empty where none are.
+        scores: Scores by id that are known already; empty where none are.
         not_scored: How many others there are.
     """
 
     sources: Sequence[Source]
     skipped: Sequence[Skipped] = ()
-    at_once: Sequence[Mapping[str, float]] = ()
+    scores: Mapping[str, Scores] = field(default_factory=dict)
     not_scored: int = 0
 
 

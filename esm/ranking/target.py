@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from esm.common.runtime import note
 from esm.maps.delta.encoder import count_passed, embed_by_delta
 from esm.pool.deltas import tuned_encoder
 from esm.pool.fingerprints import FingerprintKey
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from esm.encoder.cache import EmbeddingCache
     from esm.encoder.encoder import Embeddings, Encoder
     from esm.maps.lift import Lift
+
+_LOGGER = logging.getLogger(__name__)
 
 Rows = npt.NDArray[np.int64]
 Row = tuple[str, str | None]
@@ -73,7 +75,7 @@ class TargetTexts:
     def _embeddings(self) -> Embeddings:
         found = self._embed(self._encoder, wide=self._lift is not None)
         if found.cut:
-            note(
+            _LOGGER.warning(
                 f"{found.cut} of {len(found)} texts are longer than"
                 f" {self._encoder.identity.reading}; only their beginning is read"
                 " (--max-chunks N reads more)"

@@ -8,56 +8,58 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from esm.metrics.rankings import NO_TRANSFER
-from esm.report.table import Table, number
+from esm.report.numbers import number, points
+from esm.report.table import Table
 
 if TYPE_CHECKING:
-    from esm.trials.validation import ArmResult, AttributeResult, Validation
+    from esm.trials.results import AttributeFound, Line, Result
 
 # The cells of a label's two by two table, row by row.
 _OF_A_LABEL = ("rightly absent", "wrongly found", "missed", "rightly found")
 _MEASURES = {"precision": "precision", "recall": "recall", "F1": "f1"}
-_LEFT = frozenset({"class", "true class", "label"})
+_LEFT = frozenset({"class", "after", "true class", "label"})
 
 
-def class_tables(validation: Validation) -> list[Table]:
+def class_tables(result: Result) -> list[Table]:
     """Return, per attribute, precision, recall and F1 of every class and confusion matrices.
 
-    They are those of the winner and of no transfer; an attribute whose labels are amounts has
-    none.
+    They are those of the winner and, in a validation, of no transfer; an attribute whose labels
+    are amounts has none.
     """
     tables = []
-    for name, found in validation.attributes.items():
-        title = f"{validation.target}/{name}"
-        arms = [
-            arm for arm in _shown(found, validation.winners.get(name)) if arm.confusion is not None
-        ]
+    for name, found in result.found.items():
+        title = f"{result.target}/{name}"
+        arms = [one for one in _shown(found, result.best(name)) if one.confusion is not None]
         if arms:
             tables.append(_per_class(title, arms))
             tables += [_confusion(title, found.label_names, arm) for arm in arms]
     return tables
 
 
-def _shown(found: AttributeResult, winner: str | None) -> list[ArmResult]:
+def _shown(found: AttributeFound, winner: Line | None) -> list[Line]:
     """Return the winner and no transfer, or no transfer alone where it wins."""
-    arms = {arm.source: arm for arm in found.arms}
-    return [arms[name] for name in dict.fromkeys((winner, NO_TRANSFER)) if name in arms]
+    lines = {one.label: one for one in found.lines}
+    wanted = (NO_TRANSFER if winner is None else winner.label, NO_TRANSFER)
+    return [lines[label] for label in dict.fromkeys(wanted) if label in lines]
 
 
-def _per_class(title: str, arms: list[ArmResult]) -> Table:
-    heads = [f"{head} {arm.source}" for head in _MEASURES for arm in arms]
-    rows = []
-    for of_class in zip(*(arm.classes for arm in arms), strict=True):
-        found = [_points(getattr(of_arm, f)) for f in _MEASURES.values() for of_arm in of_class]
-        rows.append((of_class[0].name, number(of_class[0].support, 0), *found))
+def _per_class(title: str, arms: list[Line]) -> Table:
+    rows = [
+        (
+            found.name,
+            arm.label,
+            number(found.support, 0),
+            *(points(getattr(found, measure)) for measure in _MEASURES.values()),
+        )
+        for of_class in zip(*(arm.classes for arm in arms), strict=True)
+        for arm, found in zip(arms, of_class, strict=True)
+    ]
     notes = ["points (x 100), means over the runs; test rows: of the class, mean over the runs"]
-    return Table(f"{title}: classes", ("class", "test rows", *heads), rows, notes, _LEFT)
+    columns = ("class", "after", "test rows", *_MEASURES)
+    return Table(f"{title}: classes", columns, rows, notes, _LEFT, keys=2)
 
 
-def _points(value: float | None) -> str:
-    return number(None if value is None else 100 * value, 1)
-
-
-def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:
+def _confusion(title: str, names: tuple[str, ...], arm: Line) -> Table:
     assert arm.confusion is not None
     counts = np.asarray(arm.confusion)
     multilabel = counts.ndim == 3
@@ -68,8 +70,12 @@ def _confusion(title: str, names: tuple[str, ...], arm: ArmResult) -> Table:
     ]
     by = "label" if multilabel else "true and predicted class"
     runs = f"{arm.runs} runs" if arm.runs > 1 else "1 run"
+    how = "after" if arm.label == arm.source else "with"
     return Table(
-        f"{title} after {arm.source}: test rows by {by}, {runs}", columns, rows, left=_LEFT
+        f"{title} {how} {arm.label}: test rows by {by}, {runs}",
+        columns,
+        rows,
+        left=_LEFT,
     )
 
 

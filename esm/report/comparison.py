@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esm.report.table import MISSING, Table, duration, number, size, skipped_notes
+from esm.report.numbers import MISSING, duration, megabytes, number, plus_minus, points, size
+from esm.report.table import Table, skipped_notes, untested_note
+from esm.report.validation import cost_notes, left_out_notes
 
 if TYPE_CHECKING:
-    from esm.trials.compare_plan import ComparisonPlan
-    from esm.trials.comparison import (
+    from esm.trials.costs import Estimate
+    from esm.trials.results import (
         AttributeComparison,
+        AttributeFound,
         Comparison,
         StrategyResult,
         StrategyTotals,
     )
-    from esm.trials.costs import ComparisonEffort
+    from esm.trials.trial import Plan
 
 _BEST, _TIED = "*", "~"
 _NAMES = frozenset({"attribute", "strategy", "source", "attributes", "task"})
@@ -26,7 +29,7 @@ def comparison_tables(found: Comparison) -> list[Table]:
     return [
         _overview(found),
         *(_details(name, one) for name, one in found.attributes.items()),
-        *(_curve(name, one) for name, one in found.attributes.items() if one.curve),
+        *(curve_table(name, one) for name, one in found.attributes.items() if one.curve),
         _totals(found),
         *_reports(found.totals),
         Table("", (), (), _notes(found)),
@@ -42,6 +45,11 @@ def _overview(found: Comparison) -> Table:
         rows.append((name, str(one.num_train), one.metric, *cells))
     notes = [
         f"{_BEST} best, {_TIED} cannot be told from the best; mean ± standard error, in points",
+        *(
+            said
+            for name, one in found.attributes.items()
+            for said in untested_note(name, one.untested)
+        ),
     ]
     return Table(
         f"{found.target}: strategies compared",
@@ -49,6 +57,7 @@ def _overview(found: Comparison) -> Table:
         rows,
         notes,
         _NAMES | {"metric"},
+        frozenset({"rows"}),
     )
 
 
@@ -58,7 +67,7 @@ def _marked(result: StrategyResult | None) -> str:
         return MISSING
     mark = _BEST if result.is_best else _TIED if result.is_tied else " "
     part = "" if result.runs == result.planned else f" ({result.runs}/{result.planned})"
-    return f"{_plus_minus(result.mean, result.standard_error)}{part} {mark}"
+    return f"{plus_minus(result.mean, result.standard_error)}{part} {mark}"
 
 
 def _details(name: str, one: AttributeComparison) -> Table:
@@ -68,16 +77,18 @@ def _details(name: str, one: AttributeComparison) -> Table:
             ", ".join(result.sources) or result.source,
             str(result.runs),
             _marked(result),
-            _points(result.train),
-            _points(result.unseen),
-            _points(result.gap, sign=True),
-            _plus_minus(result.gain, result.gain_standard_error, sign=True),
+            points(result.train),
+            points(result.unseen),
+            points(result.gap, sign=True),
+            plus_minus(result.gain, result.gain_standard_error, sign=True),
+            number(result.regret, 1),
             number(result.p_against_best, 4),
         )
         for result in one.strategies
     ]
     origins = dict.fromkeys(result.unseen_rows for result in one.strategies if result.unseen_rows)
-    notes = [f"unseen: {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    notes = [f"unseen (--wide): {' or '.join(origins)}; gap: train - unseen"] if origins else []
+    notes = [*notes, *one.data_notes]
     title = f"{name}: {one.num_train} training rows, {one.num_test} test rows"
     columns = (
         "strategy",
@@ -88,26 +99,29 @@ def _details(name: str, one: AttributeComparison) -> Table:
         "unseen",
         "gap",
         "gain",
+        "regret",
         "p",
     )
-    return Table(title, columns, rows, notes, _NAMES)
+    further = frozenset({"runs", "train", "unseen", "gap", "regret"})
+    return Table(title, columns, rows, notes, _NAMES, further, keys=2)
 
 
-def _curve(name: str, one: AttributeComparison) -> Table:
+def curve_table(name: str, one: AttributeFound) -> Table:
+    """Return the means of every strategy, or source, by number of training rows."""
     sizes = sorted({point.examples for point in one.curve})
-    points = {(point.strategy, point.examples): point for point in one.curve}
+    points = {(point.source or point.strategy, point.examples): point for point in one.curve}
     rows = []
-    for strategy in dict.fromkeys(point.strategy for point in one.curve):
-        cells = [points.get((strategy, count)) for count in sizes]
+    for label in dict.fromkeys(label for label, _ in points):
+        cells = [points.get((label, count)) for count in sizes]
         rows.append(
             (
-                strategy,
-                *(MISSING if p is None else _plus_minus(p.mean, p.standard_error) for p in cells),
+                label,
+                *(MISSING if p is None else plus_minus(p.mean, p.standard_error) for p in cells),
             )
         )
-    return Table(
-        f"{name}: {one.metric} by training rows", ("strategy", *map(str, sizes)), rows, left=_NAMES
-    )
+    what = "source" if any(point.source for point in one.curve) else "strategy"
+    title = f"{name}: {one.metric} by training rows"
+    return Table(title, (what, *map(str, sizes)), rows, left=_NAMES)
 
 
 def _totals(found: Comparison) -> Table:
@@ -116,12 +130,12 @@ def _totals(found: Comparison) -> Table:
         (
             total.strategy,
             f"{total.trained_parameters:,}",
-            number(100 * total.trained_share, 1),
+            points(total.trained_share),
             f"{total.stored_parameters:,}",
-            _megabytes(total.megabytes_per_attribute),
+            megabytes(total.megabytes_per_attribute),
             duration(total.seconds),
             MISSING if total.peak_memory is None else size(total.peak_memory),
-            _megabytes(total.next_megabytes),
+            megabytes(total.next_megabytes),
             duration(total.next_seconds),
         )
         for total in found.totals
@@ -136,17 +150,18 @@ def _totals(found: Comparison) -> Table:
         (
             "strategy",
             "trained",
-            "%",
+            "% trained",
             "stored",
             "MB per attribute",
             "training",
             "peak memory",
             "next attribute: MB",
-            "training ",
+            "next attribute: training",
         ),
         rows,
         notes,
         _NAMES,
+        frozenset({"trained", "stored", "next attribute: MB", "next attribute: training"}),
     )
 
 
@@ -171,15 +186,15 @@ def _forgetting(strategy: str, reports: Sequence[Mapping[str, Any]]) -> Table:
     rows = [
         (
             task,
-            *(_points(step.get(task)) for step in steps),
-            _points(first["forgetting"].get(task), sign=True),
+            *(points(step.get(task)) for step in steps),
+            points(first["forgetting"].get(task), sign=True),
         )
         for task in order
     ]
     mean = sum(report["mean_forgetting"] for report in reports) / len(reports)
     notes = [
         f"performance of every task after each step, seed {first['seed']}; forgetting: what was"
-        f" lost since it was learnt; mean over {len(reports)} runs: {_points(mean, sign=True)}"
+        f" lost since it was learnt; mean over {len(reports)} runs: {points(mean, sign=True)}"
     ]
     columns = ("task", *(f"after {n}" for n in range(1, len(steps) + 1)), "forgetting")
     return Table(f"{strategy}: what is forgotten", columns, rows, notes, _NAMES)
@@ -189,11 +204,11 @@ def _data(strategy: str, reports: Sequence[Mapping[str, Any]]) -> Table:
     data = [report["data"] for report in reports]
     used = sum(one["used_share"] for one in data) / len(data)
     rows = [
-        (task, number(100 * sum(one["by_task"][task] for one in data) / len(data), 1))
+        (task, points(sum(one["by_task"][task] for one in data) / len(data)))
         for task in data[0]["by_task"]
     ]
     notes = [
-        f"{number(100 * used, 1)} % of the {data[0]['annotations']} annotations were used for"
+        f"{points(used)} % of the {data[0]['annotations']} annotations were used for"
         f" updates at least once; {data[0]['updates']} of {data[0]['candidates']} candidates"
     ]
     return Table(f"{strategy}: data used", ("task", "% of the updates"), rows, notes, _NAMES)
@@ -202,7 +217,7 @@ def _data(strategy: str, reports: Sequence[Mapping[str, Any]]) -> Table:
 def _weights(strategy: str, report: Mapping[str, Any]) -> Table:
     adapters = report["adapters"]
     rows = [
-        (task, *(number(100 * weight, 1) for weight in weights.values()))
+        (task, *(points(weight) for weight in weights.values()))
         for task, weights in report["fusion_weights"].items()
     ]
     return Table(
@@ -218,7 +233,8 @@ def _notes(found: Comparison) -> list[str]:
         f"{found.finished} of {found.planned} trainings finished, {found.seeds} seeds;"
         f" {duration(found.seconds)} of training",
         f"± standard error {found.standard_error}",
-        "gain: over a separate model per attribute with the same seeds, where that is in the table",
+        "gain: over a separate model per attribute with the same seeds, where that is in the table;"
+        " regret: what is lost by taking it and not the best, in percent",
     ]
     if found.test:
         notes.append(f"p: {found.test}")
@@ -227,26 +243,28 @@ def _notes(found: Comparison) -> list[str]:
         f" {failure.reason}"
         for failure in found.failures
     ]
-    return [*notes, *skipped_notes(found.skipped)]
+    return [*notes, *left_out_notes(found.left_out), *skipped_notes(found.skipped)]
 
 
-def comparison_plan_tables(plan: ComparisonPlan, effort: ComparisonEffort) -> list[Table]:
+def comparison_plan_tables(plan: Plan, cost: Estimate) -> list[Table]:
     """Return what would be run, by strategy, and how long it would take."""
     rows = []
     for name in plan.strategies:
-        cells = [cell for cell in plan.trainings if cell.strategy == name]
-        starts = dict.fromkeys(", ".join(cell.sources) or cell.source for cell in cells)
+        trials = [one for one in plan.trials if one.strategy == name]
+        starts = dict.fromkeys(", ".join(one.sources) or one.source for one in trials)
         rows.append(
             (
                 name,
                 "; ".join(starts),
-                str(len(cells)),
-                duration(effort.by_strategy[name]),
+                str(len(trials)),
+                duration(cost.by_strategy[name]),
             )
         )
     notes = [
-        f"{effort.done} trainings are done, {effort.pending} to be made: about"
-        f" {duration(effort.seconds)}, by {effort.basis}; the fine-tuning of sources not counted",
+        f"{cost.done} trainings are done, {cost.pending} to be made; {cost.fine_tunings} sources to"
+        " fine-tune first",
+        *cost_notes(cost),
+        *left_out_notes(plan.left_out),
         *skipped_notes(plan.skipped),
     ]
     return [
@@ -258,18 +276,3 @@ def comparison_plan_tables(plan: ComparisonPlan, effort: ComparisonEffort) -> li
             _NAMES,
         )
     ]
-
-
-def _plus_minus(value: float | None, error: float | None, *, sign: bool = False) -> str:
-    if value is None:
-        return MISSING
-    spread = "" if error is None else f" ± {100 * error:.1f}"
-    return number(100 * value, 1, sign=sign) + spread
-
-
-def _points(value: float | None, *, sign: bool = False) -> str:
-    return MISSING if value is None else number(100 * value, 1, sign=sign)
-
-
-def _megabytes(value: float) -> str:
-    return number(value, 1 if value >= 1 else 3)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from esm.report.table import Table, number
+from esm.report.numbers import number
+from esm.report.table import Table
 
 if TYPE_CHECKING:
     from esm.metrics.evaluate import Evaluation
 
 _PER_TARGET = frozenset({"ndcg", "spearman"})
-_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
 
 
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
@@ -38,12 +38,14 @@ def _per_target(evaluation: Evaluation) -> Table:
         (target, *(_measure(judged, name) for name in names))
         for target, judged in evaluation.targets.items()
     ]
-    return Table("", ("target", *names), rows, left=_NAMES)
+    return Table("", ("target", *names), rows, left=frozenset({"target"}))
 
 
 def _evaluation_notes(evaluation: Evaluation) -> list[str]:
-    notes = ["regret in percent, 0 is perfect; random: exact expectation over all orders; static:"]
-    notes.append("sources by their mean performance on the other targets, blind to this one")
+    notes = [
+        "regret in percent, 0 is perfect; random: exact expectation over all orders; static:"
+        " sources by their mean performance on the other targets, blind to this one"
+    ]
     notes += [
         f"{target}: not judged, {reason}" for target, reason in evaluation.left_out.targets.items()
     ]

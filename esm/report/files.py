@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from esm.common.storage import to_json, write_atomic
-
-_FORMATS = (".json", ".csv", ".parquet")
 
 
 def write_out(path: Path | None, content: Any, records: Sequence[Mapping[str, Any]]) -> None:
@@ -49,29 +46,3 @@ def _as_parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
     import pandas as pd
 
     return pd.DataFrame(list(records)).to_parquet(index=False)
-
-
-def _can_be_written(path: Path | None) -> Path | None:
-    """Refuse a file that could not be written before hours are spent on what goes into it."""
-    if path is None:
-        return None
-    if path.suffix not in _FORMATS:
-        raise typer.BadParameter(f"{path} ends in {path.suffix!r}; expected {', '.join(_FORMATS)}")
-    # Folders that are missing are made when the file is written. Of one that may not be searched,
-    # Path.exists raises.
-    above = path.absolute().parents
-    nearest = next(folder for folder in above if os.path.exists(folder))  # noqa: PTH110
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise typer.BadParameter(f"{path}: {nearest} is no folder that can be written to")
-    return path
-
-
-OutFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        help="Write the result to a .json, .csv or .parquet file.",
-        metavar="FILE",
-        callback=_can_be_written,
-    ),
-]

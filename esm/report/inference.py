@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from esm.report.table import MISSING, Table, number, size
+from esm.report.numbers import MISSING, number, points, size
+from esm.report.table import Table
 
 if TYPE_CHECKING:
     from esm.inference.export import Exported
@@ -46,9 +47,9 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
         "measured on",
     )
     notes = [
-        "coverage, accuracy: on the rows named last, the share that this threshold would label, and"
-        " how many of these rightly, in percent",
-        "calibration error: how far confidence and accuracy lie apart, in percent",
+        "accuracy: of the labels that this threshold would give to the rows that the models were"
+        " calibrated on, how many are right, in percent; coverage (--wide): to how many it would",
+        "calibration error (--wide): how far confidence and accuracy lie apart, in percent",
     ]
     licences = {
         data: terms for found in attributes.values() for data, terms in found["licences"].items()
@@ -57,8 +58,11 @@ def prediction_tables(summary: Mapping[str, Any], out: str) -> list[Table]:
     notes.append(f"licences of the data that the models were trained on: {listed}")
     if summary["empty"]:
         notes.append(f"rows without a text, which have no label: {summary['empty']}")
+    for name, found in attributes.items():
+        notes += [f"{name}: {said}" for said in found.get("data_notes", ())]
     left = frozenset({"attribute", "source", "labels", "measured on"})
-    return [Table(f"{out}: {summary['rows']} rows", columns, rows, notes, left)]
+    further = frozenset({"models", "coverage", "calibration error", "measured on"})
+    return [Table(f"{out}: {summary['rows']} rows", columns, rows, notes, left, further, keys=2)]
 
 
 def _labels(found: Mapping[str, Any]) -> str:
@@ -77,15 +81,11 @@ def _trust(calibration: Mapping[str, Any] | None) -> tuple[str, str, str, str]:
     if calibration is None:
         return (MISSING,) * 4
     return (
-        _percent(calibration["coverage"]),
-        _percent(calibration["accuracy"]),
-        _percent(calibration["calibration_error"]),
+        points(calibration["coverage"]),
+        points(calibration["accuracy"]),
+        points(calibration["calibration_error"]),
         f"{calibration['rows']} {calibration['calibrated_on']}",
     )
-
-
-def _percent(share: float | None) -> str:
-    return number(None if share is None else 100 * share, 1)
 
 
 def export_tables(exported: Sequence[Exported]) -> list[Table]:

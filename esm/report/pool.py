@@ -6,16 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from esm.pool.records import MapRecord
-from esm.report.table import (
-    LICENCE_LETTERS,
-    MISSING,
-    Table,
-    duration,
-    notes_table,
-    number,
-    size,
-    skipped_notes,
-)
+from esm.report.numbers import MISSING, duration, number, size
+from esm.report.reliability import flag_notes, licence_flag
+from esm.report.table import LICENCE_LETTERS, Table, notes_table, skipped_notes
 from esm.tasks.licences import licence_label
 
 if TYPE_CHECKING:
@@ -72,6 +65,7 @@ def pool_tables(
         (
             entry.id,
             entry.record.metadata.language or MISSING,
+            licence_flag(entry.record.metadata.license) or MISSING,
             licence_label(entry.record.metadata.license, longest=LICENCE_LETTERS),
             MISSING if entry.record.num_used is None else str(entry.record.num_used),
             _quality(entry.record),
@@ -88,6 +82,7 @@ def pool_tables(
     columns = (
         "source",
         "language",
+        "flags",
         "licence",
         "rows",
         "held-out quality",
@@ -98,12 +93,19 @@ def pool_tables(
         "size",
         "time",
     )
-    left = frozenset({"source", "language", "licence", "held-out quality", "map"})
+    left = frozenset({"source", "language", "flags", "licence", "held-out quality", "map"})
+    further = {"licence", "rank", "R² own", "size", "time"}
+    # A source with a map and a delta has two lines, and what they are takes the language's place.
+    alone = len({form for entry in entries for form, _ in entry.record.fits()}) < 2
+    further.add("map" if alone else "language")
+    notes = [
+        *_pool_notes(pool, entries),
+        *flag_notes(row[2] for row in rows),
+        *skipped_notes(skipped),
+    ]
     some = "" if of in (None, len(entries)) else f" of {of}"
     title = f"{pool.folder}: {len(entries)}{some} sources"
-    return [
-        Table(title, columns, rows, [*_pool_notes(pool, entries), *skipped_notes(skipped)], left)
-    ]
+    return [Table(title, columns, rows, notes, left, frozenset(further))]
 
 
 def _quality(record: SourceRecord) -> str:
@@ -126,7 +128,8 @@ def _pool_notes(pool: Pool, entries: Sequence[PoolEntry]) -> list[str]:
         return [base, "maps from the Hub: rows and licence as published, R² not known"]
     return [
         f"{base}; {manifest.anchors.count} anchor texts, lift of width {manifest.lift.width}",
-        "R² own: on held-out texts of the source; R² others: on anchor texts of other tasks",
+        "R² others: on anchor texts of other tasks; R² own (--wide): on held-out texts of the"
+        " source",
         *_left_out_notes(entries),
     ]
 
@@ -241,5 +244,11 @@ def listing_table(base: str, listings: Sequence[Listing]) -> list[Table]:
         for found in listings
     ]
     return [
-        Table(f"{len(rows)} maps for {base} on the Hub", columns, rows, left=frozenset(columns))
+        Table(
+            f"{len(rows)} maps for {base} on the Hub",
+            columns,
+            rows,
+            left=frozenset(columns),
+            further=frozenset({"commit"}),
+        )
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from esm.common.errors import RankingError
 from esm.ranking.leaks.overlap import percent
-from esm.report.table import LICENCE_LETTERS, MISSING, Table, notes_table, number, skipped_notes
+from esm.report.numbers import MISSING, number
+from esm.report.reliability import flag_notes, flags, trust, trust_note
+from esm.report.table import LICENCE_LETTERS, Table, notes_table, skipped_notes
 from esm.scorers.base import EmbeddingKind
-from esm.scorers.features import FEATURES
 from esm.tasks.licences import licence_label
 from esm.tasks.raw import attribute_id
 
@@ -23,10 +23,10 @@ _Cell = Callable[["RankedSource"], str]
 
 
 def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
-    """Return one table per attribute: rank, source, score, predicted gain, R², size.
+    """Return one table per attribute: rank, source, predicted gain, how far to trust it, flags.
 
-    The ranking over all attributes stands before them where there is one. The gain is there only
-    where the scorer also scores the untouched base model, and R² only where it reads maps.
+    The ranking over all attributes stands before them where there is one. Where the scorer does
+    not score the untouched base model, the score stands for the gain.
 
     Args:
         ranking: The ranking; with the regret by measured results, where it was judged by them.
@@ -38,9 +38,28 @@ def ranking_tables(ranking: Ranking, top: int = 0) -> list[Table]:
     return [
         *aggregate_tables(ranking, top),
         *tables,
+        *notes_table(_legend(ranking, tables)),
         *unusable_table(ranking.unusable),
         *notes_table(ranking.warnings),
     ]
+
+
+def _legend(ranking: Ranking, tables: Iterable[Table]) -> list[str]:
+    """Say what the columns of the tables mean that are in use."""
+    notes = [trust_note(ranking)]
+    shown = [
+        row[table.columns.index("flags")]
+        for table in tables
+        if "flags" in table.columns
+        for row in table.rows
+    ]
+    notes += flag_notes(shown)
+    if ranking.config.bootstrap:
+        notes.append(
+            f"intervals, probability of the top {ranking.config.top_k} and groups that cannot be"
+            f" told from their first: bootstrap of the rows, {ranking.config.bootstrap} draws"
+        )
+    return notes
 
 
 def unusable_table(reasons: Mapping[str, str]) -> list[Table]:
@@ -51,31 +70,43 @@ def unusable_table(reasons: Mapping[str, str]) -> list[Table]:
     return [Table("", columns, list(reasons.items()), left=frozenset(columns))]
 
 
-def _columns(ranking: Ranking, ranked: AttributeRanking) -> dict[str, _Cell]:
-    """Return what is shown of each source, by heading."""
+def _columns(ranking: Ranking, ranked: AttributeRanking) -> tuple[dict[str, _Cell], set[str]]:
+    """Return what can be shown of each source, by heading, and which of it with --wide alone."""
     digits = 0 if all(line.score.is_integer() for line in ranked.ranking) else 4
+    overlap_known = any(line.overlap is not None for line in ranked.ranking)
+    groups = {line.group: line.source for line in reversed(ranked.ranking)}
     columns: dict[str, _Cell] = {
         "rank": lambda line: str(line.rank),
-        "source": lambda line: f"{line.source} (sibling)" if line.sibling else line.source,
+        "source": lambda line: line.source,
         "score": lambda line: number(line.score, digits),
     }
+    further = {"map R²", "source rows", "overlap", "licence"}
     if ranked.base_score is not None:
         columns["predicted gain"] = lambda line: number(line.gain, 4, sign=True)
+        further.add("score")
     if any(line.expected for line in ranked.ranking):
         columns[f"expected {ranked.metric}, points"] = expected_gain
+    columns["trust"] = lambda line: trust(ranking, line)
+    columns["flags"] = lambda line: flags(line, overlap_known=overlap_known, firsts=groups.values())
     if ranking.config.bootstrap:
+        top = f"top {ranking.config.top_k}"
         columns["90 % interval"] = _interval
-        columns[f"top {ranking.config.top_k}"] = lambda line: number(line.top_probability, 2)
+        columns[top] = lambda line: number(line.top_probability, 2)
         columns["group"] = lambda line: MISSING if line.group is None else str(line.group)
+        further |= {"90 % interval", top, "group"}
     if ranked.refined is not None:
         columns["scored by"] = lambda line: line.scored_by
+        if ranked.refined.sources == len(ranked.ranking):
+            further.add("scored by")
     if ranking.reads is EmbeddingKind.MAPPED:
-        columns["map R²"] = lambda line: number(line.r2, 2)
+        fit = "map R²" if ranked.refined is None else "R²"
+        further.add(fit)
+        columns[fit] = lambda line: number(line.r2, 2)
     columns["source rows"] = lambda line: MISSING if line.size is None else str(line.size)
-    if any(line.overlap is not None for line in ranked.ranking):
+    if overlap_known:
         columns["overlap"] = _overlap
     columns["licence"] = lambda line: licence_label(line.licence, longest=LICENCE_LETTERS)
-    return columns
+    return columns, further
 
 
 def expected_gain(line: RankedSource) -> str:
@@ -107,7 +138,7 @@ def _overlap(line: RankedSource) -> str:
         return MISSING
     if line.sibling:
         return "its own"
-    return percent(line.overlap.largest) + (" !" if line.overlap.flagged else "")
+    return percent(line.overlap.largest)
 
 
 def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top: int) -> Table:
@@ -118,18 +149,15 @@ def _attribute_table(ranking: Ranking, name: str, ranked: AttributeRanking, top:
     target = attribute_id(ranking.target, name)
     if ranking.truth is not None:
         notes += _truth_notes(ranking.truth, target)
-    if ranking.config.bootstrap:
-        notes.append(
-            f"intervals, probability of the top {ranking.config.top_k} and groups that cannot be"
-            f" told from their first: bootstrap of the rows, {ranking.config.bootstrap} draws"
-        )
-    columns = _columns(ranking, ranked)
+    columns, further = _columns(ranking, ranked)
     return Table(
         title=f"{ranking.target}/{name}",
         columns=tuple(columns),
         rows=[tuple(cell(line) for cell in columns.values()) for line in shown],
         notes=[*notes, *_expectation_notes(ranked), *skipped_notes(ranked.skipped)],
-        left=frozenset({"source", "licence"}),
+        left=frozenset({"source", "trust", "flags", "licence"}),
+        further=frozenset(further),
+        keys=2,
     )
 
 
@@ -163,7 +191,8 @@ def diverse_table(ranked: AttributeRanking) -> list[Table]:
         notes.append(f"passed over: {more} more")
     columns = ("pick", "source", "rank", "adds", "most alike", "alike")
     left = frozenset({"source", "most alike"})
-    return [Table("a set that together promises most", columns, rows, notes=notes, left=left)]
+    title = "a set that together promises most"
+    return [Table(title, columns, rows, notes=notes, left=left, keys=2)]
 
 
 def _basis(ranking: Ranking, ranked: AttributeRanking) -> str:
@@ -254,91 +283,6 @@ def aggregate_tables(ranking: Ranking, top: int = 0) -> list[Table]:
             rows=rows,
             notes=notes,
             left=frozenset({"source"}),
+            keys=2,
         )
     ]
-
-
-def why_tables(ranking: Ranking, source: str) -> list[Table]:
-    """Return, per attribute, what spoke for and against a source.
-
-    Args:
-        ranking: The ranking.
-        source: Id of a ranked source.
-
-    Raises:
-        RankingError: It is ranked for no attribute.
-    """
-    tables = []
-    for name, ranked in ranking.attributes.items():
-        for line in ranked.ranking:
-            if line.source == source:
-                tables.append(_why(ranking, name, ranked, line))
-    if not tables:
-        reasons = [
-            skip.reason
-            for ranked in ranking.attributes.values()
-            for skip in ranked.skipped
-            if skip.source == source
-        ]
-        raise RankingError(
-            f"source {source!r} is not ranked" + (f": {reasons[0]}" if reasons else ""),
-            expected="the id of a ranked source",
-            hint="esm rank --top 0",
-        )
-    return tables
-
-
-def _why(ranking: Ranking, name: str, ranked: AttributeRanking, line: RankedSource) -> Table:
-    """Say how one source compares with the others, point by point."""
-    others = [
-        one
-        for one in ranked.ranking
-        if one.source != line.source and one.scored_by == line.scored_by
-    ]
-    rows = [
-        (
-            f"{_words(feature)}: points it adds",
-            number(points, 2, sign=True),
-            _mean([one.adds[feature] for one in others]),
-        )
-        for feature, points in sorted(line.adds.items(), key=lambda item: -abs(item[1]))
-    ]
-    facts = [
-        (f"score, {ranking.unit}", number(line.score, 4), _mean([one.score for one in others], 4))
-    ]
-    if line.gain is not None:
-        gains = [one.gain for one in others if one.gain is not None]
-        facts.append(
-            ("predicted gain, the same unit", number(line.gain, 4, sign=True), _mean(gains, 4))
-        )
-    if line.map_score is not None:
-        known = [one.map_score for one in others if one.map_score is not None]
-        facts.append(("score by its map", number(line.map_score, 4), _mean(known, 4)))
-    if line.r2 is not None:
-        known = [one.r2 for one in others if one.r2 is not None]
-        facts.append(("R² of its map", number(line.r2, 2), _mean(known, 2, sign=False)))
-    if line.size is not None:
-        sizes = [float(one.size) for one in others if one.size is not None]
-        facts.append(("training rows", str(line.size), _mean(sizes, 0, sign=False)))
-    notes = [f"rank {line.rank} of {len(ranked.ranking)}"]
-    if line.expected is not None:
-        notes.append(
-            f"expected over no transfer: {expected_gain(line)} points of {ranked.metric}; features"
-            " add to, or take from, what is expected of an average source"
-        )
-    return Table(
-        title=f"{ranking.target}/{name}: why {line.source}?",
-        columns=("what", "this source", "mean of the others"),
-        rows=[*rows, *facts],
-        notes=notes,
-        left=frozenset({"what"}),
-    )
-
-
-def _words(feature: str) -> str:
-    """Return what a feature says, for people."""
-    return FEATURES[feature].words if feature in FEATURES else feature
-
-
-def _mean(values: Sequence[float], digits: int = 2, *, sign: bool = True) -> str:
-    return number(sum(values) / len(values), digits, sign=sign) if values else MISSING

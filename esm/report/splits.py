@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from esm.report.table import Table, number
+from esm.report.numbers import plus_minus
+from esm.report.table import Table
 
 if TYPE_CHECKING:
     from esm.trials.standard_errors import OutOfFold
@@ -50,11 +51,9 @@ def fold_notes(folds: int, found: OutOfFold | None) -> list[str]:
         return []
     notes = [f"means over {folds} folds, every arm with every seed on each; rows are of one fold"]
     if found is not None:
-        error = found.standard_error
-        spread = "" if error is None else f" ± {100 * error:.1f}"
         picks = ", ".join(f"{source} ({count})" for source, count in sorted(found.picks.items()))
         notes.append(
             f"chosen by each fold's own training rows, judged on its test rows: gain"
-            f" {number(100 * found.gain, 1, sign=True)}{spread}; chosen: {picks}"
+            f" {plus_minus(found.gain, found.standard_error, sign=True)}; chosen: {picks}"
         )
     return notes

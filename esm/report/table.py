@@ -1,18 +1,20 @@
-"""Show results to a person: tables in a terminal, aligned plain text in a pipe."""
+"""Show results to a person: tables that fit a terminal, aligned plain text in a pipe."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from esm.report.layout import GAP, Column, arrange, fold
+
 if TYPE_CHECKING:
-    from rich.console import Console, JustifyMethod
+    from rich.console import Console
 
     from esm.pool.pool import Skipped
-
-MISSING = "-"
 
 LICENCE_LETTERS = 28
 """Letters of a licence that a table shows; JSON has it whole."""
@@ -27,7 +29,10 @@ class Table:
         columns: Column heads.
         rows: Cells as text.
         notes: Lines under the table: what was left out, what a column means.
-        left: Columns aligned left; the others, numbers, are aligned right.
+        left: Columns of texts, aligned left; the others, numbers, are aligned right.
+        further: Columns that are shown with ``--wide`` alone.
+        keys: How many of the first columns say what a row is about: they are repeated where the
+            columns are too many to stand side by side.
     """
 
     title: str
@@ -35,6 +40,8 @@ class Table:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
     left: frozenset[str] = field(default_factory=frozenset)
+    further: frozenset[str] = field(default_factory=frozenset)
+    keys: int = 1
 
 
 def notes_table(lines: Sequence[str]) -> list[Table]:
@@ -42,82 +49,100 @@ def notes_table(lines: Sequence[str]) -> list[Table]:
     return [Table("", (), (), list(lines))] if lines else []
 
 
-def print_tables(tables: Iterable[Table]) -> None:
-    """Print tables on stdout, with colour and frames only where a terminal shows them."""
+def print_tables(tables: Iterable[Table], *, wide: bool = False) -> None:
+    """Print tables on stdout, styled and as wide as the terminal, or plain.
+
+    Plain text is as wide as its columns, for programs that read lines, unless the environment says
+    how wide it may be (``COLUMNS``).
+
+    Args:
+        tables: The tables.
+        wide: Show all columns.
+    """
+    tables = list(tables)
+    if not wide:
+        further = dict.fromkeys(
+            head for table in tables for head in table.columns if head in table.further
+        )
+        tables += notes_table([f"--wide also shows: {', '.join(further)}"] if further else [])
     if sys.stdout.isatty():
         from rich.console import Console
 
-        print_framed(tables, Console())
+        print_styled(tables, Console(), wide=wide)
         return
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdecimal() and int(columns) else None
     for table in tables:
-        print(plain(table), flush=True)  # noqa: T201
+        print(plain(table, wide=wide, width=width), flush=True)  # noqa: T201
 
 
-def plain(table: Table) -> str:
-    """Return a table as aligned text without frames."""
-    lines = [list(table.columns), *(list(row) for row in table.rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(table.columns))]
-    text = [table.title] if table.title else []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if column in table.left else cell.rjust(width)
-            for cell, width, column in zip(line, widths, table.columns, strict=True)
-        ]
-        text.append("  ".join(cells).rstrip())
-    return "\n".join([*text, *table.notes, ""])
+def plain(table: Table, *, wide: bool = False, width: int | None = None) -> str:
+    """Return a table as aligned text, with an empty line below.
+
+    Args:
+        table: The table.
+        wide: Show all columns.
+        width: Cells of a line; None for as many as it takes.
+    """
+    return "\n".join([*(text for _, text in _lines(table, wide=wide, width=width)), ""])
 
 
-def print_framed(tables: Iterable[Table], console: Console) -> None:
-    """Print tables with frames. Names come from data: none of them is read as markup."""
-    from rich.table import Table as RichTable
+_BREAKS = re.compile(r"[ ]*[\r\n\t]+[ ]*")
+_STYLES = {"title": "bold", "heads": "bold", "note": "dim"}
+
+
+def print_styled(tables: Iterable[Table], console: Console, *, wide: bool = False) -> None:
+    """Print tables to a terminal. Names come from data: none of them is read as markup."""
     from rich.text import Text
 
     for table in tables:
-        title = Text(table.title, style="bold") if table.title else None
-        shown = RichTable(title=title, title_justify="left")
-        for column in table.columns:
-            justify: JustifyMethod = "left" if column in table.left else "right"
-            shown.add_column(Text(column), justify=justify)
-        for row in table.rows:
-            shown.add_row(*(Text(cell) for cell in row))
-        console.print(shown)
-        for line in table.notes:
-            console.print(Text(line, style="dim"))
+        for kind, line in _lines(table, wide=wide, width=console.width, rule=True):
+            console.print(Text(line, _STYLES.get(kind, "")), soft_wrap=True)
         console.print()
 
 
-def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
-    """Format a number, or a dash where there is none."""
-    if value is None or value != value:
-        return MISSING
-    return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+def _lines(
+    table: Table, *, wide: bool, width: int | None, rule: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield the lines of a table, each with what it is."""
+    if table.title:
+        yield from (("title", line) for line in _folded(table.title, width))
+    columns = [
+        Column(head, [_BREAKS.sub(" ", row[i]) for row in table.rows], head in table.left)
+        for i, head in enumerate(table.columns)
+        if wide or head not in table.further
+    ]
+    heads = [column.head for column in columns]
+    for n, block in enumerate(arrange(columns, table.keys, width) if columns else ()):
+        if n:
+            yield "gap", ""
+        yield from (("heads", line) for line in block.lines(heads, bottom=True))
+        if rule:
+            yield "rule", GAP.join("─" * cells for cells in block.widths)
+        for row in zip(*(column.cells for column in columns), strict=True):
+            yield from (("row", line) for line in block.lines(row))
+    for note in table.notes:
+        yield from (("note", line) for line in _folded(note, width))
 
 
-def duration(seconds: float) -> str:
-    """Format seconds for a person.
-
-    Example:
-        >>> duration(3725)
-        '1 h 2 min'
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+def _folded(text: str, width: int | None) -> list[str]:
+    """Fold a sentence; what goes on is indented."""
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return [text] if width is None else fold(text, width, indent)
 
 
-def size(count: float) -> str:
-    """Format a number of bytes in decimal units.
+_MOST_CLASSES_NAMED = 5
 
-    Example:
-        >>> size(57_300)
-        '57.3 kB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError("unreachable")
+
+def untested_note(name: str, untested: Sequence[str]) -> list[str]:
+    """Say beside a verdict which classes it was reached without."""
+    if not untested:
+        return []
+    some = ", ".join(map(repr, untested[:_MOST_CLASSES_NAMED]))
+    more = len(untested) - _MOST_CLASSES_NAMED
+    named = f"{some} and {more} more" if more > 0 else some
+    kind = "class" if len(untested) == 1 else "classes"
+    return [f"{name} is judged without {kind} {named}: no test row has it"]
 
 
 def skipped_notes(skipped: Sequence[Skipped]) -> list[str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esm.report.classes import row_notes
+from esm.report.numbers import MISSING, number, size
 from esm.report.ranking import unusable_table
-from esm.report.table import LICENCE_LETTERS, MISSING, Table, number, size
+from esm.report.reliability import flag_notes, licence_flag
+from esm.report.table import LICENCE_LETTERS, Table
 from esm.tasks.licences import licence_label
 
 if TYPE_CHECKING:
@@ -27,14 +29,18 @@ def registry_tables(entries: Sequence[RegistryEntry]) -> list[Table]:
             entry.hub + (f" ({entry.config})" if entry.config else ""),
             entry.kind + (" of pairs" if entry.text_pair else ""),
             entry.language,
+            licence_flag(entry.licence) or MISSING,
             licence_label(entry.licence, longest=LICENCE_LETTERS),
             entry.good_for,
         )
         for entry in entries
     ]
-    columns = ("name", "Hub dataset", "kind", "language", "licence", "good for")
+    columns = ("name", "Hub dataset", "kind", "language", "flags", "licence", "good for")
     notes = ["esm train registry:NAME --pool DIR trains on one; --json tells where it was checked"]
-    return [Table(f"{len(entries)} source tasks", columns, rows, notes, frozenset(columns))]
+    notes += flag_notes(row[4] for row in rows)
+    further = frozenset({"Hub dataset", "licence"})
+    title = f"{len(entries)} source tasks"
+    return [Table(title, columns, rows, notes, frozenset(columns), further)]
 
 
 def language_tables(language: Mapping[str, Any]) -> list[Table]:
@@ -115,12 +121,12 @@ def finding_tables(findings: Sequence[Finding]) -> list[Table]:
         if len(findings) > 1
         else ("1 thing may spoil results")
     )
-    return [Table(title, columns, rows, left=frozenset(columns) - {"count"})]
+    return [Table(title, columns, rows, left=frozenset(columns) - {"count"}, keys=2)]
 
-
-_NAMES = frozenset({"source", "target", "arm", "language", "licence", "map", "held-out quality"})
 
 _SPLITS = ("train", "validation", "test")
+# Krippendorff, "Reliability in Content Analysis", Human Communication Research 30 (2004), p. 429.
+_LOWEST_AGREEMENT = 0.667
 
 
 def task_list(
@@ -135,13 +141,15 @@ def task_list(
             *(_rows(attribute, split) for split in _SPLITS),
             attribute["metric"],
             attribute["metadata"]["language"] or MISSING,
+            licence_flag(attribute["metadata"]["license"]) or MISSING,
             licence_label(attribute["metadata"]["license"], longest=LICENCE_LETTERS),
         )
         for described in found
         for attribute in described["attributes"].values()
     ]
-    columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "licence")
-    left = _NAMES | {"task", "problem", "metric"}
+    columns = ("task", "problem", "classes", *_SPLITS, "metric", "language", "flags", "licence")
+    left = frozenset({"task", "problem", "metric", "language", "flags", "licence"})
+    further = frozenset({"validation", "metric", "licence"})
     unusable = {
         f"{described['id']}/{name}": reason
         for described in found
@@ -149,7 +157,8 @@ def task_list(
     }
     notes = [f"{len(skipped)} skipped:"] if skipped else []
     notes += [f"  {skip['source']}: {skip['reason']}" for skip in skipped]
-    return [Table("", columns, rows, notes, left), *unusable_table(unusable)]
+    notes += flag_notes(row[columns.index("flags")] for row in rows)
+    return [Table("", columns, rows, notes, left, further), *unusable_table(unusable)]
 
 
 def _rows(attribute: Mapping[str, Any], split: str) -> str:
@@ -176,7 +185,7 @@ def _details(name: str, attribute: Mapping[str, Any]) -> Table:
     for label in attribute["splits"]["train"]["labels"]:
         shares = [attribute["splits"][split]["labels"][label] for split in splits]
         rows.append((f"  {label}", *(_share(share) for share in shares)))
-    notes = row_notes(attribute)
+    notes = [*row_notes(attribute), *agreement_notes(attribute["agreement"])]
     if attribute["shared_train_test"]:
         notes.append(
             f"{attribute['shared_train_test']} texts are in train and in test: results on test will"
@@ -185,6 +194,30 @@ def _details(name: str, attribute: Mapping[str, Any]) -> Table:
     pairs = " of pairs" if attribute["is_pair"] else ""
     title = f"{name}: {attribute['problem']}{pairs}, metric {attribute['metric']}"
     return Table(title, ("", *splits), rows, notes, frozenset({""}))
+
+
+def agreement_notes(agreement: Mapping[str, Any] | None) -> list[str]:
+    """Return how far annotators agree; nothing where each text has one."""
+    if agreement is None:
+        return []
+    level = agreement["level"]
+    found = f"none ({agreement['why_none']})"
+    if agreement["alpha"] is not None:
+        found = f"{agreement['alpha']:.2f} ({level})"
+    notes = [
+        f"agreement of {agreement['annotators']} annotators: Krippendorff's alpha {found} over"
+        f" {agreement['texts']} texts that several annotated; {agreement['ties']} have no majority"
+    ]
+    if agreement["alpha"] is not None and agreement["alpha"] < _LOWEST_AGREEMENT:
+        notes.append(
+            f"below {_LOWEST_AGREEMENT}, Krippendorff (2004) calls conclusions from such labels"
+            " unsupported"
+        )
+    if agreement["repeated"]:
+        notes.append(
+            f"{agreement['repeated']} annotations came again from the same person: the last counts"
+        )
+    return notes
 
 
 def _words(attribute: Mapping[str, Any], split: str, which: str) -> str:

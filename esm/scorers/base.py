@@ -8,16 +8,18 @@ sources which lack it can be left out, by name, before anything is computed.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from esm.common.errors import EncoderError, EsmError, MapError, PoolError, StorageError
 from esm.maps.forms import EmbeddingSpaceMap
-from esm.scorers.kinds import COSINE, METRIC, NATS, EmbeddingKind, Need
 from esm.scorers.moments import FeatureMoments, Moments
+from esm.scorers.needs import COSINE, METRIC, NATS, EmbeddingKind, Need
 from esm.scorers.source import Head, Source
 from esm.scorers.target import TargetAttribute, TextEmbeddings
 
@@ -26,17 +28,18 @@ __all__ = [
     "METRIC",
     "NATS",
     "EmbeddingKind",
-    "Estimator",
     "Evidence",
-    "Explainer",
     "Head",
     "Need",
-    "PoolScorer",
     "Scorer",
+    "Scores",
     "Source",
     "TargetAttribute",
     "TextEmbeddings",
 ]
+
+Scores = npt.NDArray[np.float64] | EsmError
+"""(f,) scores of a source, one per fold, or why it cannot be scored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,65 +76,71 @@ class Evidence:
         return self.source.tuned[self.target.rows]
 
 
-class Scorer(Protocol):
-    """Estimates how well a target can be learned after a source; higher is better."""
+class Scorer(ABC):
+    """Estimates how well a target can be learned after a source; higher is better.
 
-    @property
-    def name(self) -> str:
-        """Name under which rankings report the score."""
+    What a scorer can do beyond scoring one source it declares here; the defaults are those of a
+    scorer that looks at no embeddings of the target.
 
-    @property
-    def unit(self) -> str:
-        """Unit of the score, in words."""
+    Attributes:
+        name: Name under which rankings report the score.
+        unit: Unit of the score, in words.
+        reads: Which embeddings stand for a source; None where it looks at none.
+        weighs_classes: Whether the score can weigh all classes the same.
+        has_base: Whether the base model untouched has a score too, so that there is a gain over it.
+        can_estimate: Whether :meth:`estimate_all` is there, for shortlists.
+        is_sum_over_rows: Whether :meth:`contributions` is there, for the bootstrap.
+    """
+
+    name: str
+    unit: str
+    reads: EmbeddingKind | None = None
+    weighs_classes: bool = False
+    has_base: bool = False
+    can_estimate: bool = False
+    is_sum_over_rows: bool = False
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What a source must have."""
+        """What a source must have: unless said otherwise, the embeddings that are read."""
+        return frozenset() if self.reads is None else frozenset({self.reads.need})
 
-    @property
-    def reads(self) -> EmbeddingKind | None:
-        """Which embeddings stand for a source; None where it looks at none."""
-
-    @property
-    def weighs_classes(self) -> bool:
-        """Whether the score can weigh all classes the same."""
-
-    @property
-    def has_base(self) -> bool:
-        """Whether the base model untouched has a score too, so that there is a gain over it."""
-
+    @abstractmethod
     def score(self, evidence: Evidence) -> float:
         """Return the score of one source for one target attribute."""
 
+    def score_all(
+        self, folds: Sequence[TargetAttribute], sources: Iterable[Source]
+    ) -> dict[str, Scores]:
+        """Return the scores of every source in every fold by id, or why there are none.
 
-@runtime_checkable
-class PoolScorer(Protocol):
-    """A scorer that is faster for all sources at once than for one after the other."""
-
-    def score_pool(self, target: TargetAttribute, sources: Sequence[Source]) -> Mapping[str, float]:
-        """Return the score of every source by id; the same as ``score`` gives for each.
-
-        A source that cannot be scored is left out, or has a score that is not finite.
+        One source after the other; a scorer that is faster for all at once overrides it, and must
+        give what :meth:`score` gives for each.
         """
+        found: dict[str, Scores] = {}
+        for source in sources:
+            at_hand = source.passing()  # of a large map no more than one is in memory
+            try:
+                found[source.id] = np.array([self.score(Evidence(one, at_hand)) for one in folds])
+            except (EncoderError, MapError, PoolError, StorageError) as error:
+                found[source.id] = error
+        return found
 
-
-@runtime_checkable
-class Estimator(Protocol):
-    """A pool scorer that can also estimate its scores, at a fraction of their cost."""
-
-    def estimate_pool(
+    def estimate_all(
         self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]
     ) -> npt.NDArray[np.float64]:
-        """Return estimates of the scores of sources with these maps, in this order.
+        """Return estimates of the scores of sources with these maps, at a fraction of their cost.
 
         Errors are small against the scores' spread, so that the best by their estimates hold the
         best by their scores.
         """
+        raise NotImplementedError(f"{self.name} estimates no scores")
 
+    def contributions(self, evidence: Evidence) -> npt.NDArray[np.float64]:
+        """Return (n,) shares of the target's rows in a score."""
+        raise NotImplementedError(f"{self.name} is no sum over rows")
 
-@runtime_checkable
-class Explainer(Protocol):
-    """A scorer that weighs several features, and can name them."""
-
-    def features(self, evidence: Evidence) -> Mapping[str, float]:
-        """Return the features of a source, by name, as its forecast reads them."""
+    def features(self, evidence: Evidence) -> Mapping[str, float] | None:
+        """Return what a forecast reads of a source, by name; None where it reads the gain alone."""
+        del evidence
+        return None

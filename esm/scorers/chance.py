@@ -7,21 +7,14 @@ scores: so this is the random order exactly, not one draw of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from esm.scorers.base import EmbeddingKind, Evidence, Need
+from esm.scorers.base import Evidence, Scorer
 
 
-@dataclass(frozen=True)
-class Chance:
+class Chance(Scorer):
     """A constant."""
 
-    name: str = "random"
-    unit: str = "a constant: all sources are equal"
-    reads: EmbeddingKind | None = None
-    needs: frozenset[Need] = frozenset()
-    weighs_classes: bool = False
-    has_base: bool = False
+    name = "random"
+    unit = "a constant: all sources are equal"
 
     def score(self, evidence: Evidence) -> float:
         """Return 0."""

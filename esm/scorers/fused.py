@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from esm.scorers.base import EmbeddingKind, Evidence, Need
+from esm.scorers.base import EmbeddingKind, Evidence, Need, Scorer
 from esm.scorers.features import features_of, needs_of
 from esm.scorers.forecast import Forecast, packaged_forecast
 
@@ -18,7 +18,7 @@ POINTS = "points of the metric"
 
 
 @dataclass(frozen=True)
-class Fused:
+class Fused(Scorer):
     """Expected gain over no transfer.
 
     Cost: that of its features; the dearest is a cross-validated linear model per source.
@@ -28,11 +28,11 @@ class Fused:
     """
 
     forecast: Forecast
-    name: str = "fused"
-    unit: str = POINTS
-    reads: EmbeddingKind | None = EmbeddingKind.MAPPED
-    weighs_classes: bool = True
-    has_base: bool = True
+    name = "fused"
+    unit = POINTS
+    reads = EmbeddingKind.MAPPED
+    weighs_classes = True
+    has_base = True
 
     @classmethod
     def packaged(cls) -> Self:

@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError
-from esm.scorers.base import EmbeddingKind, Evidence, Need
-from esm.scorers.views import mean_over_classes
+from esm.scorers.base import EmbeddingKind, Evidence, Scorer
+from esm.scorers.per_class import mean_over_classes
 
 _BATCH = 4096
 _ROUNDING = 1e-13
@@ -186,24 +186,17 @@ def hscore(
 
 
 @dataclass(frozen=True)
-class HScore:
+class HScore(Scorer):
     """The regularised H-score.
 
     Attributes:
         reads: The tuned encoder's embeddings; mapped ones as the negative case.
-        name: Name of the score.
     """
 
     reads: EmbeddingKind = EmbeddingKind.TUNED
-    name: str = "hscore"
-    unit: str = "a trace, without unit"
-    weighs_classes: bool = False
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """The embeddings that stand for the source."""
-        return frozenset({self.reads.need})
+    name = "hscore"
+    unit = "a trace, without unit"
+    has_base = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the regularised H-score of the target's labels."""

@@ -17,12 +17,12 @@ import numpy.typing as npt
 from esm.common.errors import TaskError
 from esm.common.neighbours import nearest_others
 from esm.metrics.predictions import performance
-from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Need, TargetAttribute
+from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Scorer, TargetAttribute
 from esm.tasks.task import Problem
 
 
 @dataclass(frozen=True)
-class Knn:
+class Knn(Scorer):
     """The target's metric, of predictions by the nearest other training rows.
 
     Classes and labels are voted for, under class balance by votes that weigh all classes the
@@ -31,20 +31,14 @@ class Knn:
     Attributes:
         reads: Embeddings in which neighbours are looked for.
         k: Neighbours; fewer where there are not so many rows.
-        name: Name of the score.
     """
 
     reads: EmbeddingKind = EmbeddingKind.MAPPED
     k: int = 5
-    name: str = "knn"
-    unit: str = METRIC
-    weighs_classes: bool = True
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """The embeddings that stand for the source."""
-        return frozenset({self.reads.need})
+    name = "knn"
+    unit = METRIC
+    weighs_classes = True
+    has_base = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the metric of leave-one-out predictions.

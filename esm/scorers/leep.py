@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import ShapeError
-from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
-from esm.scorers.views import mean_over_classes
+from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need, Scorer
+from esm.scorers.per_class import mean_over_classes
 
 
 def leep(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
@@ -65,20 +65,16 @@ def joint_distribution(
 
 
 @dataclass(frozen=True)
-class HeadScorer:
+class HeadScorer(Scorer):
     """What scores of the source head's answers on the target's texts have in common.
 
     Attributes:
         reads: Embeddings to which the head is applied: the tuned encoder's, for which it was
             trained, or the mapped ones, which stand for them.
-        name: Name of the score.
     """
 
-    reads: EmbeddingKind
-    name: str
-    unit: str = NATS
-    weighs_classes: bool = False
-    has_base: bool = False
+    reads: EmbeddingKind = EmbeddingKind.TUNED
+    unit = NATS
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -95,7 +91,7 @@ class HeadScorer:
 class Leep(HeadScorer):
     """LEEP of the source head on the target's texts."""
 
-    name: str = "leep"
+    name = "leep"
 
     def score(self, evidence: Evidence) -> float:
         """Return the mean log likelihood of the target's labels, nats per example."""

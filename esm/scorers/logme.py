@@ -8,8 +8,10 @@ precision beta; the score is the mean log evidence per example, in nats.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,17 +19,34 @@ import numpy.typing as npt
 
 from esm.common.arrays import Float64
 from esm.common.errors import FitError, ShapeError, TaskError
-from esm.scorers.base import NATS, EmbeddingKind, Evidence, Need
-from esm.scorers.likelihood.rules import MAX_UPDATES, REFERENCE_EPSILON, SMALLEST, TOLERANCE
+from esm.scorers.base import NATS, EmbeddingKind, Evidence, Scorer
+from esm.scorers.likelihood.rules import (
+    MAX_UPDATES,
+    NOISE_FLOOR,
+    REFERENCE_EPSILON,
+    SMALLEST,
+    TOLERANCE,
+)
 from esm.scorers.moments import FeatureMoments, label_columns, normalise_weights
+from esm.scorers.predictive import Precisions, leave_one_out_densities
 from esm.tasks.task import Problem
+
+# The grid on which the maximum is looked for: its step in log t, how far it reaches beyond the
+# smallest eigenvalue and beyond their sum, and how many golden sections follow (to 1e-8).
+_GRID_STEP = 0.25
+_NEAR_ZERO = 0.1 * NOISE_FLOOR
+_NEAR_INFINITY = 1e4
+_SECTIONS = 36
+_GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 class Variant(StrEnum):
-    """Which eigenvalues the evidence's determinant runs over.
+    """How the evidence is computed.
 
-    The reference (thuml/LogME) takes the min(n, d) computed singular values only. For n < d that
-    leaves out (d - n) log alpha, and the score then depends on the scale of the features.
+    FULL is its maximum over both precisions, with the determinant over all d directions: it does
+    not depend on the scale of the features. REFERENCE is what thuml/LogME computes: it stops after
+    11 updates of the precisions, short of the maximum, and its determinant runs over the min(n, d)
+    computed singular values only, which for n < d leaves out (d - n) log alpha.
     """
 
     REFERENCE = "reference"
@@ -38,7 +57,7 @@ def logme(
     features: npt.NDArray[Any],
     labels: npt.NDArray[Any],
     *,
-    variant: str = Variant.REFERENCE,
+    variant: str = Variant.FULL,
     weights: npt.NDArray[Any] | None = None,
     max_updates: int = MAX_UPDATES,
 ) -> float:
@@ -50,11 +69,11 @@ def logme(
         features: (n, d) numbers.
         labels: (n,) integers for classification; (n,) or (n, k) floats for regression, one
             regression per column, in the labels' own unit.
-        variant: ``"reference"``, as published, or ``"full"``, with the full determinant, which
-            does not depend on the scale of the features; rankings use ``"full"``.
+        variant: ``"full"``, the maximum, or ``"reference"``, as published (see
+            :class:`Variant`); rankings use ``"full"``.
         weights: (n,) positive weights of the examples; they are scaled to average 1.
-        max_updates: Most updates of alpha and beta; the reference allows 11,
-            hf-dataset-selector 50.
+        max_updates: Most updates of alpha and beta of the reference, which allows 11;
+            hf-dataset-selector allows 50.
 
     Raises:
         ShapeError: Shapes or types do not fit.
@@ -64,7 +83,8 @@ def logme(
     Source:
         thuml/LogME at 56551ca94a3295bcc37e6a01b1291911af985f07. Two differences: classes that do
         not occur in ``labels`` are left out instead of scored as columns of zeros, and singular
-        values that are zero count where n > d, too.
+        values that are zero count where n > d, too. The maximum: MacKay, "Bayesian Interpolation"
+        (Neural Computation 1992), section 4.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -80,69 +100,65 @@ def logme(
     inputs, columns = _checked(features, labels)
     root = np.sqrt(normalise_weights(weights, len(inputs)))[:, None]
     spectrum = _Spectrum.of_features(root * inputs, root * columns)
-    return float(_evidences(spectrum, Variant(variant), max_updates).mean())
+    if variant == Variant.REFERENCE:
+        return float(_reference(spectrum, max_updates).mean())
+    return float(_maximum(spectrum).evidence.mean())
 
 
-def logme_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> float:
-    """Return LogME with the full determinant from moments, nats per example: O(d³).
+def logme_of_moments(moments: FeatureMoments) -> float:
+    """Return LogME at its maximum from moments, nats per example: O(d³).
 
-    Equal to :func:`logme` with ``variant="full"`` on the embeddings themselves.
+    Equal to :func:`logme` on the embeddings themselves.
 
     Args:
         moments: Centred moments of embeddings and label columns, weighted or not.
-        max_updates: Most updates of alpha and beta.
     """
-    return float(evidences_of_moments(moments, max_updates).mean())
+    return float(evidences_of_moments(moments).mean())
 
 
-def evidences_of_moments(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> Float64:
+def evidences_of_moments(moments: FeatureMoments) -> Float64:
     """Return the (K,) log evidences of which :func:`logme_of_moments` is the mean."""
-    return _evidences(_Spectrum.of_moments(moments), Variant.FULL, max_updates)
+    return _maximum(_Spectrum.of_moments(moments)).evidence
 
 
-class Precisions(NamedTuple):
-    """Fitted precisions of every label column's regression, (K,) each."""
-
-    prior: Float64  # alpha, of the coefficients
-    noise: Float64  # beta, of an example of weight 1
-
-
-def fitted_precisions(moments: FeatureMoments, max_updates: int = MAX_UPDATES) -> Precisions:
+def fitted_precisions(moments: FeatureMoments) -> Precisions:
     """Return the alpha and beta at which :func:`logme_of_moments` takes the evidence: O(d³).
 
     Args:
         moments: Centred moments of embeddings and label columns, weighted or not.
-        max_updates: Most updates of alpha and beta.
     """
-    alpha, beta, _ = _fixed_point(_Spectrum.of_moments(moments), max_updates)
-    return Precisions(alpha, beta)
+    spectrum = _Spectrum.of_moments(moments)
+    found = _maximum(spectrum)
+    noise = spectrum.count / spectrum.curves(found.ratio).residual
+    return Precisions(found.ratio * noise, noise)
 
 
 @dataclass(frozen=True)
-class LogME:
-    """LogME with the full determinant, on moments; one eigendecomposition (d, d) per source.
+class LogME(Scorer):
+    """LogME at its maximum, on moments; one eigendecomposition (d, d) per source.
 
     Attributes:
         name: Name of the score.
         reads: Mapped embeddings, or those of the tuned encoders.
-        max_updates: Most updates of alpha and beta.
     """
 
     name: str = "logme"
     reads: EmbeddingKind = EmbeddingKind.MAPPED
-    max_updates: int = MAX_UPDATES
-    unit: str = NATS
-    weighs_classes: bool = True
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """A map, or the tuned encoder."""
-        return frozenset({self.reads.need})
+    unit = NATS
+    weighs_classes = True
+    has_base = True
+    is_sum_over_rows = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the mean log evidence per example over the label columns, in nats."""
-        return logme_of_moments(evidence.features(self.reads), self.max_updates)
+        return logme_of_moments(evidence.features(self.reads))
+
+    def contributions(self, evidence: Evidence) -> Float64:
+        """Return (n,) shares of the rows, nats: see :mod:`esm.scorers.predictive`."""
+        target = evidence.target
+        fitted = fitted_precisions(evidence.features(self.reads))
+        rows = evidence.embeddings(self.reads).astype(np.float64)
+        return leave_one_out_densities(rows, target.columns, fitted, target.weights)
 
 
 class _Posterior(NamedTuple):
@@ -221,43 +237,106 @@ class _Spectrum:
             count=count,
         )
 
-    def posterior(self, ratio: Float64) -> _Posterior:
-        """Return the posteriors for (K,) ratios t = alpha / beta: O(k K)."""
+    @cached_property
+    def whole(self) -> Float64:
+        """(K,) sums of squares of the columns."""
+        squares = np.square(self.projections).sum(0) + self.outside + np.square(self.label_offset)
+        whole: Float64 = np.maximum(squares, SMALLEST)
+        return whole
+
+    def curves(self, ratio: Float64) -> _Curves:
+        """Return the functions that the evidence is made of, for (K,) ratios t: O(k K)."""
         shrink = 1 / (self.eigenvalues + ratio)
+        # (S + tI)^-1 for S = diag(lambda) + g g^T, by Sherman and Morrison.
+        lever = 1 + (np.square(self.offset) * shrink).sum(0)
         root = np.sqrt(self.eigenvalues)
-        # (S + tI)^-1 c for S = diag(lambda) + g g^T and c = sqrt(lambda) u + g eta.
-        lever = 1 + self._leverage(ratio)
         drift = self.label_offset - (self.offset * root * shrink * self.projections).sum(0)
-        drift = drift / lever
-        mean = shrink * (root * self.projections + self.offset * drift)
-        residual = shrink * (ratio * self.projections - root * self.offset * drift)
-        degrees = (self.eigenvalues * shrink).sum(0)
-        degrees += ratio * np.square(self.offset * shrink).sum(0) / lever
-        return _Posterior(
-            weight_norm=np.square(mean).sum(0),
-            residual=np.square(residual).sum(0) + self.outside + np.square(drift),
-            degrees=degrees,
+        residual = (ratio * shrink * np.square(self.projections)).sum(0) + self.outside
+        return _Curves(
+            residual=residual + np.square(drift) / lever + NOISE_FLOOR * self.whole,
+            log_determinant=np.log1p(self.eigenvalues / ratio).sum(0) + np.log(lever),
         )
 
-    def log_determinant(self, alpha: Float64, beta: Float64, variant: Variant) -> Float64:
-        """Return log det(alpha I + beta S) per column, over the directions of the variant."""
-        total: Float64 = np.log(alpha + beta * self.eigenvalues).sum(0)
-        total += np.log1p(self._leverage(alpha / beta))
-        if variant is Variant.FULL:
-            total += (self.width - len(self.eigenvalues)) * np.log(alpha)
-        return total
+    def profile(self, ratio: Float64) -> Float64:
+        """Return (K,) log evidences per example at ratios t, the highest over the noise."""
+        found = self.curves(ratio)
+        height: Float64 = _constant(self.count) - np.log(found.residual) / 2
+        return height - found.log_determinant / (2 * self.count)
 
-    def _leverage(self, ratio: Float64) -> Float64:
-        """Return g^T (diag(lambda) + tI)^-1 g per column."""
-        leverage: Float64 = (np.square(self.offset) / (self.eigenvalues + ratio)).sum(0)
-        return leverage
+    def posterior(self, ratio: Float64) -> _Posterior:
+        """Return the posteriors for (K,) ratios t = alpha / beta of features without an offset."""
+        shrink = 1 / (self.eigenvalues + ratio)
+        mean = np.sqrt(self.eigenvalues) * shrink * self.projections
+        residual = ratio * shrink * self.projections
+        return _Posterior(
+            weight_norm=np.square(mean).sum(0),
+            residual=np.square(residual).sum(0) + self.outside,
+            degrees=(self.eigenvalues * shrink).sum(0),
+        )
 
 
-def _fixed_point(spectrum: _Spectrum, max_updates: int) -> tuple[Float64, Float64, _Posterior]:
-    """Iterate (K,) alpha and beta to their fixed point; also the posterior before the last update.
+class _Curves(NamedTuple):
+    """What the evidence of each column is made of at a ratio t = alpha / beta, (K,) each."""
 
-    Every column starts anew at alpha = beta = 1 and stops on its own.
+    residual: Float64  # min over m of ||y - F m||^2 + t ||m||^2, and the floor of the noise
+    log_determinant: Float64  # log det(I + S / t)
+
+
+class _Maximum(NamedTuple):
+    """Where the evidence of each column is highest, (K,) each."""
+
+    evidence: Float64  # nats per example
+    ratio: Float64  # alpha / beta
+
+
+def _constant(count: int) -> float:
+    return (math.log(count) - 1 - math.log(2 * math.pi)) / 2
+
+
+def _maximum(spectrum: _Spectrum) -> _Maximum:
+    """Return the maximum over both precisions: a grid over log t, then golden sections.
+
+    At the noise precision n / P(t) the evidence is a function of the ratio t = alpha / beta alone,
+
+        -1/2 log(P(t) / n) - 1/(2 n) log det(I + S / t) - 1/2 - 1/2 log(2 pi)
+
+    with P the penalised residual, to which a floor of the noise is added (as a prior of beta would:
+    exp(-floor beta / 2)). Towards t = infinity it has a limit, which is the maximum where the
+    features tell nothing of the labels. The grid reaches beyond all eigenvalues.
+
+    Source:
+        MacKay 1992, section 4; golden sections: Kiefer 1953, Proc. AMS 4.
     """
+    positive = spectrum.eigenvalues[spectrum.eigenvalues > 0]
+    total = float(positive.sum() + np.square(spectrum.offset).sum())
+    num_columns = spectrum.projections.shape[1]
+    limit = _constant(spectrum.count) - np.log((1 + NOISE_FLOOR) * spectrum.whole) / 2
+    if not total:
+        return _Maximum(limit, np.ones(num_columns))
+    low = math.log(_NEAR_ZERO * min(float(positive.min(initial=total)), total))
+    high = math.log(_NEAR_INFINITY * total)
+    grid = np.linspace(low, high, math.ceil((high - low) / _GRID_STEP) + 1)
+    heights = np.array([spectrum.profile(np.full(num_columns, math.exp(at))) for at in grid])
+    best = grid[heights.argmax(0)]
+    step = grid[1] - grid[0]
+    left, right = np.maximum(best - step, low), np.minimum(best + step, high)
+    for _ in range(_SECTIONS):
+        inner = right - _GOLDEN * (right - left), left + _GOLDEN * (right - left)
+        goes_left = spectrum.profile(np.exp(inner[0])) >= spectrum.profile(np.exp(inner[1]))
+        left, right = np.where(goes_left, left, inner[0]), np.where(goes_left, inner[1], right)
+    ratio = np.exp((left + right) / 2)
+    evidence = np.maximum(spectrum.profile(ratio), heights.max(0))
+    ratio = np.where(limit >= evidence, math.exp(high), ratio)
+    return _Maximum(np.maximum(evidence, limit), ratio)
+
+
+def _reference(spectrum: _Spectrum, max_updates: int) -> Float64:
+    """Return (K,) log evidences per example as the reference computes them.
+
+    Every column starts anew at alpha = beta = 1 and stops on its own. The evidence combines the
+    last alpha and beta with the posterior from before that update.
+    """
+    n, d = spectrum.count, spectrum.width
     num_columns = spectrum.projections.shape[1]
     alpha, beta, weight_norm, residual, degrees = np.ones((5, num_columns))
     active = np.ones(num_columns, dtype=bool)
@@ -268,29 +347,18 @@ def _fixed_point(spectrum: _Spectrum, max_updates: int) -> tuple[Float64, Float6
         weight_norm = np.where(active, posterior.weight_norm, weight_norm)
         residual = np.where(active, posterior.residual, residual)
         new_alpha = degrees / (weight_norm + REFERENCE_EPSILON)
-        new_beta = (spectrum.count - degrees) / (residual + REFERENCE_EPSILON)
+        new_beta = (n - degrees) / (residual + REFERENCE_EPSILON)
         alpha = np.where(active, np.maximum(new_alpha, SMALLEST), alpha)
         beta = np.where(active, np.maximum(new_beta, SMALLEST), beta)
         active &= np.abs(alpha / beta - ratio) > TOLERANCE * ratio
         if not active.any():
             break
-    return alpha, beta, _Posterior(weight_norm, residual, degrees)
-
-
-def _evidences(spectrum: _Spectrum, variant: Variant, max_updates: int) -> Float64:
-    """Return (K,) log evidences per example at the fixed point.
-
-    As in the reference, the evidence combines the last alpha and beta with the posterior from
-    before that update.
-    """
-    n, d = spectrum.count, spectrum.width
-    alpha, beta, posterior = _fixed_point(spectrum, max_updates)
     evidence: Float64 = (
         d * np.log(alpha)
         + n * np.log(beta)
-        - spectrum.log_determinant(alpha, beta, variant)
-        - beta * posterior.residual
-        - alpha * posterior.weight_norm
+        - np.log(alpha + beta * spectrum.eigenvalues).sum(0)
+        - beta * residual
+        - alpha * weight_norm
         - n * np.log(2 * np.pi)
     ) / (2 * n)
     return evidence

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from esm.common.arrays import Float64
 from esm.common.errors import MapError, PoolError, StorageError
 from esm.maps.forms import EmbeddingSpaceMap
-from esm.scorers.base import Source, TargetAttribute
+from esm.scorers.base import Scores, Source, TargetAttribute
 from esm.scorers.logme import LogME, evidences_of_moments
 
 if TYPE_CHECKING:
@@ -33,24 +35,37 @@ class PoolLogME(LogME):
 
     device: str | None = None
 
-    def score_pool(self, target: TargetAttribute, sources: Sequence[Source]) -> Mapping[str, float]:
-        """Return the score of every source by id; one whose map cannot be read is left out."""
-        engine = target.once("likelihood", partial(self._engine, target))
-        names: list[str] = []
+    can_estimate = True
 
-        def maps() -> Iterator[EmbeddingSpaceMap]:
+    def score_all(
+        self, folds: Sequence[TargetAttribute], sources: Iterable[Source]
+    ) -> dict[str, Scores]:
+        """Return the scores of every source by id, all from one decomposition per fold."""
+        sources = list(sources)
+        failed: dict[str, Scores] = {}
+
+        def maps(names: list[str]) -> Iterator[EmbeddingSpaceMap]:
             for source in sources:
                 try:
                     loaded = source.passing().map
-                except (MapError, PoolError, StorageError):
+                except (MapError, PoolError, StorageError) as error:
+                    failed[source.id] = error
                     continue
                 names.append(source.id)
                 yield loaded
 
-        scores = engine.evidences(maps()).mean(axis=1).round(_DIGITS)
-        return dict(zip(names, scores.tolist(), strict=True))
+        rows: list[dict[str, float]] = []
+        for fold in folds:
+            engine = fold.once("likelihood", partial(self._engine, fold))
+            names: list[str] = []
+            scores = engine.evidences(maps(names)).mean(axis=1).round(_DIGITS)
+            rows.append(dict(zip(names, scores.tolist(), strict=True)))
+        return {
+            source.id: failed.get(source.id, np.array([row.get(source.id, np.nan) for row in rows]))
+            for source in sources
+        }
 
-    def estimate_pool(self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]) -> Float64:
+    def estimate_all(self, target: TargetAttribute, maps: Iterable[EmbeddingSpaceMap]) -> Float64:
         """Return estimates of the scores of sources with these maps; low rank in float32."""
         from esm.scorers.likelihood.quick import QuickEngine
 
@@ -65,7 +80,4 @@ class PoolLogME(LogME):
         from esm.scorers.likelihood.engine import Engine
 
         name = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        plain = partial(evidences_of_moments, max_updates=self.max_updates)
-        return Engine(
-            target.moments, plain, device=torch.device(name), max_updates=self.max_updates
-        )
+        return Engine(target.moments, evidences_of_moments, device=torch.device(name))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from esm.scorers.base import Evidence
 from esm.scorers.leep import HeadScorer, joint_distribution
-from esm.scorers.views import mean_over_classes
+from esm.scorers.per_class import mean_over_classes
 
 
 def nce(source_labels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
@@ -45,7 +45,7 @@ def nce(source_labels: npt.NDArray[Any], labels: npt.NDArray[Any]) -> float:
 class Nce(HeadScorer):
     """NCE of the source head's decisions on the target's texts."""
 
-    name: str = "nce"
+    name = "nce"
 
     def score(self, evidence: Evidence) -> float:
         """Return the negative conditional entropy of the target's labels, nats per example."""

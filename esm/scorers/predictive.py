@@ -7,19 +7,26 @@ how uncertain the evidence is. Alpha and beta stay as they were fitted on all ex
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from esm.common.arrays import Float64
 from esm.common.errors import ShapeError
-from esm.scorers.base import Evidence
-from esm.scorers.logme import LogME, Precisions, fitted_precisions
 from esm.scorers.moments import normalise_weights
 
 # Keeps the logarithm finite where an example's features determine its label altogether.
 _SMALLEST = float(np.finfo(np.float64).tiny)
 
 
-def left_out_densities(
+class Precisions(NamedTuple):
+    """Fitted precisions of every label column's regression, (K,) each."""
+
+    prior: Float64  # alpha, of the coefficients
+    noise: Float64  # beta, of an example of weight 1
+
+
+def leave_one_out_densities(
     features: Float64, columns: Float64, precisions: Precisions, weights: Float64 | None = None
 ) -> Float64:
     """Return (n,) log densities of each example's labels given all others', mean over columns.
@@ -71,11 +78,3 @@ def left_out_densities(
     ) / 2
     mean: Float64 = densities.mean(axis=1)
     return mean
-
-
-def contributions(scorer: LogME, evidence: Evidence) -> Float64:
-    """Return (n,) shares of the target's rows in a score, nats: see :func:`left_out_densities`."""
-    target = evidence.target
-    fitted = fitted_precisions(evidence.features(scorer.reads), scorer.max_updates)
-    rows = evidence.embeddings(scorer.reads).astype(np.float64)
-    return left_out_densities(rows, target.columns, fitted, target.weights)

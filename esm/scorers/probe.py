@@ -15,7 +15,7 @@ import numpy as np
 from esm.common.arrays import Array
 from esm.common.errors import TaskError
 from esm.metrics.predictions import performance
-from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Need, TargetAttribute
+from esm.scorers.base import METRIC, EmbeddingKind, Evidence, Scorer, TargetAttribute
 from esm.tasks.splits.draw import cross_folds
 from esm.tasks.task import Problem
 
@@ -29,7 +29,7 @@ _RIDGE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Probe:
+class Probe(Scorer):
     """The target's metric, of cross-validated linear predictions.
 
     Folds are the same for all sources, equal texts lie in one fold, and the penalty is the one
@@ -45,14 +45,9 @@ class Probe:
 
     name: str = "probe"
     reads: EmbeddingKind = EmbeddingKind.MAPPED
-    unit: str = METRIC
-    weighs_classes: bool = True
-    has_base: bool = True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """The embeddings that stand for the source."""
-        return frozenset({self.reads.need})
+    unit = METRIC
+    weighs_classes = True
+    has_base = True
 
     def score(self, evidence: Evidence) -> float:
         """Return the metric of predictions for rows that were not fitted.
@@ -62,7 +57,7 @@ class Probe:
         """
         target = evidence.target
         penalty = target.once("probe", lambda: _best_penalty(target))
-        return cross_validated(target, evidence.embeddings(self.reads), penalty)
+        return cross_validate(target, evidence.embeddings(self.reads), penalty)
 
 
 def _best_penalty(target: TargetAttribute) -> float:
@@ -70,10 +65,10 @@ def _best_penalty(target: TargetAttribute) -> float:
     amounts = target.task.problem in (Problem.REGRESSION, Problem.ORDINAL)
     offered = _RIDGE_PENALTIES[::-1] if amounts else _INVERSE_PENALTIES
     base = target.base
-    return max(offered, key=lambda penalty: cross_validated(target, base, penalty))
+    return max(offered, key=lambda penalty: cross_validate(target, base, penalty))
 
 
-def cross_validated(target: TargetAttribute, embeddings: Array, penalty: float) -> float:
+def cross_validate(target: TargetAttribute, embeddings: Array, penalty: float) -> float:
     """Return the target's metric, of predictions of each fold by a model of the others.
 
     Args:

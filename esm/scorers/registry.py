@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from esm.common.errors import SettingError
 from esm.scorers.base import EmbeddingKind, Scorer
@@ -14,6 +13,8 @@ from esm.scorers.knn import Knn
 from esm.scorers.leep import Leep
 from esm.scorers.logme import LogME
 from esm.scorers.logme_pool import PoolLogME
+from esm.scorers.names import OF_EITHER, OF_HEADS
+from esm.scorers.names import ScorerName as ScorerName
 from esm.scorers.nce import Nce
 from esm.scorers.probe import Probe
 from esm.scorers.size import Size
@@ -24,38 +25,6 @@ from esm.scorers.vocab import Vocab
 
 Results = Mapping[str, Mapping[str, float]]
 """Performance by target id and source id."""
-
-
-class ScorerName(StrEnum):
-    """The scorers; each value is documented in the module that makes it.
-
-    FUSED: the gain that is expected from several of the others together, in points. LOGME,
-    TUNED_LOGME: log evidence of a linear model, on mapped or tuned embeddings. PROBE, FROZEN: a
-    cross-validated linear model on them. KNN: leave-one-out nearest neighbours. HSCORE:
-    regularised H-score. LEEP, NCE: the source head on the target's texts. TEXTEMB, TASKEMB, VOCAB:
-    likeness of mean embeddings, of Fisher vectors, of vocabularies. SIZE, RANDOM, STATIC: orders
-    that are blind to the target.
-    """
-
-    FUSED = "fused"
-    LOGME = "logme"
-    TUNED_LOGME = "tuned-logme"
-    PROBE = "probe"
-    FROZEN = "frozen"
-    KNN = "knn"
-    HSCORE = "hscore"
-    LEEP = "leep"
-    NCE = "nce"
-    TEXTEMB = "textemb"
-    TASKEMB = "taskemb"
-    VOCAB = "vocab"
-    SIZE = "size"
-    RANDOM = "random"
-    STATIC = "static"
-
-
-_OF_EITHER = (ScorerName.KNN, ScorerName.HSCORE, ScorerName.LEEP, ScorerName.NCE)
-_OF_HEADS = (ScorerName.LEEP, ScorerName.NCE)
 
 
 def make_scorer(
@@ -80,10 +49,10 @@ def make_scorer(
         SettingError: Embeddings are given that the scorer does not leave open, or results are
             missing, or given to a scorer that does not read them.
     """
-    if embeddings is not None and name not in _OF_EITHER:
+    if embeddings is not None and name not in OF_EITHER:
         raise SettingError(
             f"--embeddings {embeddings} for scorer {name}",
-            expected=f"one of {', '.join(_OF_EITHER)}; the others read what their name says",
+            expected=f"one of {', '.join(OF_EITHER)}; the others read what their name says",
         )
     if (results is not None) != (name is ScorerName.STATIC):
         got = "without" if results is None else "with"
@@ -91,7 +60,7 @@ def make_scorer(
             f"scorer {name} {got} measured results",
             expected="--results TABLE with --scorer static, and with no other",
         )
-    if name in _OF_HEADS:
+    if name in OF_HEADS:
         of_heads = EmbeddingKind.TUNED if all_tuned else EmbeddingKind.MAPPED
         kind = embeddings or of_heads
         return Leep(kind) if name is ScorerName.LEEP else Nce(kind)

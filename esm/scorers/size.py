@@ -6,21 +6,15 @@ Task Selection" (EMNLP 2021, arXiv 2104.08247).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from esm.scorers.base import EmbeddingKind, Evidence, Need
+from esm.scorers.base import Evidence, Need, Scorer
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(Scorer):
     """The number of training rows that the source task has, used or not."""
 
-    name: str = "size"
-    unit: str = "training rows"
-    reads: EmbeddingKind | None = None
-    needs: frozenset[Need] = frozenset({Need.SIZE})
-    weighs_classes: bool = False
-    has_base: bool = False
+    name = "size"
+    unit = "training rows"
+    needs = frozenset({Need.SIZE})
 
     def score(self, evidence: Evidence) -> float:
         """Return the number of rows."""

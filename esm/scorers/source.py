@@ -15,7 +15,7 @@ from esm.maps.delta.delta import DELTA_NAME
 from esm.maps.forms import EmbeddingSpaceMap, MapForm
 from esm.pool.pool import PoolEntry
 from esm.pool.vectors import TaskVectors
-from esm.scorers.kinds import Need
+from esm.scorers.needs import Need
 from esm.tasks.task import Problem
 
 Embed = Callable[[PoolEntry], npt.NDArray[np.float32]]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from esm.common.errors import PoolError, RankingError
 from esm.metrics.rankings import dataset_of, static_scores
-from esm.scorers.base import EmbeddingKind, Evidence, Need, TargetAttribute
+from esm.scorers.base import Evidence, Scorer, TargetAttribute
 
 
 @dataclass(frozen=True, eq=False)
-class Static:
+class Static(Scorer):
     """Mean performance of each source over the targets of other datasets.
 
     Attributes of one dataset share their texts: results on another attribute of the target's own
@@ -26,12 +26,8 @@ class Static:
     """
 
     results: Mapping[str, Mapping[str, float]]
-    name: str = "static"
-    unit: str = "mean performance on other datasets"
-    reads: EmbeddingKind | None = None
-    needs: frozenset[Need] = frozenset()
-    weighs_classes: bool = False
-    has_base: bool = False
+    name = "static"
+    unit = "mean performance on other datasets"
 
     def score(self, evidence: Evidence) -> float:
         """Return the mean performance, as the results state it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
 
@@ -108,7 +108,3 @@ class TargetAttribute:
         if key not in self._made:
             self._made[key] = make()
         return cast(_Made, self._made[key])
-
-    def reweighted(self, weights: npt.NDArray[np.float64]) -> TargetAttribute:
-        """Return the same rows with other weights (n,); nothing derived is shared."""
-        return replace(self, weights=weights, _made={})

@@ -7,24 +7,18 @@ simplification is made here, and why, says :mod:`esm.pool.vectors`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from esm.common.errors import PoolError
-from esm.scorers.base import COSINE, EmbeddingKind, Evidence, Need
+from esm.scorers.base import COSINE, Evidence, Need, Scorer
 from esm.scorers.similarity import cosine
 from esm.tasks.task import Problem
 
 
-@dataclass(frozen=True)
-class TaskEmb:
+class TaskEmb(Scorer):
     """Cosine of the diagonal Fisher vectors of source and target."""
 
-    name: str = "taskemb"
-    unit: str = COSINE
-    reads: EmbeddingKind | None = None
-    needs: frozenset[Need] = frozenset({Need.VECTORS})
-    weighs_classes: bool = False
-    has_base: bool = False
+    name = "taskemb"
+    unit = COSINE
+    needs = frozenset({Need.VECTORS})
 
     def score(self, evidence: Evidence) -> float:
         """Return the cosine, between 0 and 1; NaN where a task has one label only.

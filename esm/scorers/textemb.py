@@ -8,22 +8,16 @@ are ranked alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from esm.scorers.base import COSINE, EmbeddingKind, Evidence, Need
+from esm.scorers.base import COSINE, Evidence, Need, Scorer
 from esm.scorers.similarity import cosine
 
 
-@dataclass(frozen=True)
-class TextEmb:
+class TextEmb(Scorer):
     """Cosine of the mean base embeddings of source and target."""
 
-    name: str = "textemb"
-    unit: str = COSINE
-    reads: EmbeddingKind | None = None
-    needs: frozenset[Need] = frozenset({Need.VECTORS})
-    weighs_classes: bool = False
-    has_base: bool = False
+    name = "textemb"
+    unit = COSINE
+    needs = frozenset({Need.VECTORS})
 
     def score(self, evidence: Evidence) -> float:
         """Return the cosine, at most 1."""

@@ -6,12 +6,10 @@ for NER" (NAACL 2019, arXiv 1904.00585), here on hashes of the words that at lea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from esm.pool.vectors import MOST_WORDS, Hashes
-from esm.scorers.base import EmbeddingKind, Evidence, Need
+from esm.scorers.base import Evidence, Need, Scorer
 
 
 def vocabulary_coverage(source: Hashes, target: Hashes) -> float:
@@ -35,16 +33,12 @@ def vocabulary_coverage(source: Hashes, target: Hashes) -> float:
     return float(np.isin(comparable, source, assume_unique=True).mean())
 
 
-@dataclass(frozen=True)
-class Vocab:
+class Vocab(Scorer):
     """Share of the target's words that the source's texts hold."""
 
-    name: str = "vocab"
-    unit: str = "share of the target's words"
-    reads: EmbeddingKind | None = None
-    needs: frozenset[Need] = frozenset({Need.VECTORS})
-    weighs_classes: bool = False
-    has_base: bool = False
+    name = "vocab"
+    unit = "share of the target's words"
+    needs = frozenset({Need.VECTORS})
 
     def score(self, evidence: Evidence) -> float:
         """Return the share, between 0 and 1."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from torch import Tensor, nn
+from typing_extensions import override
 
 from esm.common.records import Record
 from esm.encoder.settings import BaseIdentity
 from esm.strategies import full
-from esm.strategies.protocol import TEXT_PROBLEMS, Effort
+from esm.strategies.protocol import TEXT_PROBLEMS
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuned, Tuning
 from esm.tasks.task import Examples
 from esm.training.finetune import HeadedEncoder
@@ -72,8 +74,8 @@ class AuxLm(Tuning):
     default = full.DEFAULT
     problems = TEXT_PROBLEMS
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_language_model(architecture)
 
     def own(self, config: TransferConfig) -> dict[str, Any]:
@@ -93,9 +95,7 @@ class AuxLm(Tuning):
         """Train on both losses; say where the language-model head comes from."""
         language = LanguageModel(model.encoder, own["aux-lm.masked"])
         weight = float(own["aux-lm.weight"])
-        model.standardise(rows.labels)
-        if weighs:
-            model.weigh_classes(rows.labels)
+        targets = model.head.prepare(rows.labels, weighs=weighs)
 
         def loss(outputs: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
             predicted, guessed = outputs
@@ -107,7 +107,7 @@ class AuxLm(Tuning):
             encoder=model.encoder,
             loss=loss,
             texts=model.encoder.tokenize(rows.texts, rows.pairs),
-            targets=model.targets(rows.labels),
+            targets=targets,
             config=config,
         ).run()
         return Tuned((language.remark,), language.head_parameters)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from pydantic import Field
+from typing_extensions import override
 
 from esm.common.arrays import Array
 from esm.common.errors import EncoderError, ValidationError
@@ -21,16 +22,14 @@ from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import (
     PASSES_PER_STEP,
-    Effort,
-    Strategy,
     TransferModel,
-    Transferred,
-    check_problem,
+    check_kind,
     encoder_size,
     training_settings,
 )
 from esm.strategies.settings import TransferConfig
-from esm.tasks.task import Examples, Outputs, Problem, SplitName, Task, Texts
+from esm.strategies.single import Effort, Single, Transferred
+from esm.tasks.task import Examples, Outputs, SplitName, Task, Texts
 from esm.training.language_model import Pretrained, check_language_model, pretrain
 from esm.training.settings import FineTuneConfig
 from esm.training.state import State
@@ -113,7 +112,7 @@ class _Latest:
     peak: int | None = None
 
 
-class Dapt:
+class Dapt(Single):
     """Train the encoder as a language model on the target's texts, then do what another one does.
 
     The texts are those of the training part, whether they have a label or not; a text that is also
@@ -132,7 +131,7 @@ class Dapt:
         because a target here has a few hundred texts.
     """
 
-    def __init__(self, then: Strategy, name: str) -> None:
+    def __init__(self, then: Single, name: str) -> None:
         if not then.uses_source:
             raise ValidationError(
                 f"{then.name} starts from no weights that pre-training could have changed",
@@ -140,27 +139,12 @@ class Dapt:
                 hint="--strategy dapt+houlsby",
             )
         self._then = then
-        self._name = name
+        self.name = name
+        self.seed_varies = f"{then.seed_varies}; the pre-training on texts is fixed"
+        self.problems = then.problems
 
-    @property
-    def name(self) -> str:
-        """See :attr:`esm.strategies.protocol.Strategy.name`."""
-        return self._name
-
-    @property
-    def seed_varies(self) -> str:
-        """See :attr:`esm.strategies.protocol.Strategy.seed_varies`."""
-        return f"{self._then.seed_varies}; the pre-training on texts is fixed"
-
-    @property
-    def problems(self) -> frozenset[Problem]:
-        """See :attr:`esm.strategies.protocol.Strategy.problems`: those of what comes after."""
-        return self._then.problems
-
-    uses_source = True
-
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_language_model(architecture)
         self._then.check(architecture)
 
@@ -178,14 +162,14 @@ class Dapt:
         size = encoder_size(base, vocabulary)
         return Effort(passes + then.passes, max(size, then.stored))
 
-    def fit(
+    def fit_task(
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
     ) -> Transferred:
         """See ``Strategy.fit``; texts of other training rows are read."""
-        check_problem(self, task)
+        check_kind(self.name, task, self.problems)
         own = config.own_settings("dapt", DaptSettings)
         made, peak = _adapted(encoder, texts_of(task, rows), own, config, task.id)
-        then = self._then.fit(made.encoder, task, rows, config, seed)
+        then = self._then.fit_task(made.encoder, task, rows, config, seed)
         weights = {
             name: weight.detach().cpu().numpy()
             for name, weight in made.encoder.model.named_parameters()
@@ -205,10 +189,10 @@ class Dapt:
             remarks=(made.remark, _CHANGED, *then.remarks),
         )
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> DaptModel:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+    @override
+    def restore_task(self, encoder: Encoder, task: Outputs, state: State) -> DaptModel:
         adapted, rest = _loaded(encoder, task, state)
-        model = self._then.restore(adapted, task, rest)
+        model = self._then.restore_task(adapted, task, rest)
         weights = {
             name.removeprefix(_PREFIX): array
             for name, array in state.items()
@@ -216,7 +200,7 @@ class Dapt:
         }
         return DaptModel(model, weights)
 
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+    def export_task(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See :meth:`esm.strategies.protocol.Strategy.exported`: the adapted weights come first."""
         adapted, rest = _loaded(encoder, task, state)
         weights = {
@@ -224,7 +208,7 @@ class Dapt:
             for name, array in state.items()
             if name.startswith(_PREFIX)
         }
-        return weights | self._then.exported(adapted, task, rest)
+        return weights | self._then.export_task(adapted, task, rest)
 
 
 def texts_of(task: Task, rows: Examples) -> Texts:

@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
+from typing_extensions import override
 
 from esm.common.arrays import Array
 from esm.common.errors import FitError
-from esm.common.memory import peak_memory
-from esm.common.runtime import progress, seeded
+from esm.common.runtime import progress
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.linear import check_state
-from esm.strategies.protocol import (
-    EVERY_PROBLEM,
-    Effort,
-    Transferred,
-    check_problem,
-    training_settings,
-)
+from esm.strategies.protocol import EVERY_PROBLEM, training_settings
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort, Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Problem, Task
-from esm.training.class_weights import weighs_classes
 from esm.training.losses import label_scale, loss_targets, loss_weights, training_loss
 from esm.training.schedules import linear
 from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 from esm.training.units import EachWord, States
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 EmbedRows = Callable[[Sequence[int]], Tensor]
 
@@ -79,15 +69,12 @@ class HeadModel:
         return {name: array.copy() for name, array in self.state.items()}
 
 
-class Head:
+class Head(Frozen):
     """Train a head of two layers, as wide as the encoder, on standardised embeddings.
 
     Without dropout in a frozen encoder a text has the same embedding in every epoch. So each text
     is embedded once, and what comes out is what training through the encoder would give. To tag
     words the head sits on the state of each word's first token.
-
-    Args:
-        cache: Cache of embeddings; None for the default one.
 
     Source:
         Training only what sits on a frozen encoder is the feature-based approach of Devlin et al.
@@ -98,59 +85,47 @@ class Head:
     name = "head"
     seed_varies = "order of the rows, dropout, head"
     problems = EVERY_PROBLEM
-    uses_source = True
 
-    def __init__(self, cache: EmbeddingCache | None = None) -> None:
-        self._cache = EmbeddingCache.default() if cache is None else cache
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`; any base model will do."""
-
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.protocol.Strategy.settings`."""
         return training_settings(config.settings(DEFAULT, 0))
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         return Effort(passes=1, stored=base.width**2)
 
-    def fit(
-        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
-    ) -> Transferred:
-        """See :meth:`esm.strategies.protocol.Strategy.fit`."""
-        check_problem(self, task)
-        start = time.monotonic()
-        settings = config.settings(DEFAULT, seed)
-        weighs = weighs_classes(config.class_weights, task)
-        with peak_memory(encoder.device) as peak, seeded(seed):
-            frozen = _frozen(task.problem, encoder, rows.texts, rows.pairs, self._cache)
-            labels = frozen.labels(rows.labels)
-            embedded = frozen.states.astype(np.float64)
-            mean, scale = embedded.mean(axis=0), embedded.std(axis=0)
-            scale[scale == 0] = 1.0
-            features = torch.from_numpy((embedded - mean) / scale).float().to(encoder.device)
-            layers = new_layers(encoder.width, task).to(encoder.device)
-            train_layers(
-                layers,
-                task,
-                labels,
-                lambda batch: frozen.batch(features, batch),
-                settings,
-                weighs=weighs,
-            )
+    @override
+    def learn(
+        self,
+        encoder: Encoder,
+        task: Task,
+        rows: Examples,
+        config: TransferConfig,
+        seed: int,
+        *,
+        weighs: bool,
+    ) -> Learnt:
+        frozen = _frozen(task.problem, encoder, rows.texts, rows.pairs, self._cache)
+        labels = frozen.labels(rows.labels)
+        embedded = frozen.states.astype(np.float64)
+        mean, scale = embedded.mean(axis=0), embedded.std(axis=0)
+        scale[scale == 0] = 1.0
+        features = torch.from_numpy((embedded - mean) / scale).float().to(encoder.device)
+        layers = new_layers(encoder.width, task).to(encoder.device)
+        train_layers(
+            layers,
+            task,
+            labels,
+            lambda batch: frozen.batch(features, batch),
+            config.settings(DEFAULT, seed),
+            weighs=weighs,
+        )
         state = _state(layers, task, labels, mean, scale)
         trained = sum(p.numel() for p in layers.parameters())
-        return Transferred(
-            model=HeadModel(task.problem, encoder, state, self._cache),
-            trained_parameters=trained,
-            total_parameters=trained + sum(p.numel() for p in encoder.model.parameters()),
-            stored_parameters=sum(array.size for array in state.values()),
-            seconds=time.monotonic() - start,
-            peak_memory=peak.bytes,
-        )
+        return Learnt(HeadModel(task.problem, encoder, state, self._cache), trained, trained)
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> HeadModel:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+    @override
+    def restore_task(self, encoder: Encoder, task: Outputs, state: State) -> HeadModel:
         width, outputs = encoder.width, task.num_outputs
         wanted = {
             "head.hidden.weight": (width, width),
@@ -162,10 +137,6 @@ class Head:
         }
         check_state(task, state, wanted)
         return HeadModel(task.problem, encoder, state, self._cache)
-
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
-        """See :meth:`esm.strategies.protocol.Strategy.exported`: it is plain already."""
-        return state
 
 
 def _frozen(

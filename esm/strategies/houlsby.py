@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from esm.common.errors import EncoderError
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import Effort, training_passes
+from esm.strategies.protocol import training_passes
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
@@ -43,8 +46,8 @@ class Houlsby(Tuning):
     seed_varies = "order of the rows, dropout, head, adapters"
     default = DEFAULT
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_architecture(architecture)
 
     def own(self, config: TransferConfig) -> dict[str, Any]:
@@ -62,8 +65,8 @@ class Houlsby(Tuning):
         freeze_all_but(model.backbone, adapter_parameters(model.backbone))
         return model
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         adapters = 2 * base.num_layers * adapter_numbers(base.width, settings["adapter_size"])
         return Effort(training_passes(settings), adapters)
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import Effort, split_state, training_passes
+from esm.strategies.protocol import split_state, training_passes
+from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
@@ -40,8 +43,8 @@ class Ia3(Tuning):
     seed_varies = "order of the rows, dropout, head"
     default = DEFAULT
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_ia3(architecture)
 
     def build(self, encoder: Encoder, task: Outputs, own: Mapping[str, Any]) -> HeadedEncoder:
@@ -50,12 +53,12 @@ class Ia3(Tuning):
         insert_ia3(model.backbone)
         return model
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         scales = _SCALES_PER_WIDTH * base.num_layers * base.width
         return Effort(training_passes(settings), scales)
 
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+    def export_task(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See :meth:`esm.strategies.protocol.Strategy.exported`: scales go into the weights."""
         head, scales = split_state(state)
         merged = merged_ia3(encoder.model, scales)

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
+from typing_extensions import override
 
 from esm.common.arrays import Array
 from esm.common.errors import EncoderError
-from esm.common.memory import peak_memory
 from esm.common.neighbours import nearest, nearest_others
 from esm.common.records import Record
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
-from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import (
-    TEXT_PROBLEMS,
-    Effort,
-    Transferred,
-    check_problem,
-    no_plain_model,
-)
+from esm.strategies.protocol import no_plain_model
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Problem, Task
-from esm.training.class_weights import balanced_class_weights, weighs_classes
+from esm.training.class_weights import balanced_class_weights
 from esm.training.state import State
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
 
 _CHOICES = (1, 3, 5, 9, 15, 25, 45)
 
@@ -86,15 +75,12 @@ class KnnModel:
         }
 
 
-class Knn:
+class Knn(Frozen):
     """Ask the nearest training rows, by the cosine of their embeddings.
 
     How many is chosen among 1, 3, 5, 9, 15, 25 and 45 by leave-one-out on the training rows: the
     number with the smallest mean loss, the smallest of equals. Where classes are weighed, votes
     are. What is kept are the embeddings and labels of the training rows.
-
-    Args:
-        cache: Cache of embeddings; None for the default one.
 
     Source:
         Cover and Hart 1967, "Nearest Neighbor Pattern Classification"; shares of votes are
@@ -103,57 +89,33 @@ class Knn:
 
     name = "knn"
     seed_varies = "nothing"
-    problems = TEXT_PROBLEMS
-    uses_source = True
 
-    def __init__(self, cache: EmbeddingCache | None = None) -> None:
-        self._cache = EmbeddingCache.default() if cache is None else cache
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`; any base model will do."""
-
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.protocol.Strategy.settings`."""
         own = config.own_settings(self.name, KnnSettings)
         return {"class_weights": config.class_weights.value, "knn.neighbours": own.neighbours}
 
-    def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`; a row is a small file's worth."""
-        return Effort(passes=1, stored=0)
-
-    def fit(
-        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
-    ) -> Transferred:
-        """See :meth:`esm.strategies.protocol.Strategy.fit`; nothing is drawn."""
-        check_problem(self, task)
-        start = time.monotonic()
+    def learn(
+        self,
+        encoder: Encoder,
+        task: Task,
+        rows: Examples,
+        config: TransferConfig,
+        seed: int,
+        *,
+        weighs: bool,
+    ) -> Learnt:
+        """See :meth:`esm.strategies.single.Frozen.learn`; nothing is drawn."""
         own = config.own_settings(self.name, KnnSettings)
-        weighs = weighs_classes(config.class_weights, task)
-        with peak_memory(encoder.device) as peak:
-            points = unit(self._cache.embed(encoder, rows.texts, rows.pairs).last)
-            votes, weights = _votes(task, rows.labels), _weights(task, rows.labels, weighs=weighs)
-            chosen = own.neighbours or best_number(task.problem, points, votes, weights)
-        model = KnnModel(
-            encoder,
-            points,
-            votes,
-            weights,
-            min(chosen, len(points)),
-            task.problem,
-            self._cache,
-        )
-        return Transferred(
-            model=model,
-            trained_parameters=0,
-            total_parameters=sum(p.numel() for p in encoder.model.parameters()),
-            stored_parameters=sum(array.size for array in model.trained_state().values()),
-            seconds=time.monotonic() - start,
-            peak_memory=peak.bytes,
-            remarks=(f"{model.neighbours} nearest neighbours",),
-        )
+        points = unit(self._cache.embed(encoder, rows.texts, rows.pairs).last)
+        votes, weights = _votes(task, rows.labels), _weights(task, rows.labels, weighs=weighs)
+        chosen = own.neighbours or best_number(task.problem, points, votes, weights)
+        number = min(chosen, len(points))
+        model = KnnModel(encoder, points, votes, weights, number, task.problem, self._cache)
+        return Learnt(model, 0, 0, (f"{number} nearest neighbours",))
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> KnnModel:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+    @override
+    def restore_task(self, encoder: Encoder, task: Outputs, state: State) -> KnnModel:
         rows = len(state.get("knn.points", ()))
         wanted = {
             "knn.points": (rows, encoder.width),
@@ -178,7 +140,7 @@ class Knn:
             encoder, state["knn.points"], votes, weights, number, task.problem, self._cache
         )
 
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+    def export_task(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See :meth:`esm.strategies.protocol.Strategy.exported`: it is no head."""
         raise no_plain_model(self.name, "it asks the training rows, which no head holds")
 

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
 from esm.common.errors import EncoderError
 from esm.common.records import Record
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import Effort, split_state, training_passes
+from esm.strategies.protocol import split_state, training_passes
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
@@ -77,8 +79,8 @@ class Lora(Tuning):
     seed_varies = "order of the rows, dropout, head, low-rank changes"
     default = DEFAULT
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_lora(architecture)
 
     def own(self, config: TransferConfig) -> dict[str, Any]:
@@ -103,12 +105,12 @@ class Lora(Tuning):
         settings = LoraSettings(rank=own["lora.rank"], alpha=own["lora.alpha"])
         return LoraEncoder(encoder, task, settings)
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         changes = 2 * base.num_layers * 2 * base.width * int(settings["lora.rank"])
         return Effort(training_passes(settings), changes)
 
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+    def export_task(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See ``Strategy.exported``: changes are added to the weights."""
         own = self.own_of(encoder, task, state)
         head, changes = split_state(state)

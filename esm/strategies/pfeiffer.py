@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.houlsby import adapter_numbers, stored_size
-from esm.strategies.protocol import Effort, training_passes
+from esm.strategies.protocol import training_passes
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuning
 from esm.tasks.task import Outputs
 from esm.training.finetune import HeadedEncoder
@@ -44,8 +47,8 @@ class Pfeiffer(Tuning):
     seed_varies = "order of the rows, dropout, head, adapters"
     default = DEFAULT
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_architecture(architecture)
 
     def own(self, config: TransferConfig) -> dict[str, Any]:
@@ -65,8 +68,8 @@ class Pfeiffer(Tuning):
         freeze_all_but(model.backbone, bottleneck_parameters(model.backbone))
         return model
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         size = _size(settings, base.width)
         return Effort(
             training_passes(settings), base.num_layers * adapter_numbers(base.width, size)

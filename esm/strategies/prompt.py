@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
+from typing_extensions import override
 
 from esm.common.errors import EncoderError
 from esm.common.records import Record
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import TEXT_PROBLEMS, Effort, no_plain_model, training_passes
+from esm.strategies.protocol import TEXT_PROBLEMS, no_plain_model, training_passes
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuned, Tuning
 from esm.tasks.task import Examples, Outputs
 from esm.training.finetune import HeadedEncoder, train
@@ -78,8 +80,8 @@ class Prompt(Tuning):
     default = DEFAULT
     problems = TEXT_PROBLEMS
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`."""
         check_prompt(architecture)
 
     def own(self, config: TransferConfig) -> dict[str, Any]:
@@ -124,7 +126,7 @@ class Prompt(Tuning):
         longer = 1 + tokens / base.max_length
         return Effort(longer * training_passes(settings), tokens * base.width)
 
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+    def export_task(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See :meth:`esm.strategies.protocol.Strategy.exported`: no encoder holds a prompt."""
         reason = "learned vectors stand before its tokens, which a plain encoder has no place for"
         raise no_plain_model(self.name, reason)

@@ -1,15 +1,23 @@
-"""What a transfer strategy is: a way to turn an encoder and a target's rows into predictions."""
+"""What a transfer strategy is: a way to train an encoder on attributes of a target, or on one.
+
+A strategy takes a lesson per attribute, and source tasks where it makes use of some, and gives a
+model that answers for each attribute. One that trains every attribute for itself is a
+:class:`~esm.strategies.single.Single`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from esm.common.arrays import Array
 from esm.common.errors import ValidationError
+from esm.common.memory import peak_memory
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import LABELLED, Examples, Outputs, Problem, Task
@@ -17,10 +25,12 @@ from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig
 
     from esm.encoder.encoder import Encoder
-    from esm.training.finetune import HeadedEncoder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 EVERY_PROBLEM = frozenset(LABELLED)
@@ -46,12 +56,57 @@ def training_settings(config: FineTuneConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"seed", "max_examples"})
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is to be learnt of one attribute.
+
+    Attributes:
+        task: Says what to predict; none of its rows is looked at.
+        rows: The training rows: those that are annotated for this attribute.
+        judged: Rows by which a strategy may report how well the attribute does along the way;
+            nothing is ever chosen by them.
+    """
+
+    task: Task
+    rows: Examples
+    judged: Examples | None = None
+
+
+@dataclass(frozen=True)
+class SourceTask:
+    """A source task that can be trained together with a target, or lend what it was tuned to.
+
+    Both are made when they are asked for: reading the data, and a fine-tuning where none is kept.
+
+    Attributes:
+        id: Id of the source.
+        lesson: Returns its training rows, and held-out ones to judge by.
+        encoder: Returns the base model tuned on it.
+    """
+
+    id: str
+    lesson: Callable[[], Lesson]
+    encoder: Callable[[], Encoder]
+
+
+class JointModel(Protocol):
+    """A model that predicts several attributes."""
+
+    def predict(
+        self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> Array:
+        """Return raw outputs (n, c), of tags (n, w, c), see ``performance``."""
+        ...
+
+    def trained_state(self) -> State:
+        """Return a copy of all that training changed; the strategy restores the model from it."""
+        ...
+
+
 class TransferModel(Protocol):
     """A model that has been trained on a target task."""
 
-    def predict(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None
-    ) -> npt.NDArray[np.floating[Any]]:
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
         """Return raw outputs (n, c), of tags (n, w, c), see ``performance``."""
         ...
 
@@ -61,47 +116,206 @@ class TransferModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Transferred:
-    """What a strategy gives.
+class AttributeModel:
+    """One attribute of a joint model, as a model of its own."""
+
+    joint: JointModel
+    attribute: str
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
+        """See :meth:`esm.strategies.protocol.TransferModel.predict`."""
+        return self.joint.predict(self.attribute, texts, pairs)
+
+    def trained_state(self) -> State:
+        """See ``TransferModel.trained_state``: that of all attributes."""
+        return self.joint.trained_state()
+
+
+@dataclass(frozen=True)
+class Jointly:
+    """What a joint strategy gives.
 
     Attributes:
-        model: Predicts for new texts.
-        trained_parameters: How many numbers were trained on the target.
-        total_parameters: How many numbers the model has, the encoder's included.
-        stored_parameters: How many numbers are kept of it, beside the encoder it started from.
+        model: Predicts every attribute for new texts.
+        trained_parameters: How many numbers were trained, for all attributes together.
+        stored_parameters: How many numbers have to be kept beside the base model.
+        shared_parameters: How many of these a further attribute would use as they are, so that it
+            would add only its own part.
+        total_parameters: How many numbers the whole model has, the encoder's included.
         seconds: Wall-clock time of training.
-        peak_memory: Bytes in use at most while training, see :func:`esm.common.memory.peak_memory`;
-            None where the system does not tell.
+        peak_memory: Bytes in use at most while training, see :func:`esm.common.memory.peak_memory`.
         remarks: What has to be known of this training to judge its result.
+        report: What the strategy measured of itself, JSON-ready.
     """
 
-    model: TransferModel
+    model: JointModel
     trained_parameters: int
-    total_parameters: int
     stored_parameters: int
+    shared_parameters: int
+    total_parameters: int
     seconds: float
     peak_memory: int | None = None
     remarks: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Strategy(ABC):
+    """One way to train attributes.
+
+    Attributes:
+        name: The name by which it is chosen, its variant included.
+        seed_varies: What differs between runs of different seeds, so what their standard error is
+            of.
+        problems: Which kinds of output it can learn; of every kind, from single texts and from
+            pairs.
+        uses_source: Whether the weights it starts from matter; if not, a source task cannot help.
+        together: Whether attributes influence each other, so that all of them are one training.
+        retrains: Whether a further attribute means training all of them again.
+        wants_sources: Whether it makes use of source tasks beside the encoder that it starts from.
+        learns_sources: Whether it learns the labels of source tasks itself, so that a corpus
+            cannot be one.
+        separate: The strategy that a separate model per attribute would be; None where it is one.
+    """
+
+    name: str
+    seed_varies: str
+    problems: frozenset[Problem] = TEXT_PROBLEMS
+    uses_source: bool = True
+    together: bool = False
+    retrains: bool = False
+    wants_sources: bool = False
+    learns_sources: bool = False
+    separate: str | None = None
 
     @classmethod
-    def of(
-        cls,
-        model: HeadedEncoder,
-        seconds: float,
-        peak_memory: int | None = None,
-        remarks: tuple[str, ...] = (),
-    ) -> Transferred:
-        """Describe an encoder with a head of which the parameters with gradient were trained."""
-        parameters = list(model.parameters())
-        return cls(
-            model=model,
-            trained_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-            total_parameters=sum(p.numel() for p in parameters),
-            stored_parameters=sum(array.size for array in model.trained_state().values()),
-            seconds=seconds,
-            peak_memory=peak_memory,
-            remarks=remarks,
-        )
+    def variant(cls, name: str, words: frozenset[str]) -> Strategy:
+        """Return the strategy as the words behind its name say.
+
+        Args:
+            name: The whole name, words included.
+            words: Those of :mod:`esm.strategies.registry`, checked.
+
+        Raises:
+            ValidationError: They make no sense together.
+        """
+        return cls()
+
+    def check(self, architecture: PreTrainedConfig) -> None:  # noqa: B027 (any base model will do)
+        """Refuse a base model that cannot be trained, before sources are fine-tuned for it.
+
+        Args:
+            architecture: Configuration of the base model.
+
+        Raises:
+            EncoderError: The strategy does not know the architecture.
+        """
+
+    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
+        """Refuse tasks of a kind that cannot be learnt.
+
+        Raises:
+            ValidationError: One cannot.
+        """
+        for task in tasks:
+            check_kind(self.name, task, self.problems)
+
+    @abstractmethod
+    def settings(self, config: TransferConfig) -> dict[str, Any]:
+        """Return all that decides the training beside rows, sources and seed, defaults filled in.
+
+        Raises:
+            SettingError: The strategy has no such setting, or not of this value.
+        """
+
+    @abstractmethod
+    def passes(
+        self,
+        settings: Mapping[str, Any],
+        rows: Sequence[int],
+        num_sources: int,
+        base: BaseIdentity,
+    ) -> float:
+        """Return about how many texts a training sends forward, a training step counting as three.
+
+        Args:
+            settings: What :meth:`settings` returned.
+            rows: Training rows of each attribute.
+            num_sources: How many source tasks there are; each counts as the largest attribute.
+            base: The base model.
+        """
+
+    def stored(
+        self, settings: Mapping[str, Any], attributes: int, base: BaseIdentity, vocabulary: int
+    ) -> int:
+        """Return about how many numbers are kept of a model, beside the encoder it started from.
+
+        Where a strategy does not know better it is a whole encoder, which is the most but for those
+        that keep an encoder per source.
+
+        Args:
+            settings: What :meth:`settings` returned.
+            attributes: How many attributes the model predicts.
+            base: The base model.
+            vocabulary: How many tokens it knows.
+        """
+        return encoder_size(base, vocabulary)
+
+    @abstractmethod
+    def fit(
+        self,
+        encoder: Encoder,
+        lessons: Mapping[str, Lesson],
+        config: TransferConfig,
+        seed: int,
+        sources: Sequence[SourceTask] = (),
+    ) -> Jointly:
+        """Train on all lessons, starting from an encoder that is not changed.
+
+        Args:
+            encoder: The base model, or one tuned on a source task.
+            lessons: By attribute; rows that are annotated for some attributes only are in the
+                lessons of these.
+            config: Settings.
+            seed: Seed of the heads, of what else is added to the encoder, and of the order of the
+                rows.
+            sources: Source tasks, the most promising first.
+
+        Raises:
+            FitError: Training diverged, or the rows are not enough to learn from.
+            ValidationError: The strategy cannot do this kind of label, or wants sources.
+        """
+
+    @abstractmethod
+    def restore(self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State) -> JointModel:
+        """Return the model of which a state was taken.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            tasks: What the model predicts, by attribute, in the order of the lessons.
+            state: What :meth:`JointModel.trained_state` returned.
+
+        Raises:
+            EncoderError: The state is not of this encoder, these tasks and this strategy.
+        """
+
+    @abstractmethod
+    def exported(
+        self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
+    ) -> State:
+        """Return one attribute's part of a state as :mod:`esm.inference.export` takes it.
+
+        Args:
+            encoder: The encoder that training started from; it is not changed.
+            tasks: What the model predicts, by attribute, in the order of the lessons.
+            attribute: The attribute.
+            state: What :meth:`JointModel.trained_state` returned.
+
+        Returns:
+            ``encoder.`` arrays by the encoder's own names, adapters, and ``head.`` arrays.
+
+        Raises:
+            ValidationError: No plain encoder with a head does what the model does.
+        """
 
 
 def split_state(state: State) -> tuple[State, State]:
@@ -114,20 +328,6 @@ def split_state(state: State) -> tuple[State, State]:
     return head, encoder
 
 
-@dataclass(frozen=True)
-class Effort:
-    """What a run costs, as far as it can be told beforehand.
-
-    Attributes:
-        passes: Forward passes through the encoder per training row; a training step counts as
-            three.
-        stored: Numbers that are kept of the trained model, beside the encoder it started from.
-    """
-
-    passes: float
-    stored: int
-
-
 def training_passes(settings: Mapping[str, Any]) -> int:
     """Return the forward passes per row of a training with these settings."""
     return PASSES_PER_STEP * int(settings["num_epochs"])
@@ -136,15 +336,6 @@ def training_passes(settings: Mapping[str, Any]) -> int:
 def encoder_size(base: BaseIdentity, vocabulary: int) -> int:
     """Return about how many weights an encoder has: 12 d² per layer, and its vocabulary."""
     return 12 * base.num_layers * base.width**2 + vocabulary * base.width
-
-
-def check_problem(strategy: Strategy, task: Outputs) -> None:
-    """Refuse a task of a kind that a strategy cannot learn.
-
-    Raises:
-        ValidationError: It cannot.
-    """
-    check_kind(strategy.name, task, strategy.problems)
 
 
 def check_kind(name: str, task: Outputs, problems: Collection[Problem]) -> None:
@@ -170,102 +361,83 @@ def no_plain_model(name: str, reason: str) -> ValidationError:
     )
 
 
-class Strategy(Protocol):
-    """One way to train on a target task."""
+@dataclass
+class Meter:
+    """Time and memory of a training, known when the block has ended."""
 
-    @property
-    def name(self) -> str:
-        """The name by which the strategy is chosen."""
-        ...
+    seconds: float = 0.0
+    peak_memory: int | None = None
 
-    @property
-    def seed_varies(self) -> str:
-        """What differs between runs of different seeds, so what their standard error is of."""
-        ...
 
-    @property
-    def problems(self) -> frozenset[Problem]:
-        """Which kinds of output it can learn; of every kind, from single texts and from pairs."""
-        ...
+@contextmanager
+def metered(device: torch.device) -> Iterator[Meter]:
+    """Measure the time and the most memory of a block; blocks must not nest."""
+    meter = Meter()
+    start = time.monotonic()
+    with peak_memory(device) as peak:
+        yield meter
+    meter.seconds, meter.peak_memory = time.monotonic() - start, peak.bytes
 
-    @property
-    def uses_source(self) -> bool:
-        """Whether the weights it starts from matter; if not, a source task cannot help."""
-        ...
 
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """Refuse a base model that cannot be trained, before sources are fine-tuned for it.
+def most(peaks: Sequence[int | None]) -> int | None:
+    """Return the largest peak of several trainings; None where one is not known."""
+    known = [peak for peak in peaks if peak is not None]
+    return max(known) if known and len(known) == len(peaks) else None
 
-        Args:
-            architecture: Configuration of the base model.
 
-        Raises:
-            EncoderError: The strategy does not know the architecture.
-        """
-        ...
+def check_texts(name: str, tasks: Iterable[Outputs]) -> None:
+    """Refuse tasks that label something else than whole texts.
 
-    def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """Return all that decides the training beside rows and seed, with defaults filled in.
+    Raises:
+        ValidationError: One does.
+    """
+    for task in tasks:
+        check_kind(name, task, TEXT_PROBLEMS)
 
-        Raises:
-            SettingError: The strategy has no such setting, or not of this value.
-        """
-        ...
 
-    def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """Return what a run will cost.
+def needs_sources(name: str, sources: Sequence[SourceTask]) -> None:
+    """Refuse to go without sources.
 
-        Args:
-            settings: What :meth:`settings` returned.
-            base: The base model.
-            vocabulary: How many tokens it knows.
-        """
-        ...
+    Raises:
+        ValidationError: There are none.
+    """
+    if not sources:
+        raise ValidationError(
+            f"{name} makes use of source tasks and has none",
+            expected="at least one",
+            hint="--source auto or --source NAME[,NAME], with --pool DIR or --ranking FILE",
+        )
 
-    def fit(
-        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
-    ) -> Transferred:
-        """Train on rows of a task, starting from an encoder that is not changed.
 
-        Args:
-            encoder: The base model, or one tuned on a source task.
-            task: Says what to predict. Of its own rows only the texts of the training part may be
-                read, by a strategy that learns from texts without labels.
-            rows: The training rows.
-            config: Settings.
-            seed: Seed of the head, what else is added to the encoder, and the order of the rows.
+def source_lessons(name: str, sources: Sequence[SourceTask]) -> Iterator[tuple[str, Lesson]]:
+    """Return what is to be learnt of sources, under ``source ID``.
 
-        Raises:
-            FitError: Training diverged, or the rows are not enough to learn from.
-            ValidationError: The task is of a kind that it cannot learn.
-        """
-        ...
+    Sources that tag words and corpora are left out and named.
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> TransferModel:
-        """Return the model of which a state was taken.
+    Raises:
+        ValidationError: There is no source, or none whose texts have labels.
+    """
+    needs_sources(name, sources)
+    usable = 0
+    for source in sources:
+        lesson = source.lesson()
+        if lesson.task.problem in TEXT_PROBLEMS:
+            usable += 1
+            yield f"source {source.id}", lesson
+        else:
+            _LOGGER.warning(
+                f"source {source.id} is not used by {name}: it has no labels of whole texts"
+            )
+    if not usable:
+        raise ValidationError(
+            f"none of the {len(sources)} sources of {name} labels texts",
+            expected="at least one that does",
+            hint="--source NAME[,NAME]",
+        )
 
-        Args:
-            encoder: The encoder that training started from; it is not changed.
-            task: What the model predicts.
-            state: What :meth:`TransferModel.trained_state` returned.
 
-        Raises:
-            EncoderError: The state is not of this encoder, task and strategy.
-        """
-        ...
-
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
-        """Return a state as the plain encoder and the code of :mod:`esm.inference.export` take it.
-
-        Args:
-            encoder: The encoder that training started from; it is not changed.
-            task: What the model predicts.
-            state: What :meth:`TransferModel.trained_state` returned.
-
-        Returns:
-            ``encoder.`` arrays by the encoder's own names, adapters, and ``head.`` arrays.
-
-        Raises:
-            ValidationError: No such model does what this one does.
-        """
-        ...
+def part_of(state: State, prefix: str) -> State:
+    """Return the arrays whose names begin with a prefix, under the rest of their names."""
+    return {
+        name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)
+    }

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
+from typing_extensions import override
 
 from esm.common.arrays import Array
-from esm.common.memory import peak_memory
 from esm.common.records import Record
 from esm.common.runtime import seeded
-from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.episodes import EpisodeShape, train_episodes
 from esm.strategies.linear import NEVER, LinearModel
-from esm.strategies.protocol import (
-    PASSES_PER_STEP,
-    Effort,
-    TransferModel,
-    Transferred,
-    check_problem,
-    encoder_size,
-)
+from esm.strategies.protocol import PASSES_PER_STEP, Strategy, TransferModel, encoder_size
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort, Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Problem, Task
 from esm.training.finetune import HeadedEncoder
 from esm.training.settings import FineTuneConfig
 from esm.training.state import State
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
 
 DEFAULT = FineTuneConfig(num_epochs=1, learning_rate=2e-5)
 
@@ -54,14 +42,11 @@ class PrototypeSettings(Record):
     queries: int = Field(default=15, ge=1)
 
 
-class Prototype:
+class Prototype(Frozen):
     """Take the mean embedding of each class; outputs are negative squared Euclidean distances.
 
     With ``prototype.epochs`` the encoder is first trained on episodes of the training rows. For
     related sources, see :func:`esm.strategies.joint.episodes.train_episodes`.
-
-    Args:
-        cache: Cache of embeddings; None for the default one.
 
     Source:
         Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning": equation 1
@@ -72,13 +57,13 @@ class Prototype:
     name = "prototype"
     seed_varies = "episodes, where the encoder is trained on some; else nothing"
     problems = frozenset({Problem.CLASSIFICATION})
-    uses_source = True
 
-    def __init__(self, cache: EmbeddingCache | None = None) -> None:
-        self._cache = EmbeddingCache.default() if cache is None else cache
+    @override
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> Strategy:
+        from esm.strategies.joint.episodic import EpisodicPrototypes
 
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`; any base model will do."""
+        return EpisodicPrototypes(name) if words else cls()
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See ``Strategy.settings``; without episodes there are none."""
@@ -91,51 +76,40 @@ class Prototype:
             "weight_decay": settings.weight_decay,
         }
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         epochs = int(settings["prototype.epochs"])
         stored = encoder_size(base, vocabulary) if epochs else 0
         return Effort(passes=1 + PASSES_PER_STEP * epochs, stored=stored)
 
-    def fit(
-        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
-    ) -> Transferred:
-        """See :meth:`esm.strategies.protocol.Strategy.fit`; classes always weigh the same."""
-        check_problem(self, task)
-        start = time.monotonic()
+    def learn(
+        self,
+        encoder: Encoder,
+        task: Task,
+        rows: Examples,
+        config: TransferConfig,
+        seed: int,
+        *,
+        weighs: bool,
+    ) -> Learnt:
+        """See :meth:`esm.strategies.single.Frozen.learn`; classes always weigh the same."""
         own = config.own_settings(self.name, PrototypeSettings)
         head = task.num_outputs * (encoder.width + 1)
-        trained, total = 0, sum(p.numel() for p in encoder.model.parameters())
-        model: TransferModel
-        with peak_memory(encoder.device) as peak:
-            if own.epochs:
-                model = _trained(encoder, task, rows, config.settings(DEFAULT, seed), own)
-                trained = total
-            else:
-                embedded = self._cache.embed(encoder, rows.texts, rows.pairs).last
-                weight, bias = prototypes(embedded, rows.labels, task.num_outputs)
-                model = LinearModel(encoder, weight, bias, self._cache)
-        return Transferred(
-            model=model,
-            trained_parameters=trained,
-            total_parameters=total + head,
-            stored_parameters=sum(array.size for array in model.trained_state().values()),
-            seconds=time.monotonic() - start,
-            peak_memory=peak.bytes,
-        )
+        if own.epochs:
+            model = _trained(encoder, task, rows, config.settings(DEFAULT, seed), own)
+            return Learnt(model, sum(p.numel() for p in encoder.model.parameters()), head)
+        embedded = self._cache.embed(encoder, rows.texts, rows.pairs).last
+        weight, bias = prototypes(embedded, rows.labels, task.num_outputs)
+        return Learnt(LinearModel(encoder, weight, bias, self._cache), 0, head)
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> TransferModel:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+    @override
+    def restore_task(self, encoder: Encoder, task: Outputs, state: State) -> TransferModel:
         if not any(name.startswith("encoder.") for name in state):
             return LinearModel.of_state(encoder, task, state, self._cache)
         with seeded(0):
             model = HeadedEncoder(encoder, task)
         model.load_trained(state)
         return model
-
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
-        """See :meth:`esm.strategies.protocol.Strategy.exported`: prototypes are a linear head."""
-        return state
 
 
 def prototypes(embedded: Array, labels: Array, num_classes: int) -> tuple[Array, Array]:

@@ -1,8 +1,14 @@
-"""Strategies by name; a strategy's libraries are imported when it is asked for."""
+"""Strategies by name: a line for each; a strategy's libraries are imported when it is asked for.
+
+A strategy may have variants, chosen by words behind its name: ``multitask:square-root``,
+``sequential:sources:searched``. The whole is the name of the column in a comparison. ``dapt+NAME``
+pre-trains before any of those that train every attribute for itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -10,46 +16,94 @@ from esm.common.errors import ValidationError
 
 if TYPE_CHECKING:
     from esm.strategies.protocol import Strategy
+    from esm.strategies.single import Single
 
-# Name: module in this package and class in it, the default first.
-_CLASSES = {
-    "houlsby": "houlsby.Houlsby",
-    "pfeiffer": "pfeiffer.Pfeiffer",
-    "lora": "lora.Lora",
-    "ia3": "ia3.Ia3",
-    "prompt": "prompt.Prompt",
-    "full": "full.Full",
-    "features": "features.Features",
-    "head": "head.Head",
-    "aux-lm": "aux_lm.AuxLm",
-    "gradual": "gradual.Gradual",
-    "prototype": "prototype.Prototype",
-    "knn": "knn.Knn",
-    "scratch": "scratch.Scratch",
-    "tfidf": "tfidf.Tfidf",
+
+@dataclass(frozen=True)
+class Known:
+    """A strategy.
+
+    Attributes:
+        where: Module in this package, and class in it.
+        words: The words it takes; of each group, at most one.
+    """
+
+    where: str
+    words: tuple[tuple[str, ...], ...] = ()
+
+
+_SAMPLING = ("proportional", "square-root", "annealed", "uncertainty")
+
+# Strategies that train every attribute for itself, the default first.
+_SINGLE = {
+    "houlsby": Known("houlsby.Houlsby"),
+    "pfeiffer": Known("pfeiffer.Pfeiffer"),
+    "lora": Known("lora.Lora"),
+    "ia3": Known("ia3.Ia3"),
+    "prompt": Known("prompt.Prompt"),
+    "full": Known("full.Full"),
+    "features": Known("features.Features"),
+    "head": Known("head.Head"),
+    "aux-lm": Known("aux_lm.AuxLm"),
+    "gradual": Known("gradual.Gradual"),
+    "prototype": Known("prototype.Prototype", (("sources",),)),
+    "knn": Known("knn.Knn"),
+    "scratch": Known("scratch.Scratch"),
+    "tfidf": Known("tfidf.Tfidf"),
 }
-
-STRATEGIES = (*_CLASSES, "dapt")
-"""Names of the strategies, the default first; ``dapt+NAME`` pre-trains before any of them."""
 
 _DAPT = "dapt"
 _THEN = "full"  # what follows where nothing is named
+
+STRATEGIES = (*_SINGLE, _DAPT)
+"""Names of the strategies that train every attribute for itself, the default first."""
+
+_JOINT = {
+    "multitask": Known("joint.multitask.Multitask", (_SAMPLING, ("sources",), ("then-alone",))),
+    "sequential": Known(
+        "joint.sequential.Sequential", (("sources",), ("searched",), ("heads-only",))
+    ),
+    "ca-mtl": Known("joint.ca_mtl.CaMtl", (_SAMPLING,)),
+    "ensemble": Known("joint.ensemble.Ensemble", (STRATEGIES,)),
+    "fusion": Known("joint.fusion.AdapterFusion", (("sources",),)),
+    "stack": Known("joint.stack.Stack", (("source",),)),
+}
+
+JOINT_STRATEGIES = tuple(_JOINT)
+"""Names of the strategies that train several attributes or make use of several sources."""
+
+_KNOWN: Mapping[str, Known] = _SINGLE | _JOINT
 
 
 def strategy(name: str) -> Strategy:
     """Return the strategy of this name.
 
     Raises:
-        ValidationError: There is none, or it cannot follow ``dapt``.
+        ValidationError: There is none, it has no such variant, or it cannot follow ``dapt``.
     """
     check_name(name)
     first, _, then = name.partition("+")
     if first == _DAPT:
         from esm.strategies.dapt import Dapt
 
-        return Dapt(strategy(then or _THEN), name)
-    module, _, kind = _CLASSES[name].partition(".")
-    found: Strategy = getattr(import_module(f"esm.strategies.{module}"), kind)()
+        return Dapt(single_strategy(then or _THEN), name)
+    base, *words = name.split(":")
+    module, _, kind = _KNOWN[base].where.rpartition(".")
+    found: type[Strategy] = getattr(import_module(f"esm.strategies.{module}"), kind)
+    return found.variant(name, frozenset(words))
+
+
+def single_strategy(name: str) -> Single:
+    """Return the strategy of this name, which trains every attribute for itself.
+
+    Raises:
+        ValidationError: There is none, or it trains several attributes together.
+    """
+    from esm.strategies.single import Single
+
+    check_single(name)
+    found = strategy(name)
+    assert isinstance(found, Single)
     return found
 
 
@@ -68,19 +122,53 @@ def reads_unlabelled(name: str) -> bool:
     return parts(name)[0] == _DAPT
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that no strategy has; nothing is imported.
+def check_single(name: str) -> None:
+    """Refuse a name that no strategy has that trains every attribute for itself.
 
     Raises:
         ValidationError: There is none of this name.
     """
-    first, plus, then = name.partition("+")
-    known = first == _DAPT and (then in _CLASSES or not plus)
-    if not known and name not in _CLASSES:
+    if not _is_single(name):
         raise ValidationError(
             f"no strategy {name!r}",
             expected=f"one of {', '.join(STRATEGIES)}, or {_DAPT}+ and one of the others",
         )
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no strategy or variant has; nothing heavy is imported.
+
+    Raises:
+        ValidationError: There is none of this name.
+    """
+    base, *words = name.split(":")
+    if base not in _KNOWN and not _is_single(base):
+        known = ", ".join((*STRATEGIES, *JOINT_STRATEGIES))
+        raise ValidationError(
+            f"no strategy {base!r}",
+            expected=f"one of {known}, or {_DAPT}+ and one of the first",
+        )
+    groups = _KNOWN[base].words if base in _KNOWN else ()
+    known_words = [word for group in groups for word in group]
+    unknown = [word for word in words if word not in known_words]
+    if unknown:
+        raise ValidationError(
+            f"{base} has no variant {unknown[0]!r}",
+            expected=f"{base}, with {', '.join(f':{word}' for word in known_words)} behind it"
+            if known_words
+            else f"{base}, which has no variants",
+        )
+    several = [group for group in groups if sum(word in group for word in set(words)) > 1]
+    if several or len(set(words)) < len(words):
+        raise ValidationError(
+            f"{base} cannot be {':'.join(words)} at once",
+            expected=f"one of {', '.join(several[0])}" if several else "each word once",
+        )
+
+
+def _is_single(name: str) -> bool:
+    first, plus, then = name.partition("+")
+    return name in _SINGLE or (first == _DAPT and (then in _SINGLE or not plus))
 
 
 def check_own(own: Iterable[str], names: Iterable[str]) -> None:

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
+from typing_extensions import override
 
 from esm.common.arrays import Array
 from esm.common.errors import EncoderError, FitError, ShapeError
-from esm.common.memory import peak_memory
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.linear import Penalties, check_state, fit_linear
-from esm.strategies.protocol import (
-    TEXT_PROBLEMS,
-    Effort,
-    Transferred,
-    check_problem,
-    no_plain_model,
-)
+from esm.strategies.protocol import no_plain_model
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import Effort, Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Task
-from esm.training.class_weights import weighs_classes
 from esm.training.state import State
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
-
 
 # For rows of length 1.
 _PENALTIES = Penalties((0.1, 1.0, 10.0, 100.0), tuple(np.logspace(-2, 2, 9)))
@@ -77,7 +66,7 @@ class TfidfModel:
         }
 
 
-class Tfidf:
+class Tfidf(Frozen):
     """Train a linear model on TF-IDF of words and pairs of neighbouring words.
 
     Of a pair of texts both are read by one vocabulary; a third block of features is the product
@@ -90,11 +79,7 @@ class Tfidf:
 
     name = "tfidf"
     seed_varies = "folds on which the penalty is chosen, nothing for regression and ordinal"
-    problems = TEXT_PROBLEMS
     uses_source = False
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`; the base model is not used."""
 
     def settings(self, config: TransferConfig) -> dict[str, Any]:
         """See :meth:`esm.strategies.protocol.Strategy.settings`; class weights are the only one."""
@@ -104,39 +89,33 @@ class Tfidf:
         """See :meth:`esm.strategies.protocol.Strategy.effort`; at most what an embedding costs."""
         return Effort(passes=1, stored=_MOST_TERMS)
 
-    def fit(
-        self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
-    ) -> Transferred:
-        """See :meth:`esm.strategies.protocol.Strategy.fit`; only class weights are used."""
-        check_problem(self, task)
-        start = time.monotonic()
-        balanced = weighs_classes(config.class_weights, task)
-        with peak_memory(encoder.device) as peak:
-            vectorizer = _vectorizer()
-            try:
-                vectorizer.fit([*rows.texts, *(rows.pairs or ())])
-            except ValueError as error:
-                raise FitError(
-                    f"the {len(rows)} training rows of {task.id} hold no words",
-                    expected="texts of letters or digits",
-                ) from error
-            features = _features(vectorizer, rows.texts, rows.pairs)
-            weight, bias = fit_linear(
-                task, features, rows.labels, seed, _PENALTIES, balanced=balanced
-            )
+    def learn(
+        self,
+        encoder: Encoder,
+        task: Task,
+        rows: Examples,
+        config: TransferConfig,
+        seed: int,
+        *,
+        weighs: bool,
+    ) -> Learnt:
+        """See :meth:`esm.strategies.single.Frozen.learn`; the encoder is not used."""
+        vectorizer = _vectorizer()
+        try:
+            vectorizer.fit([*rows.texts, *(rows.pairs or ())])
+        except ValueError as error:
+            raise FitError(
+                f"the {len(rows)} training rows of {task.id} hold no words",
+                expected="texts of letters or digits",
+            ) from error
+        features = _features(vectorizer, rows.texts, rows.pairs)
+        weight, bias = fit_linear(task, features, rows.labels, seed, _PENALTIES, balanced=weighs)
         terms = tuple(vectorizer.get_feature_names_out().tolist())
         model = TfidfModel(terms, vectorizer.idf_, weight, bias)
-        return Transferred(
-            model=model,
-            trained_parameters=weight.size + bias.size,
-            total_parameters=weight.size + bias.size,
-            stored_parameters=sum(array.size for array in model.trained_state().values()),
-            seconds=time.monotonic() - start,
-            peak_memory=peak.bytes,
-        )
+        return Learnt(model, weight.size + bias.size, weight.size + bias.size)
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> TfidfModel:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+    @override
+    def restore_task(self, encoder: Encoder, task: Outputs, state: State) -> TfidfModel:
         terms = _terms(task, state)
         columns = state.get("head.weight", np.empty((0, 0))).shape[-1]
         blocks = 3 if columns == 3 * len(terms) else 1
@@ -149,7 +128,7 @@ class Tfidf:
         check_state(task, state, wanted)
         return TfidfModel(terms, state[_IDF], state["head.weight"].T, state["head.bias"])
 
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
+    def export_task(self, encoder: Encoder, task: Outputs, state: State) -> State:
         """See :meth:`esm.strategies.protocol.Strategy.exported`: there is no encoder."""
         raise no_plain_model(self.name, "it has no encoder, only words and their weights")
 

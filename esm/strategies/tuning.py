@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+from typing_extensions import override
 
 from esm.common.memory import peak_memory
 from esm.common.runtime import seeded
@@ -13,22 +15,18 @@ from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.protocol import (
     EVERY_PROBLEM,
-    Effort,
-    Transferred,
-    check_problem,
+    check_kind,
     encoder_size,
     training_passes,
     training_settings,
 )
 from esm.strategies.settings import TransferConfig
-from esm.tasks.task import Examples, Outputs, Problem, Task
+from esm.strategies.single import Effort, Single, Transferred
+from esm.tasks.task import Examples, Outputs, Task
 from esm.training.class_weights import weighs_classes
 from esm.training.finetune import HeadedEncoder, train
 from esm.training.settings import FineTuneConfig
 from esm.training.state import State
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Tuned:
     thrown_away: int = 0
 
 
-class Tuning:
+class Tuning(Single):
     """Train what a subclass lets be trained; as it stands, everything.
 
     A subclass says with :meth:`build` what is added to the encoder and which of its weights have a
@@ -52,21 +50,12 @@ class Tuning:
     they are read off what was trained. The rest follows.
 
     Attributes:
-        name: See :attr:`esm.strategies.protocol.Strategy.name`.
-        seed_varies: See :attr:`esm.strategies.protocol.Strategy.seed_varies`.
         default: Settings where nothing is said.
-        problems: See :attr:`esm.strategies.protocol.Strategy.problems`.
-        uses_source: See :attr:`esm.strategies.protocol.Strategy.uses_source`.
     """
 
-    name: ClassVar[str]
-    seed_varies: ClassVar[str] = "order of the rows, dropout, head"
+    seed_varies = "order of the rows, dropout, head"
     default: ClassVar[FineTuneConfig]
-    problems: ClassVar[frozenset[Problem]] = EVERY_PROBLEM
-    uses_source: ClassVar[bool] = True
-
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.protocol.Strategy.check`; any base model will do."""
+    problems = EVERY_PROBLEM
 
     def own(self, config: TransferConfig) -> dict[str, Any]:
         """Return the settings that this strategy has beside those of every training."""
@@ -100,19 +89,19 @@ class Tuning:
         train(model, rows, config, weighs=weighs)
         return Tuned()
 
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.protocol.Strategy.settings`."""
         return training_settings(config.settings(self.default, 0)) | self.own(config)
 
+    @override
     def effort(self, settings: Mapping[str, Any], base: BaseIdentity, vocabulary: int) -> Effort:
-        """See :meth:`esm.strategies.protocol.Strategy.effort`."""
         return Effort(training_passes(settings), encoder_size(base, vocabulary))
 
-    def fit(
+    @override
+    def fit_task(
         self, encoder: Encoder, task: Task, rows: Examples, config: TransferConfig, seed: int
     ) -> Transferred:
-        """See :meth:`esm.strategies.protocol.Strategy.fit`."""
-        check_problem(self, task)
+        check_kind(self.name, task, self.problems)
         start = time.monotonic()
         own = self.own(config)
         weighs = weighs_classes(config.class_weights, task)
@@ -125,13 +114,9 @@ class Tuning:
         trained = transferred.trained_parameters + tuned.thrown_away
         return replace(transferred, trained_parameters=trained)
 
-    def restore(self, encoder: Encoder, task: Outputs, state: State) -> HeadedEncoder:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+    @override
+    def restore_task(self, encoder: Encoder, task: Outputs, state: State) -> HeadedEncoder:
         with seeded(0):
             model = self.build(encoder, task, self.own_of(encoder, task, state))
         model.load_trained(state)
         return model
-
-    def exported(self, encoder: Encoder, task: Outputs, state: State) -> State:
-        """See :meth:`esm.strategies.protocol.Strategy.exported`: it is plain already."""
-        return state

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from esm.common.errors import TaskError
-from esm.tasks.formats.cells import parse_column, split_labels, written
+from esm.tasks.formats.cells import parse_column, written
 from esm.tasks.formats.sentences import TEXT
 from esm.tasks.guess.columns import check_texts
+from esm.tasks.guess.facts import Facts
+from esm.tasks.labels.sets import as_sets, as_singles, listed, num_indicators
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing, missing_column
 from esm.tasks.spec import ColumnSpec, TaskSpec
 from esm.tasks.task import Problem, SplitName
@@ -36,15 +38,31 @@ def arrange(raw: RawData, spec: TaskSpec) -> RawData:
     for name in spec.columns:
         if name not in raw.train:
             raise missing_column(name, raw.train, f"training rows of {raw.id}")
-    separators = {
-        name: _separator(name, column.separator)
+    readers = {
+        name: reader
         for name, column in spec.columns.items()
-        if column.separator is not None
+        if (reader := _reader(raw, name, column)) is not None
     }
-    splits = {split: _with_lists(table, separators) for split, table in raw.splits.items()}
+    splits = {split: _read(table, readers) for split, table in raw.splits.items()}
     # A column of which it is said how to read it is an attribute, however many values it has.
     named = {} if raw.described else dict.fromkeys(spec.columns, LabelColumn())
     return dataclasses.replace(raw, splits=splits, known={**named, **raw.known})
+
+
+def _reader(raw: RawData, name: str, column: ColumnSpec) -> Callable[[Values], Values] | None:
+    """Return what makes labels of a column's cells; None where they stay as they are."""
+    if column.kind == Problem.TAGGING:
+        return None
+    separator = None if column.separator is None else _separator(name, column.separator)
+    if column.kind == Problem.MULTILABEL or separator is not None:
+        width = 0 if separator else column.indicators or num_indicators(raw.train[name])
+        return lambda cells: as_sets(cells, separator, column.options, width)
+    facts = Facts(name, raw.train[name])
+    if column.kind == "auto" or not (facts.has_lists or num_indicators(facts.values)):
+        return None
+    lists = [found for cell in facts.filled if (found := listed(cell)) is not None]
+    is_single = all(len(found) <= 1 for found in lists) or num_indicators(facts.values) > 0
+    return as_singles if is_single else None
 
 
 def _separator(column: str, separator: str) -> str:
@@ -57,10 +75,9 @@ def _separator(column: str, separator: str) -> str:
     return separator
 
 
-def _with_lists(table: Table, separators: Mapping[str, str]) -> Table:
+def _read(table: Table, readers: Mapping[str, Callable[[Values], Values]]) -> Table:
     return {
-        name: split_labels(values, separators[name]) if name in separators else values
-        for name, values in table.items()
+        name: readers[name](values) if name in readers else values for name, values in table.items()
     }
 
 
@@ -98,7 +115,17 @@ def _text_columns(raw: RawData, spec: TaskSpec) -> tuple[str, ...]:
             raise missing_column(str(name), raw.train, f"training rows of {raw.id}")
     for name in (text, *pair):
         check_texts(name, raw.train[name], raw.id)
-    return text, *pair
+    if spec.annotator is None:
+        return text, *pair
+    nameless = sum(map(is_missing, raw.column(SplitName.TRAIN, spec.annotator)))
+    if nameless:
+        raise TaskError(
+            f"{nameless} rows of {raw.id} do not say in column {spec.annotator!r} who annotated",
+            expected="a name in every row of a long file",
+            hint="fill the names in",
+        )
+    # Rows of several annotators stay apart until their votes are counted.
+    return text, *pair, spec.annotator
 
 
 def _attribute_names(raw: RawData, column: str) -> tuple[str, ...]:
@@ -200,17 +227,11 @@ def _together(name: str, cells: Mapping[_Key, Values], column: ColumnSpec) -> di
     separator = column.separator
     joined: dict[_Key, Any] = {}
     for key, values in cells.items():
-        lists = values if separator is None else split_labels(values, _separator(name, separator))
-        labels = [item for value in _listed(lists) for item in value]
+        separator = None if separator is None else _separator(name, separator)
+        lists = as_sets(values, separator, column.options)
+        labels = [item for of_row in lists for item in of_row]
         joined[key] = list(dict.fromkeys(map(_name, labels)))
     return joined
-
-
-def _listed(values: Values) -> Iterable[list[Any]]:
-    """Return each value as a list; a string that is written as a list is one."""
-    for value in values:
-        settled = parse_column([value])[0] if isinstance(value, str) else value
-        yield settled if isinstance(settled, list) else [value]
 
 
 def _name(value: Any) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 
 from esm.common.errors import TaskError
 from esm.tasks.guess.columns import choose_texts
+from esm.tasks.identity import row_keys
 from esm.tasks.raw import RawData, num_rows
 from esm.tasks.spec import SplitMethod, TaskSpec
-from esm.tasks.splits.draw import row_keys
 from esm.tasks.splits.rows import EMPTY_TEXT, filled_rows
 from esm.tasks.task import Examples, Metric, Problem, Task
 

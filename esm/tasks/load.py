@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,26 +12,34 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+from esm.common.runtime import warn_once
 from esm.common.storage import check_id
+from esm.tasks.agreement import measure_agreement
+from esm.tasks.annotators import (
+    TIED,
+    ColumnVotes,
+    choose_annotator,
+    merge_annotators,
+    vote_codes,
+    with_soft_labels,
+)
 from esm.tasks.arrange import arrange
 from esm.tasks.corpus import corpus_task, is_corpus, refuse_corpus
+from esm.tasks.faults.labels import source_notes
 from esm.tasks.formats import files, folders, hub
 from esm.tasks.formats.sentences import as_sentences
-from esm.tasks.guess.columns import (
-    choose_attributes,
-    choose_texts,
-    offered_attributes,
-    unread_columns,
-)
-from esm.tasks.labels.read import AUTO, Labels, read_labels
+from esm.tasks.guess.columns import choose_attributes, choose_texts
+from esm.tasks.guess.reading import read_columns, summary
+from esm.tasks.labels.read import AUTO, NO_LABEL, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
-from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec
-from esm.tasks.splits.divide import Divider, method_of, put_together
+from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec, Voting
+from esm.tasks.splits.divide import Divider, join_splits, method_of
 from esm.tasks.splits.folds import fold_targets
 from esm.tasks.splits.rows import EMPTY_TEXT, TextRows, filled_rows, take
 from esm.tasks.tagging import is_iob2
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task, Texts
+
+_LOGGER = logging.getLogger(__name__)
 
 # The first metric of each problem is its default.
 _METRICS = {
@@ -54,7 +63,7 @@ def load_target(spec: TaskSpec) -> Target:
         HubError: The Hub cannot be reached.
         StorageError: A new split cannot be stored.
     """
-    return _target(_open(spec), spec)
+    return with_soft_labels(_target(_open(spec)))
 
 
 def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
@@ -69,11 +78,12 @@ def load_targets(spec: TaskSpec) -> tuple[Target, ...]:
         StorageError: A new split cannot be stored.
     """
     opened = _open(spec)
-    whole = _target(opened, spec)
+    whole = _target(opened)
     if opened.divider.method is not SplitMethod.K_FOLD:
-        return (whole,)
+        return (with_soft_labels(whole),)
     draws = opened.divider.folds(opened.splits[SplitName.TRAIN])
-    return fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+    folds = fold_targets(whole, draws, spec.split.folds, strict=bool(spec.attributes))
+    return tuple(map(with_soft_labels, folds))
 
 
 def load_tasks(spec: TaskSpec) -> list[tuple[TaskSpec, Task]]:
@@ -105,7 +115,7 @@ def load_task(spec: TaskSpec) -> Task:
     """
     raw = _read(spec)
     if is_corpus(raw, spec):
-        return corpus_task(raw, spec)
+        return corpus_task(_in_order(raw, spec), spec)
     opened = _divided(raw, spec)
     if len(opened.chosen) > 1:
         raise TaskError(
@@ -113,24 +123,32 @@ def load_task(spec: TaskSpec) -> Task:
             expected="the attribute, or the attributes, to make a source task of",
             hint="--attribute NAME[,NAME]",
         )
-    task = _task(opened, opened.chosen[0], spec)
-    return task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
+    target = with_soft_labels(_target(opened))
+    task = target.attributes[opened.chosen[0]]
+    task = task if len(opened.attributes) > 1 else dataclasses.replace(task, id=opened.raw.id)
+    for said in source_notes(task):
+        warn_once(_LOGGER, f"{task.id}: {said}")
+    return task
 
 
 @dataclass(frozen=True)
 class _Opened:
     """Data after the choice of columns and the split, before labels are read.
 
-    `chosen` are the attributes to load, `attributes` all that there are. Rows that are split into
-    folds are training rows.
+    `spec` is the specification with what the reading of an undescribed table adds to it, `named`
+    says whether the user named attributes. `chosen` are the attributes to load, `attributes` all
+    that there are. Rows that are split into folds are training rows.
     """
 
     raw: RawData
+    spec: TaskSpec
+    named: bool
     divider: Divider
     attributes: tuple[str, ...]
     chosen: tuple[str, ...]
     splits: Mapping[SplitName, TextRows]
     num_empty: int
+    votes: Mapping[str, ColumnVotes]
 
 
 # ---------------------------------------------------------------------------- rows and columns
@@ -144,19 +162,23 @@ def _open(spec: TaskSpec) -> _Opened:
 
 
 def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
+    named = bool(spec.attributes)
+    if _is_undescribed(raw, spec):
+        raw, spec = _understood(raw, spec)
+    raw = _in_order(raw, spec)
     given = tuple(raw.splits)
     method = method_of(raw, spec.split)
     if method is not SplitMethod.AUTO:
-        raw = put_together(raw, method)
+        raw = join_splits(raw, method)
     texts = choose_texts(raw, spec)
     columns = tuple(name for name in texts if name is not None)
     divider = Divider(raw.id, raw.file, given, columns, method, spec.split)
-    others = (*texts, spec.split.group, spec.split.column)
-    offered = offered_attributes(raw, others)
+    who = choose_annotator(raw, spec, columns)
+    others = {*texts, spec.split.group, spec.split.column, who}
+    offered = tuple(name for name in raw.known if name not in others)
     chosen = choose_attributes(raw, spec, offered)
-    if not (raw.described or spec.columns or spec.attributes) and spec.kind == AUTO:
-        _note_doubts(raw, others, chosen)
     attributes = tuple(dict.fromkeys((*offered, *chosen)))
+    raw, votes = merge_annotators(raw, spec, columns, attributes, who)
     # A new split is stratified over all attributes, so that it serves whichever is chosen next.
     needed = attributes if divider.draws else chosen
     rows = {split: _texts(raw, split, divider, needed) for split in raw.splits}
@@ -167,17 +189,34 @@ def _divided(raw: RawData, spec: TaskSpec) -> _Opened:
             expected="texts",
             hint="name the text column with --text",
         )
-    return _Opened(raw, divider, attributes, chosen, divider.divide(rows), num_empty)
+    parts = divider.divide(rows)
+    return _Opened(raw, spec, named, divider, attributes, chosen, parts, num_empty, votes)
 
 
-def _note_doubts(raw: RawData, others: tuple[str | None, ...], chosen: tuple[str, ...]) -> None:
-    found = unread_columns(raw, others, chosen)
-    if found:
-        note(
-            f"{raw.id}: {'; '.join(found)}; esm tasks init FILE proposes how to read them, and"
+def _is_undescribed(raw: RawData, spec: TaskSpec) -> bool:
+    """Whether something is left to find out: neither the data nor the user say all of it."""
+    said = spec.attributes and all(
+        name in spec.columns and spec.columns[name].kind != AUTO for name in spec.attributes
+    )
+    return not raw.described and not (said and spec.text is not None)
+
+
+def _understood(raw: RawData, spec: TaskSpec) -> tuple[RawData, TaskSpec]:
+    """Return data and specification with what ``esm tasks init`` would propose."""
+    sentences = as_sentences(raw, spec)
+    reading = read_columns(sentences, spec)
+    said = spec.columns or spec.attributes or spec.kind != AUTO
+    if not said and not reading.is_obvious:
+        warn_once(
+            _LOGGER,
+            f"{summary(raw, reading)}; esm tasks init FILE writes this down to be edited, and"
             " --attribute names what to take",
-            once=True,
         )
+    return raw, reading.fill_in(spec)
+
+
+def _in_order(raw: RawData, spec: TaskSpec) -> RawData:
+    return as_sentences(arrange(raw, spec), spec)
 
 
 def _read(spec: TaskSpec) -> RawData:
@@ -203,8 +242,7 @@ def _read(spec: TaskSpec) -> RawData:
         language=spec.language or raw.metadata.language,
         license=spec.licence or raw.metadata.license,
     )
-    raw = dataclasses.replace(raw, id=check_id(spec.id or raw.id), metadata=metadata)
-    return as_sentences(arrange(raw, spec), spec)
+    return dataclasses.replace(raw, id=check_id(spec.id or raw.id), metadata=metadata)
 
 
 def _looks_local(path: Path) -> bool:
@@ -233,17 +271,17 @@ def _texts(
 # -------------------------------------------------------------------------------------- labels
 
 
-def _target(opened: _Opened, spec: TaskSpec) -> Target:
+def _target(opened: _Opened) -> Target:
     attributes: dict[str, Task] = {}
     skipped: dict[str, str] = {}
     for name in opened.chosen:
         try:
-            attributes[name] = _task(opened, name, spec)
+            attributes[name] = _task(opened, name)
         except TaskError as error:
-            if spec.attributes or len(opened.chosen) == 1:
+            if opened.named or len(opened.chosen) == 1:
                 raise
             skipped[name] = str(error)
-            note(f"{opened.raw.id}: attribute {name} is left out: {error}")
+            _LOGGER.warning(f"{opened.raw.id}: attribute {name} is left out: {error}")
     if not attributes:
         name, reason = next(iter(skipped.items()))
         raise TaskError(
@@ -271,8 +309,8 @@ def _refuse_same_ids(attributes: Mapping[str, Task]) -> None:
             )
 
 
-def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
-    raw, splits = opened.raw, opened.splits
+def _task(opened: _Opened, name: str) -> Task:
+    raw, splits, spec = opened.raw, opened.splits, opened.spec
     known = raw.known.get(name, LabelColumn())
     columns = {split: rows.columns[name] for split, rows in splits.items()}
     how = spec.columns.get(name, ColumnSpec())
@@ -286,7 +324,7 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         if len(kept):
             part = rows.take(kept)
             examples[split] = Examples(part.texts, part.pairs, labels.values[split])
-    return Task(
+    task = Task(
         id=attribute_id(raw.id, name),
         problem=labels.problem,
         metric=_metric(name, labels, known.metric, how.metric),
@@ -295,8 +333,33 @@ def _task(opened: _Opened, name: str, spec: TaskSpec) -> Task:
         metadata=raw.metadata,
         dropped={**({EMPTY_TEXT: opened.num_empty} if opened.num_empty else {}), **labels.dropped},
         rare=labels.rare,
+        spellings=labels.spellings,
+        unknown=labels.unknown,
+        unanswered=labels.unanswered,
         text_columns=opened.divider.columns,
         unlabelled=_unlabelled(splits[SplitName.TRAIN], labels.rows[SplitName.TRAIN]),
+    )
+    return task if name not in opened.votes else _with_votes(task, opened.votes[name], spec)
+
+
+def _with_votes(task: Task, votes: ColumnVotes, spec: TaskSpec) -> Task:
+    """Return a task with the agreement of its annotators, and their votes where they are wanted."""
+    agreement = measure_agreement(
+        list(votes.of_text.values()),
+        task.problem,
+        task.label_names,
+        annotators=len(votes.annotators),
+        ties=votes.ties,
+        repeated=votes.repeated,
+    )
+    dropped = dict(task.dropped)
+    if ties := min(votes.ties, dropped.get(NO_LABEL, 0)):
+        dropped |= {NO_LABEL: dropped[NO_LABEL] - ties, TIED: ties}
+    return dataclasses.replace(
+        task,
+        agreement=agreement,
+        votes=vote_codes(votes, task) if spec.voting is Voting.SOFT else {},
+        dropped={reason: count for reason, count in dropped.items() if count},
     )
 
 

@@ -42,6 +42,18 @@ class RareClasses(StrEnum):
     REFUSE = "refuse"
 
 
+class Voting(StrEnum):
+    """What becomes of a text that several people annotated.
+
+    MAJORITY gives it the label of most; SOFT does so for test rows, and trains on every vote;
+    SEPARATE leaves each annotation a row of its own.
+    """
+
+    MAJORITY = "majority"
+    SOFT = "soft"
+    SEPARATE = "separate"
+
+
 class SplitSpec(Record):
     """How to split rows.
 
@@ -74,6 +86,12 @@ class ColumnSpec(Record):
         order: Classes from lowest to highest, for ``ordinal``; for the others the order in which
             they are listed.
         separator: What separates the labels in a cell that holds several, for ``multi-label``.
+        options: Labels in which the separator stands as well.
+        indicators: Of how many labels each cell says 0 or 1, for ``multi-label``; 0 where cells
+            list their labels.
+        missing: Labels that stand for "no answer": their rows have no label.
+        merge: Labels that are read as another one, by their name.
+        empty: Class of the rows whose cell is empty; None where such rows are not annotated.
         min_per_class: Training rows that a class needs.
         rare: What becomes of classes that have fewer.
     """
@@ -82,6 +100,11 @@ class ColumnSpec(Record):
     metric: str | None = None
     order: tuple[str, ...] = ()
     separator: str | None = None
+    options: tuple[str, ...] = ()
+    indicators: int = Field(default=0, ge=0)
+    missing: tuple[str, ...] = ()
+    merge: dict[str, str] = Field(default_factory=dict)
+    empty: str | None = None
     min_per_class: int = Field(default=1, ge=1)
     rare: RareClasses = RareClasses.KEEP
 
@@ -89,8 +112,10 @@ class ColumnSpec(Record):
         """Return how to read it as another kind, without what fits the old one alone."""
         if kind == self.kind:
             return self
-        separator = self.separator if kind == "multi-label" else None
-        return self.model_copy(update={"kind": kind, "metric": None, "separator": separator})
+        fitting: dict[str, object] = {"kind": kind, "metric": None}
+        if kind != "multi-label":
+            fitting |= {"separator": None, "options": (), "indicators": 0}
+        return self.model_copy(update=fitting)
 
 
 class TaskSpec(Record):
@@ -98,7 +123,8 @@ class TaskSpec(Record):
 
     Attributes:
         location: A task folder, a multi-attribute target folder, a file (.csv, .tsv, .txt, .xlsx,
-            .jsonl, .parquet), or a Hub dataset id such as ``owner/name``.
+            .json, .jsonl, .parquet, .arrow, .feather, .conll), or a Hub dataset id such as
+            ``owner/name``.
         id: Name to give it; by default the one in the folder's description, the file's stem or the
             Hub id with its configuration, ``/`` written ``--``.
         text: Text column.
@@ -115,6 +141,8 @@ class TaskSpec(Record):
         attribute_column: Column that names the attribute, in a long file (a row per text and
             attribute); None for a wide one (a column per attribute).
         value_column: Column with the value, in a long file.
+        annotator: Column that names who annotated a row; None finds it out.
+        voting: What becomes of texts with several annotators.
         language: Language of the texts (ISO 639-1); None for what the data declare.
         licence: Licence of the data; None for what the data declare.
         registry: Name of the registry entry that this was made from, where it was.
@@ -139,6 +167,8 @@ class TaskSpec(Record):
     sheet: str | None = None
     attribute_column: str | None = None
     value_column: str | None = None
+    annotator: str | None = None
+    voting: Voting = Voting.MAJORITY
     language: str | None = None
     licence: str | None = None
     registry: str | None = None

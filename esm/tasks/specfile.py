@@ -30,7 +30,7 @@ from esm.common.errors import TaskError
 from esm.tasks.formats.encodings import read_text
 from esm.tasks.formats.files import SUFFIXES
 from esm.tasks.formats.hub import is_hub_id
-from esm.tasks.labels.read import label_name
+from esm.tasks.labels.names import label_name
 from esm.tasks.spec import ColumnSpec, SplitSpec, TaskSpec
 
 FILE = "file"
@@ -58,9 +58,10 @@ def read_spec(path: Path) -> TaskSpec:
     if "test" in content:
         content["test"] = _place(folder, content["test"])
     for column in _columns(content).values():
-        if isinstance(column.get("order"), list):
-            # Ratings are written as numbers; classes have names.
-            column["order"] = [label_name(item) for item in column["order"]]
+        for key in ("order", "missing", "options"):
+            if isinstance(column.get(key), list):
+                # Ratings are written as numbers; classes have names.
+                column[key] = [label_name(item) for item in column[key]]
     try:
         return TaskSpec.model_validate(content)
     except pydantic.ValidationError as error:

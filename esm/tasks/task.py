@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
 from esm.common.storage import content_hash, hash_texts
+
+if TYPE_CHECKING:
+    from esm.tasks.agreement import Agreement
 
 
 class Problem(StrEnum):
@@ -161,6 +164,21 @@ class RareClass:
 
 
 @dataclass(frozen=True)
+class Spelling:
+    """A label that is read as a class which is written in another way.
+
+    Attributes:
+        written: The label as it stands in the data.
+        label: The class.
+        rows: Rows of all splits that have it.
+    """
+
+    written: str
+    label: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Task:
     """One attribute to predict: the unit that is trained on, ranked for and validated.
 
@@ -175,8 +193,15 @@ class Task:
         metadata: Language, licence and so on.
         dropped: How many rows were left out, by reason.
         rare: Classes that were merged or left out because they have too few training rows.
+        spellings: Labels that are read as a class which is written in another way.
+        unknown: Rows left out because their label is no class of the training rows, by split and
+            label; of a set of labels, each label that is none counts.
+        unanswered: Rows left out because their label stands for no answer, by label.
         text_columns: Name of the column with the texts and, of a pair task, of the second texts;
             empty where they are not known.
+        agreement: How far several annotators agree; None where each text has one.
+        votes: The labels of all annotators by the key of the text, where training is on all of them
+            (see :mod:`esm.tasks.annotators`); they are no part of :meth:`content_hash`.
         unlabelled: Texts of the training part that have no label for this attribute. Only what is
             trained on texts alone reads them, and says so in its settings: they are no part of
             :meth:`content_hash`.
@@ -190,7 +215,12 @@ class Task:
     metadata: TaskMetadata = field(default_factory=TaskMetadata)
     dropped: Mapping[str, int] = field(default_factory=dict)
     rare: tuple[RareClass, ...] = ()
+    spellings: tuple[Spelling, ...] = ()
+    unknown: Mapping[SplitName, Mapping[str, int]] = field(default_factory=dict)
+    unanswered: Mapping[str, int] = field(default_factory=dict)
     text_columns: tuple[str, ...] = ()
+    agreement: Agreement | None = None
+    votes: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unlabelled: Texts = field(default_factory=Texts)
 
     def __post_init__(self) -> None:
@@ -210,8 +240,12 @@ class Task:
             TaskError: The task has none.
         """
         if SplitName.TEST not in self.splits:
+            lost = self.unknown.get(SplitName.TEST, {})
+            why = f": no training row has the label of any ({', '.join(list(lost)[:3])})"
             raise TaskError(
-                f"task {self.id} has no test rows", expected="a test split", hint="--test FILE"
+                f"task {self.id} has no test rows{why if lost else ''}",
+                expected="a test split, with the classes of the training rows",
+                hint="--test FILE",
             )
         return self.splits[SplitName.TEST]
 

@@ -6,17 +6,13 @@ the tuned embeddings; the head of a tagging task on the states of words that are
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
-from transformers import PreTrainedConfig
+from torch import Tensor
 
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
@@ -24,29 +20,19 @@ from esm.metrics.predictions import performance
 from esm.tasks.splits.draw import held_out, sample
 from esm.tasks.task import Examples, Outputs, Task
 from esm.training.class_weights import weighs_classes
+from esm.training.heads import EncoderWithHeads
 from esm.training.loop import Training
-from esm.training.losses import label_scale, loss_targets, loss_weights, training_loss
+from esm.training.losses import training_loss
 from esm.training.schedules import Pace
 from esm.training.settings import FineTuneConfig
 from esm.training.units import Reading, unit_of
-from esm.training.weights import load_weights
 
 # Rows by which a tuned source is judged: enough for an accuracy within about two points.
 MOST_JUDGED = 500
 
-# Where architectures keep the dropout for a head, most specific first.
-_DROPOUTS = (
-    "classifier_dropout",
-    "seq_classif_dropout",
-    "hidden_dropout_prob",
-    "resid_pdrop",
-    "dropout_rate",
-    "dropout",
-)
-
 
 @dataclass(frozen=True)
-class FineTuned:
+class FineTuneResult:
     """What fine-tuning on a source task gives.
 
     Attributes:
@@ -66,7 +52,7 @@ class FineTuned:
     seconds: float
 
 
-def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned:
+def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuneResult:
     """Fine-tune a copy of the encoder on a source task.
 
     The same encoder, task, settings and seed give the same weights, bit by bit, on the CPU of one
@@ -87,7 +73,7 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
     with seeded(config.seed):
         model = HeadedEncoder(encoder, task)
         train(model, rows, config, weighs=weighs_classes(config.class_weights, task))
-    return FineTuned(
+    return FineTuneResult(
         encoder=model.encoder,
         head=model.head_state(),
         quality=performance(task, unseen.labels, model.predict(unseen.texts, unseen.pairs)),
@@ -96,11 +82,8 @@ def fine_tune(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned
     )
 
 
-class HeadedEncoder(nn.Module):
+class HeadedEncoder(EncoderWithHeads):
     """A copy of an encoder with dropout and a linear head on its pooled embedding, or its words.
-
-    The head's initial weights are drawn from torch's global generator, as wide as the
-    architecture initialises its own; dropout is the model configuration's.
 
     Args:
         encoder: Copied, never changed.
@@ -110,53 +93,27 @@ class HeadedEncoder(nn.Module):
     """
 
     def __init__(self, encoder: Encoder, task: Outputs) -> None:
-        super().__init__()
+        super().__init__(encoder, task.id)
         self.task_id = task.id
         self.problem = task.problem
         self.unit = unit_of(task.problem)
-        self.encoder = encoder.with_model(copy.deepcopy(encoder.model))
-        self.backbone = self.encoder.model
-        configuration = self.backbone.config
-        self.dropout = nn.Dropout(head_dropout(configuration))
-        self.head = nn.Linear(encoder.width, task.num_outputs)
-        nn.init.normal_(self.head.weight, std=getattr(configuration, "initializer_range", 0.02))
-        nn.init.zeros_(self.head.bias)
-        self.label_mean: Tensor
-        self.label_scale: Tensor
-        self.register_buffer("label_mean", torch.zeros(1))
-        self.register_buffer("label_scale", torch.ones(1))
-        # They decide the loss alone: no part of what is kept of a model.
-        self.class_weights: Tensor | None
-        self.register_buffer("class_weights", None, persistent=False)
+        self.head = self.new_head(task)
         self.to(encoder.device)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Return outputs (b, c), or (b, w, c): logits, or standardised values or ranks."""
         outputs: Tensor = self.head(self.dropout(self.unit.states(self.encoder, batch)))
-        return outputs.float()
+        return outputs
 
     def read(self, examples: Examples) -> Reading:
         """Return examples as they are trained on."""
         return self.unit.read(self.encoder, examples.texts, examples.pairs)
 
-    def standardise(self, labels: npt.NDArray[Any]) -> None:
-        """Take the mean and spread of the training amounts or ranks, to be trained on z-scores."""
-        mean, scale = label_scale(self.problem, labels)
-        self.label_mean.fill_(mean)
-        self.label_scale.fill_(scale)
-
-    def weigh_classes(self, labels: npt.NDArray[Any]) -> None:
-        """Take class weights from training labels: from here on rare classes count more."""
-        self.class_weights = loss_weights(self.problem, labels).to(self.label_mean)
-
-    def targets(self, labels: npt.NDArray[Any]) -> Tensor:
-        """Return labels as the loss wants them: see :func:`~esm.training.losses.loss_targets`."""
-        return loss_targets(self.problem, labels)
-
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss over a batch, see :func:`~esm.training.losses.training_loss`."""
+        head = self.head
         return training_loss(
-            self.problem, outputs, targets, self.class_weights, self.label_mean, self.label_scale
+            self.problem, outputs, targets, head.class_weights, head.label_mean, head.label_scale
         )
 
     def predict(
@@ -174,56 +131,20 @@ class HeadedEncoder(nn.Module):
             self.encoder,
             texts,
             pairs,
-            lambda states: self.head(states) * self.label_scale + self.label_mean,
+            self.head.in_units,
             f"predicting {self.task_id}",
         )
 
     def head_state(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the head's arrays, as :class:`FineTuned` describes them."""
-        tensors = {
-            "weight": self.head.weight,
-            "bias": self.head.bias,
-            "label_mean": self.label_mean,
-            "label_scale": self.label_scale,
-        }
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
-
-    def trained_state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return a copy of the head and of the encoder's weights that can be trained.
-
-        The names begin with ``head.`` and ``encoder.``.
-        """
-        head: dict[str, npt.NDArray[Any]] = {
-            f"head.{name}": array for name, array in self.head_state().items()
-        }
-        return head | {
-            f"encoder.{name}": parameter.detach().cpu().numpy().copy()
-            for name, parameter in self.backbone.named_parameters()
-            if parameter.requires_grad
+        """Return the head's arrays, as :class:`FineTuneResult` describes them."""
+        return {
+            name: tensor.detach().cpu().numpy().copy()
+            for name, tensor in self.head.arrays().items()
         }
 
-    def load_trained(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Put in what :meth:`trained_state` of such a model returned.
-
-        Raises:
-            EncoderError: See :func:`~esm.training.weights.load_weights`.
-        """
-        places = {
-            "head.weight": self.head.weight,
-            "head.bias": self.head.bias,
-            "head.label_mean": self.label_mean,
-            "head.label_scale": self.label_scale,
-        }
-        for name, parameter in self.backbone.named_parameters():
-            if parameter.requires_grad:
-                places[f"encoder.{name}"] = parameter
-        load_weights(places, state, self.task_id)
-
-
-def head_dropout(configuration: PreTrainedConfig) -> float:
-    """Return the dropout before a head, as the model's configuration states it."""
-    found = (getattr(configuration, name, None) for name in _DROPOUTS)
-    return float(next((rate for rate in found if rate is not None), 0.0))
+    def head_places(self) -> dict[str, Tensor]:
+        """Return the tensors of the head."""
+        return {f"head.{name}": tensor for name, tensor in self.head.arrays().items()}
 
 
 def train(
@@ -246,17 +167,14 @@ def train(
             fit into memory.
     """
     reading = model.read(examples)
-    labels = reading.labels(examples.labels)
-    model.standardise(labels)
-    if weighs:
-        model.weigh_classes(labels)
+    targets = model.head.prepare(reading.labels(examples.labels), weighs=weighs)
     Training(
         name=model.task_id,
         model=model,
         encoder=model.encoder,
         loss=model.loss,
         texts=reading.tokens,
-        targets=model.targets(labels),
+        targets=targets,
         config=config,
         extra=reading.extra,
         pace=pace or Pace(),

@@ -1,4 +1,4 @@
-"""One encoder under several heads: what the joint strategies train."""
+"""An encoder under one or several heads: what fine-tuning and the strategies train."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from esm.common.arrays import Array
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.tasks.task import Outputs
-from esm.training.finetune import head_dropout
 from esm.training.losses import label_scale, loss_targets, loss_weights, row_losses
 from esm.training.state import State
 from esm.training.units import WholeText
@@ -24,12 +23,31 @@ from esm.training.weights import load_weights
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+if TYPE_CHECKING:
+    pass
 
-class TaskHead(nn.Module):
+
+# Where architectures keep the dropout for a head, most specific first.
+_DROPOUTS = (
+    "classifier_dropout",
+    "seq_classif_dropout",
+    "hidden_dropout_prob",
+    "resid_pdrop",
+    "dropout_rate",
+    "dropout",
+)
+
+
+def head_dropout(configuration: PreTrainedConfig) -> float:
+    """Return the dropout before a head, as the model's configuration states it."""
+    found = (getattr(configuration, name, None) for name in _DROPOUTS)
+    return float(next((rate for rate in found if rate is not None), 0.0))
+
+
+class TaskHead(nn.Linear):
     """The linear head of one task, and what it takes to train it.
 
-    Its initial weights are drawn from torch's global generator, as those of
-    :class:`~esm.training.finetune.HeadedEncoder`.
+    Its initial weights are drawn from torch's global generator.
 
     Args:
         width: d, of the embeddings.
@@ -38,11 +56,10 @@ class TaskHead(nn.Module):
     """
 
     def __init__(self, width: int, task: Outputs, std: float) -> None:
-        super().__init__()
+        super().__init__(width, task.num_outputs)
         self.problem = task.problem
-        self.linear = nn.Linear(width, task.num_outputs)
-        nn.init.normal_(self.linear.weight, std=std)
-        nn.init.zeros_(self.linear.bias)
+        nn.init.normal_(self.weight, std=std)
+        nn.init.zeros_(self.bias)
         self.label_mean: Tensor
         self.label_scale: Tensor
         self.register_buffer("label_mean", torch.zeros(1))
@@ -67,82 +84,49 @@ class TaskHead(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Return outputs (b, c): logits, or standardised values or ranks."""
-        outputs: Tensor = self.linear(embeddings)
-        return outputs.float()
+        return super().forward(embeddings).float()
+
+    def in_units(self, embeddings: Tensor) -> Tensor:
+        """Return logits, or values or ranks in the label's unit."""
+        return super().forward(embeddings) * self.label_scale + self.label_mean
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors to keep, named as ``State`` names them."""
         return {
-            "weight": self.linear.weight,
-            "bias": self.linear.bias,
+            "weight": self.weight,
+            "bias": self.bias,
             "label_mean": self.label_mean,
             "label_scale": self.label_scale,
         }
 
 
-class SharedEncoder(nn.Module):
-    """A copy of an encoder with dropout and a linear head for every task.
+class EncoderWithHeads(nn.Module):
+    """A copy of an encoder with dropout before what a subclass puts on it.
 
     Args:
         encoder: Copied, never changed.
-        tasks: What to predict, by name; heads are made in this order.
+        name: What it predicts, for a person.
     """
 
-    def __init__(self, encoder: Encoder, tasks: Mapping[str, Outputs]) -> None:
+    def __init__(self, encoder: Encoder, name: str) -> None:
         super().__init__()
         self.encoder = encoder.with_model(copy.deepcopy(encoder.model))
         self.backbone = self.encoder.model
-        configuration = self.backbone.config
-        std = float(getattr(configuration, "initializer_range", 0.02))
-        self.dropout = nn.Dropout(head_dropout(configuration))
-        self.names = tuple(tasks)
-        # Names of attributes may hold dots, which names of modules may not.
-        self.heads = nn.ModuleList(TaskHead(encoder.width, task, std) for task in tasks.values())
-        self.to(encoder.device)
+        self._name = name
+        self.dropout = nn.Dropout(head_dropout(self.backbone.config))
 
-    def head(self, name: str) -> TaskHead:
-        """Return the head of a task."""
-        return cast(TaskHead, self.heads[self.names.index(name)])
+    def new_head(self, task: Outputs) -> TaskHead:
+        """Return a head with weights as wide as the architecture initialises its own."""
+        std = float(getattr(self.backbone.config, "initializer_range", 0.02))
+        return TaskHead(self.encoder.width, task, std)
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return the embeddings (b, d) that heads sit on, after dropout."""
-        embeddings: Tensor = self.dropout(self.encoder.pooled(batch))
-        return embeddings
-
-    def predict(
-        self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
-    ) -> npt.NDArray[np.float32]:
-        """Return outputs (n, c) in the order given: logits, or values in the label's unit."""
-        head = self.head(attribute)
-
-        def in_units(embeddings: Tensor) -> Tensor:
-            outputs: Tensor = head(embeddings) * head.label_scale + head.label_mean
-            return outputs
-
-        doing = f"predicting {attribute}"
-        return WholeText().outputs(self.encoder, texts, pairs, in_units, doing)
-
-    def trained_parameters(self) -> int:
-        """Return how many numbers are trained."""
-        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
-
-    def own_parameters(self) -> int:
-        """Return how many numbers belong to single tasks: their heads."""
-        return sum(weight.numel() for head in self.heads for weight in head.parameters())
-
-    def keep_heads(self, names: Sequence[str]) -> None:
-        """Drop the heads of all other tasks."""
-        self.heads = nn.ModuleList(self.head(name) for name in names)
-        self.names = tuple(names)
+    def head_places(self) -> dict[str, Tensor]:
+        """Return the tensors of the heads, by the names under which they are kept."""
+        raise NotImplementedError
 
     def places(self) -> dict[str, Tensor]:
         """Return the tensors to keep: the heads, and the encoder's weights that can be trained."""
-        places = {
-            f"heads.{number}.{name}": tensor
-            for number, task in enumerate(self.names)
-            for name, tensor in self.head(task).arrays().items()
-        }
-        return places | {
+        return self.head_places() | {
             f"encoder.{name}": weight
             for name, weight in self.backbone.named_parameters()
             if weight.requires_grad
@@ -160,7 +144,62 @@ class SharedEncoder(nn.Module):
         Raises:
             EncoderError: See :func:`~esm.training.weights.load_weights`.
         """
-        load_weights(self.places(), state, ", ".join(self.names))
+        load_weights(self.places(), state, self._name)
+
+
+class SharedEncoder(EncoderWithHeads):
+    """A copy of an encoder with dropout and a linear head for every task.
+
+    Args:
+        encoder: Copied, never changed.
+        tasks: What to predict, by name; heads are made in this order.
+    """
+
+    def __init__(self, encoder: Encoder, tasks: Mapping[str, Outputs]) -> None:
+        super().__init__(encoder, ", ".join(tasks))
+        self.names = tuple(tasks)
+        # Names of attributes may hold dots, which names of modules may not.
+        self.heads = nn.ModuleList(self.new_head(task) for task in tasks.values())
+        self.to(encoder.device)
+
+    def head(self, name: str) -> TaskHead:
+        """Return the head of a task."""
+        return cast(TaskHead, self.heads[self.names.index(name)])
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return the embeddings (b, d) that heads sit on, after dropout."""
+        embeddings: Tensor = self.dropout(self.encoder.pooled(batch))
+        return embeddings
+
+    def predict(
+        self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return outputs (n, c) in the order given: logits, or values in the label's unit."""
+        head = self.head(attribute)
+        doing = f"predicting {attribute}"
+        return WholeText().outputs(self.encoder, texts, pairs, head.in_units, doing)
+
+    def trained_parameters(self) -> int:
+        """Return how many numbers are trained."""
+        return sum(weight.numel() for weight in self.parameters() if weight.requires_grad)
+
+    def own_parameters(self) -> int:
+        """Return how many numbers belong to single tasks: their heads."""
+        return sum(weight.numel() for head in self.heads for weight in head.parameters())
+
+    def keep_heads(self, names: Sequence[str]) -> None:
+        """Drop the heads of all other tasks."""
+        self.heads = nn.ModuleList(self.head(name) for name in names)
+        self.names = tuple(names)
+        self._name = ", ".join(names)
+
+    def head_places(self) -> dict[str, Tensor]:
+        """Return the tensors of the heads, each behind its number."""
+        return {
+            f"heads.{number}.{name}": tensor
+            for number, task in enumerate(self.names)
+            for name, tensor in self.head(task).arrays().items()
+        }
 
 
 def one_head(state: State, number: int) -> State:
@@ -183,19 +222,16 @@ def one_head(state: State, number: int) -> State:
 class SharedHeads:
     """What joint strategies have in common whose model is a :class:`SharedEncoder`."""
 
-    def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.check`; any base model will do."""
-
     def exported(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
     ) -> State:
-        """See ``JointStrategy.exported``: the encoder and one head."""
+        """See ``Strategy.exported``: the encoder and one head."""
         return one_head(state, list(tasks).index(attribute))
 
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
     ) -> SharedEncoder:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.restore`."""
+        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
         with seeded(0):
             model = self.build(encoder, tasks)
         model.load_trained(state)

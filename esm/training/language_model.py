@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,26 +17,11 @@ from esm.common.errors import EncoderError, FitError
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.find import locate
-from esm.encoder.refusals import loading
+from esm.encoder.loading_errors import loading_errors
 from esm.tasks.task import Texts
+from esm.training.layers.architectures import ARCHITECTURES, check_known
 from esm.training.loop import Training
 from esm.training.settings import FineTuneConfig
-
-# From hidden states (m, d) to logits over the vocabulary, by architecture.
-_HEADS: Mapping[str, Callable[[Any, Tensor], Tensor]] = {
-    "bert": lambda model, hidden: model.cls(hidden),
-    "camembert": lambda model, hidden: model.lm_head(hidden),
-    "distilbert": lambda model, hidden: model.vocab_projector(
-        model.vocab_layer_norm(model.activation(model.vocab_transform(hidden)))
-    ),
-    "electra": lambda model, hidden: model.generator_lm_head(model.generator_predictions(hidden)),
-    "gpt2": lambda model, hidden: model.lm_head(hidden),
-    "modernbert": lambda model, hidden: model.decoder(model.head(hidden)),
-    "mpnet": lambda model, hidden: model.lm_head(hidden),
-    "roberta": lambda model, hidden: model.lm_head(hidden),
-    "xlm-roberta": lambda model, hidden: model.lm_head(hidden),
-}
-_CAUSAL = frozenset({"gpt2"})
 
 # Of the tokens that are to be guessed: shares shown as a mask, and as some other token.
 _MASKED, _REPLACED = 0.8, 0.1
@@ -51,12 +36,8 @@ def check_language_model(config: PreTrainedConfig) -> None:
     Raises:
         EncoderError: It is not; the encoders of encoder-decoder models have none.
     """
-    if config.model_type not in _HEADS:
-        raise EncoderError(
-            f"the architecture {config.model_type!r} has no language-model head that is known",
-            expected=f"one of {', '.join(_HEADS)}",
-            hint="--strategy full or features",
-        )
+    problem = "the architecture {} has no language-model head that is known"
+    check_known(config, problem, lambda one: one.to_vocabulary is not None)
 
 
 class LanguageModel(nn.Module):
@@ -84,8 +65,8 @@ class LanguageModel(nn.Module):
         check_language_model(encoder.model.config)
         self.encoder = encoder
         self._masked = masked
-        self._kind = encoder.model.config.model_type
-        if self._kind not in _CAUSAL and encoder.tokenizer.mask_token_id is None:
+        self._known = ARCHITECTURES[encoder.model.config.model_type]
+        if not self._known.is_causal and encoder.tokenizer.mask_token_id is None:
             raise EncoderError(
                 f"the tokenizer of {encoder.config.model} has no mask",
                 expected="a token to put in place of those that are to be guessed",
@@ -135,7 +116,7 @@ class LanguageModel(nn.Module):
         Where there are none, the empty states still hang on the weights.
         """
         ids, mask = batch["input_ids"], batch["attention_mask"]
-        if self._kind in _CAUSAL:
+        if self._known.is_causal:
             hidden = self.encoder.hidden(batch)[:, :-1]
             chosen, targets = mask[:, 1:] == 1, ids[:, 1:]
         else:
@@ -145,7 +126,9 @@ class LanguageModel(nn.Module):
         return hidden[chosen], targets[chosen]
 
     def _losses(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        logits = _HEADS[self._kind](self.whole, hidden)
+        to_vocabulary = self._known.to_vocabulary
+        assert to_vocabulary is not None  # checked when it was made
+        logits = to_vocabulary(self.whole, hidden)
         return cross_entropy(logits.float(), targets, reduction="none")
 
     def _ordinary(self, ids: Tensor) -> Tensor:
@@ -179,9 +162,9 @@ def _with_head(encoder: Encoder) -> tuple[nn.Module, bool]:
     """Return a language model around the encoder's own module, and whether its head was loaded."""
     config = encoder.config
     loader: Any = AutoModelForMaskedLM
-    if encoder.model.config.model_type in _CAUSAL:
+    if ARCHITECTURES[encoder.model.config.model_type].is_causal:
         loader = AutoModelForCausalLM
-    with loading(config.model):
+    with loading_errors(config.model):
         whole, report = loader.from_pretrained(
             locate(config.model),
             revision=config.revision,

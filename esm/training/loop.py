@@ -5,6 +5,7 @@ Model, optimiser and schedule are born and die inside a run.
 
 from __future__ import annotations
 
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -28,11 +29,13 @@ from transformers import (
 
 from esm.common.errors import FitError
 from esm.common.memory import SMALLER, is_out_of_memory, release_memory
-from esm.common.runtime import Advance, has_bfloat16, note, progress, seeded
+from esm.common.runtime import Advance, has_bfloat16, progress, seeded
 from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
 from esm.training.schedules import Pace, Unfreezing, split_by_rate
 from esm.training.settings import FineTuneConfig
+
+_LOGGER = logging.getLogger(__name__)
 
 # Batches are cut from this many batches' worth of random examples, sorted by length.
 _BATCHES_SORTED_TOGETHER = 16
@@ -92,7 +95,9 @@ class Training:
             self.model.load_state_dict(initial, strict=False)
             release_memory()
             capacity //= 2
-            note(f"out of memory: training on {self.name} again, {capacity} texts at a time")
+            _LOGGER.warning(
+                f"out of memory: training on {self.name} again, {capacity} texts at a time"
+            )
         if self.pace.stages is not None:
             epochs = range(self.config.num_epochs)
             self._let_train({name for n in epochs for name in self.pace.stages(n)}, initial)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import copy
+import logging
 import time
 
-from esm.common.runtime import note, seeded
+from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.tasks.splits.draw import held_out, sample
 from esm.tasks.task import Examples, Metric, Problem, Task, Texts
-from esm.training.finetune import MOST_JUDGED, FineTuned, fine_tune
+from esm.training.finetune import MOST_JUDGED, FineTuneResult, fine_tune
 from esm.training.language_model import LanguageModel, held_out_loss, train_language_model
 from esm.training.settings import FineTuneConfig
+
+_LOGGER = logging.getLogger(__name__)
 
 _MASKED = 0.15
 
 
-def tune_on_source(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned:
+def tune_on_source(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuneResult:
     """Tune a copy of the encoder on a source task, whatever its kind.
 
     Raises:
@@ -29,7 +32,7 @@ def tune_on_source(encoder: Encoder, task: Task, config: FineTuneConfig) -> Fine
     return fine_tune(encoder, task, config)
 
 
-def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuned:
+def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> FineTuneResult:
     """Train a copy of the encoder as a language model on a corpus, with the settings of a source.
 
     15 % of the tokens are hidden. The same encoder, corpus, settings and seed give the same
@@ -64,8 +67,8 @@ def tune_on_corpus(encoder: Encoder, task: Task, config: FineTuneConfig) -> Fine
         before = held_out_loss(language, judged, config.seed)
         train_language_model(language, _texts(rows), config, name=task.id)
         after = held_out_loss(language, judged, config.seed)
-    note(f"{task.id}: {language.remark}")
-    return FineTuned(
+    _LOGGER.info(f"{task.id}: {language.remark}")
+    return FineTuneResult(
         encoder=copied,
         head={},
         quality={

@@ -6,6 +6,7 @@ loop, does not tell them apart.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,16 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from esm.common.arrays import Float32
 from esm.common.errors import ShapeError
 from esm.common.memory import in_batches
-from esm.common.runtime import note, progress
+from esm.common.runtime import progress, warn_once
 from esm.encoder.alignment import NOT_READ, Aligned, align
 from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
 from esm.tasks.tagging import NO_WORD
 from esm.tasks.task import Problem
+
+_LOGGER = logging.getLogger(__name__)
 
 FIRST = "first_tokens"
 """Name under which a batch says where the words of its texts begin; no input of the model."""
@@ -123,17 +127,18 @@ class Unit(Protocol):
         ...
 
 
-class WholeText:
+class WholeText(Unit):
     """A head on the pooled embedding of a text, or text pair."""
 
+    @override
     def read(self, encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None) -> Reading:
-        """See :meth:`Unit.read`."""
         return Reading(encoder.tokenize(texts, pairs))
 
+    @override
     def states(self, encoder: Encoder, batch: dict[str, Tensor]) -> Tensor:
-        """See :meth:`Unit.states`."""
         return encoder.pooled(batch)
 
+    @override
     def outputs(
         self,
         encoder: Encoder,
@@ -142,30 +147,32 @@ class WholeText:
         head: Callable[[Tensor], Tensor],
         doing: str,
     ) -> Float32:
-        """See :meth:`Unit.outputs`; from the embeddings that the encoder returns."""
         embeddings = encoder.embed(texts, pairs, batch_size=_EVALUATION_BATCH, doing=doing)
         return _applied(head, embeddings.last, encoder)
 
 
-class EachWord:
+class EachWord(Unit):
     """A head on the last hidden state of the first token of each word.
+
+    Words that are cut off or not read are counted and named.
 
     Source:
         Devlin et al. 2019, "BERT", section 5.3, who label a word by its first sub-token.
     """
 
+    @override
     def read(self, encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None) -> Reading:
-        """See :meth:`Unit.read`; words that are cut off are counted and named."""
         aligned = _aligned(encoder, texts, pairs)
         _tell_cut(aligned, encoder, "nothing is learnt of them")
         return Reading(aligned.tokens, {FIRST: torch.from_numpy(aligned.first)})
 
+    @override
     def states(self, encoder: Encoder, batch: dict[str, Tensor]) -> Tensor:
-        """See :meth:`Unit.states`."""
         hidden = encoder.hidden(batch)
         first = batch[FIRST].to(hidden.device).clamp(min=0)
         return hidden.gather(1, first[:, :, None].expand(-1, -1, hidden.shape[2]))
 
+    @override
     def outputs(
         self,
         encoder: Encoder,
@@ -174,7 +181,6 @@ class EachWord:
         head: Callable[[Tensor], Tensor],
         doing: str,
     ) -> Float32:
-        """See :meth:`Unit.outputs`; words that are not read are counted and named."""
         words = self.embed(encoder, texts, pairs, doing=doing)
         outputs: Float32 = words.spread(_applied(head, words.states, encoder))
         return outputs
@@ -246,8 +252,8 @@ def _aligned(encoder: Encoder, texts: Sequence[str], pairs: Sequence[str] | None
 
 def _tell_cut(aligned: Aligned, encoder: Encoder, what: str) -> None:
     if aligned.cut:
-        note(
+        warn_once(  # every epoch's evaluation reads the same texts
+            _LOGGER,
             f"{aligned.cut:,} of {aligned.words:,} words stand behind the first"
             f" {encoder.max_length} tokens of their text, or have no token: {what}",
-            once=True,  # every epoch's evaluation reads the same texts
         )

@@ -1,15 +1,18 @@
 """Fit a plan into the time there is: the picks before the controls, the controls before the rest.
 
-An arm is a source (or none) on an attribute with all its seeds and folds; it is run whole or not
-at all. The order is that of the least regret to be feared from stopping early:
+An arm is a source (or none) on an attribute with all its sizes, seeds and folds; it is run whole
+or not at all. The order is that of the least regret to be feared from stopping early:
 
 1. attribute by attribute, no transfer together with the best pick, which is worth nothing without
    it;
 2. the further picks, the second of every attribute before the third of any;
 3. sources asked for by name, random sources, and the rest, in rounds likewise.
 
+Of a comparison, an arm is a strategy on all attributes with all seeds and folds: in the order in
+which they were named at the largest size, then at smaller ones.
+
 An arm that does not fit is left out, and a cheaper one after it may still fit. An attribute of
-which no transfer and the first pick do not fit is left out whole. Runs that are finished cost
+which no transfer and the first pick do not fit is left out whole. Trials that are finished cost
 nothing, so the same command with the same budget goes further each time.
 """
 
@@ -24,15 +27,15 @@ from pathlib import Path
 
 from esm.common.errors import SettingError, ValidationError
 from esm.trials.costs import Costs
-from esm.trials.plan import LeftOut, Plan, Run
 from esm.trials.settings import Arm
+from esm.trials.trial import LeftOut, Plan, Trial
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 _STAGES = {Arm.NONE: 0, Arm.PICK: 1, Arm.NAMED: 2, Arm.RANDOM: 3, Arm.ALL: 4}
 
-Unit = tuple[Run, ...]
-"""Runs that are made together or not at all."""
+Unit = tuple[Trial, ...]
+"""Trials that are made together or not at all."""
 
 
 def seconds_of(text: str) -> float:
@@ -57,7 +60,7 @@ def format_duration(seconds: float) -> str:
     """Write a duration, rounded up to seconds, as :func:`seconds_of` reads it.
 
     Example:
-        >>> spelled(5400)
+        >>> format_duration(5400)
         '1h30m'
     """
     whole = math.ceil(seconds)
@@ -65,11 +68,13 @@ def format_duration(seconds: float) -> str:
     return "".join(f"{count}{unit}" for unit, count in parts.items() if count) or "0s"
 
 
-def arms(runs: Iterable[Run]) -> list[Unit]:
-    """Return the runs of each arm, in the order in which the arms first come."""
-    together: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        together.setdefault((run.attribute, run.source), []).append(run)
+def arms(trials: Iterable[Trial]) -> list[Unit]:
+    """Return the trials of each arm, in the order in which the arms first come."""
+    together: dict[object, list[Trial]] = {}
+    for one in trials:
+        # Without an arm: a strategy at one size.
+        kind = (one.strategy, one.size) if one.arm is None else (one.attribute, one.source)
+        together.setdefault(kind, []).append(one)
     return [tuple(arm) for arm in together.values()]
 
 
@@ -86,24 +91,24 @@ def fit_plan(plan: Plan, costs: Costs, seconds: float) -> Plan:
     """
     openings, further = _units(plan)
     reason = f"does not fit into the budget of {format_duration(seconds)}"
-    chosen: list[Run] = []
+    chosen: list[Trial] = []
     omitted: list[Unit] = []
     made: set[Path] = set()
     spent = 0.0
     opened: set[str] = set()
     for place, unit in enumerate([*openings, *further]):
-        attribute = unit[0].attribute
+        own = {name for one in unit for name in one.attributes}
         cost = costs.seconds(unit, made)
-        if spent + cost <= seconds and (place < len(openings) or attribute in opened):
+        if spent + cost <= seconds and (place < len(openings) or own & opened):
             chosen += unit
             made |= costs.models(unit).keys()
             spent += cost
-            opened.add(attribute)
+            opened |= own
         else:
             omitted += arms(unit)
     if not opened:
         raise _too_short(openings, costs, seconds)
-    return leave_out(replace(plan, runs=(*chosen, *_flat(omitted))), omitted, costs, reason)
+    return leave_out(replace(plan, trials=(*chosen, *_flat(omitted))), omitted, costs, reason)
 
 
 def leave_out(plan: Plan, omitted: Sequence[Unit], costs: Costs, reason: str) -> Plan:
@@ -116,26 +121,27 @@ def leave_out(plan: Plan, omitted: Sequence[Unit], costs: Costs, reason: str) ->
         reason: Why they are left out.
     """
     pending = [unit for arm in omitted if (unit := tuple(costs.pending(arm)))]
-    gone = {run.key.content_hash() for run in _flat(pending)}
-    runs = [run for run in plan.runs if run.key.content_hash() not in gone]
+    gone = {one.id for one in _flat(pending)}
+    trials = [one for one in plan.trials if one.id not in gone]
     named: list[LeftOut] = []
-    made = set(costs.models(runs))
+    made = set(costs.models(trials))
     for arm in pending:
         named.append(
             LeftOut(
-                attribute=arm[0].attribute,
+                attribute=", ".join(dict.fromkeys(one.attribute for one in arm)),
                 arm=arm[0].arm,
                 source=arm[0].source,
+                strategy=arm[0].strategy,
                 runs=len(arm),
                 seconds=costs.seconds(arm, made),
                 reason=reason,
             )
         )
         made |= costs.models(arm).keys()
-    attributes = {run.attribute for run in runs}
+    attributes = {name for one in trials for name in one.attributes}
     return replace(
         plan,
-        runs=tuple(runs),
+        trials=tuple(trials),
         num_train={name: n for name, n in plan.num_train.items() if name in attributes},
         num_test={name: n for name, n in plan.num_test.items() if name in attributes},
         left_out=(*plan.left_out, *named),
@@ -168,8 +174,11 @@ class Clock:
 
 def _units(plan: Plan) -> tuple[list[Unit], list[Unit]]:
     """Return the opening of every attribute, and all further arms in rounds."""
+    if plan.is_comparison:
+        first, *rest = arms(plan.trials)
+        return [first], rest
     by_attribute: dict[str, list[Unit]] = {}
-    for arm in arms(plan.runs):
+    for arm in arms(plan.trials):
         by_attribute.setdefault(arm[0].attribute, []).append(arm)
     openings: list[Unit] = []
     rounds: list[tuple[int, int, Unit]] = []
@@ -177,7 +186,7 @@ def _units(plan: Plan) -> tuple[list[Unit], list[Unit]]:
         # No transfer and the first pick; where one of them is missing, the other.
         end = 1 + next((i for i, arm in enumerate(own) if arm[0].arm is not Arm.NONE), 0)
         openings.append(tuple(_flat(own[:end])))
-        rounds += [(_STAGES[arm[0].arm], i, arm) for i, arm in enumerate(own[end:])]
+        rounds += [(_STAGES[arm[0].arm or Arm.ALL], i, arm) for i, arm in enumerate(own[end:])]
     return openings, [arm for *_, arm in sorted(rounds, key=lambda item: item[:2])]
 
 
@@ -186,14 +195,16 @@ def _too_short(openings: Iterable[Unit], costs: Costs, seconds: float) -> Valida
     least, unit = min(
         ((costs.seconds(unit), unit) for unit in openings), key=lambda priced: priced[0]
     )
-    sources = " and ".join(dict.fromkeys(run.source for run in unit))
+    kinds = " and ".join(
+        dict.fromkeys(one.source if one.arm is not None else one.strategy for one in unit)
+    )
     return ValidationError(
         f"the budget of {format_duration(seconds)} is too short for any attribute",
-        expected=f"at least {format_duration(least)}, for {sources} on {unit[0].attribute}"
+        expected=f"at least {format_duration(least)}, for {kinds} on {unit[0].attribute}"
         f" ({len(unit)} runs)",
         hint="fewer --seeds or --epochs, --max-train, or --strategy features",
     )
 
 
-def _flat(units: Iterable[Unit]) -> list[Run]:
-    return [run for unit in units for run in unit]
+def _flat(units: Iterable[Unit]) -> list[Trial]:
+    return [one for unit in units for one in unit]

@@ -1,25 +1,22 @@
-"""What a validation will cost in time and disk, from what was measured so far."""
+"""What a plan will cost in time and disk, from what was measured so far."""
 
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from esm.common.errors import StorageError
 from esm.metrics.rankings import NO_TRANSFER
-from esm.pool.pool import Pool, PoolEntry, SourceRecord
-from esm.strategies.joint.registry import joint_strategy
-from esm.strategies.protocol import PASSES_PER_STEP, Effort, encoder_size
+from esm.pool.pool import PoolEntry, SourceRecord
+from esm.strategies.protocol import PASSES_PER_STEP, encoder_size
 from esm.strategies.registry import strategy
-from esm.trials.compare_plan import Cell, ComparisonPlan
-from esm.trials.encoders import MODELS_NAME, model_folder, pool_model
+from esm.trials.encoders import MODELS_NAME, model_folder, pool_model, tuned_key
 from esm.trials.ledger import LEDGER_NAME, Ledger, RunKey, RunRow
-from esm.trials.outputs import CellStore
-from esm.trials.plan import Plan, Run
+from esm.trials.outputs import OutputStore
+from esm.trials.trial import Group, Plan, Trial
 
 DEFAULT_SECONDS_PER_TEXT = 0.01
 """For one forward pass, where nothing was measured: six layers, 384 wide, on two cores."""
@@ -33,15 +30,16 @@ class Estimate:
     """What is left to do of a plan.
 
     Attributes:
-        done: Runs that the ledger holds already.
-        pending: Runs to be made.
+        done: Trials that are finished.
+        pending: Trials to be made.
         fine_tunings: How often a source has to be fine-tuned first.
         seconds: Time for all of it.
         bytes: Most disk that is taken at a time: by the tuned encoders that are to be made, and by
             what is trained on the target.
         kept_bytes: How much of it stays taken when all is done.
         free_bytes: Free disk where the folder is.
-        basis: What the time of a run, and the size of an encoder, were estimated from.
+        basis: What the time of a trial, and the size of an encoder, were estimated from.
+        by_strategy: Seconds by strategy, without the fine-tuning of sources.
     """
 
     done: int
@@ -52,6 +50,7 @@ class Estimate:
     kept_bytes: int
     free_bytes: int
     basis: str
+    by_strategy: dict[str, float] = field(default_factory=dict)
 
     @property
     def missing_bytes(self) -> int:
@@ -63,116 +62,197 @@ class Estimate:
         return asdict(self)
 
 
-class Costs:
-    """What the runs of a plan cost, given what is in its folder already.
+def finished_rows(plan: Plan, ledger: Ledger, outputs: OutputStore) -> dict[str, RunRow]:
+    """Return the rows of the trials that are finished, by key.
 
-    Fine-tuning a source takes as long as it took for the pool. The time of a run goes by its
-    forward passes; what one takes per text comes from the ledger's runs of the same strategy,
-    else from the pool's fine-tunings, else it is :data:`DEFAULT_SECONDS_PER_TEXT`.
+    A comparison needs the outputs too; a validation of an earlier version has none.
+    """
+    rows: dict[str, RunRow] = {}
+    for trial in plan.trials:
+        found = [ledger.get(key) for key in trial.rows.values()]
+        if not plan.is_comparison or outputs.has(trial):
+            rows |= {row.key: row for row in found if row is not None}
+    return rows
+
+
+class Costs:
+    """What the trials of a plan cost, given what is in its folder already.
+
+    Fine-tuning a source takes as long as it took for the pool. The time of a trial goes by its
+    forward passes, a training step counting as three; what one takes per text comes from the
+    finished trials of the folder, else from the pool's fine-tunings, else it is
+    :data:`DEFAULT_SECONDS_PER_TEXT`.
 
     Args:
         plan: The plan.
-        pool: The pool it was made for.
-        out: Folder of the validation; need not exist.
+        out: Folder of the run; need not exist.
 
     Attributes:
-        basis: What the time of a run is estimated from.
+        basis: What the time of a trial is estimated from.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, out: Path) -> None:
-        rows = _recorded(out)
-        sources = sorted({run.source for run in plan.runs if run.source != NO_TRANSFER})
+    def __init__(self, plan: Plan, out: Path) -> None:
         self._plan = plan
-        self._pool = pool
         self._out = out
-        self._entries = {source: pool.entry(source) for source in sources}
-        self._finished = {row.key for row in rows}
-        effort = self._effort(plan.runs[0].key)
-        self._seconds_per_text, self.basis = _rate(plan, rows, self._entries.values(), effort)
+        self._rows = _recorded(plan, out)
+        self._seconds_per_text, self.basis = self._rate()
 
-    def _effort(self, key: RunKey, vocabulary: int = _USUAL_VOCABULARY) -> Effort:
-        base = self._pool.manifest.base
-        return strategy(key.strategy).effort(key.transfer, base, vocabulary)
+    def is_finished(self, trial: Trial) -> bool:
+        """Whether a trial has all its rows."""
+        return all(key in self._rows for key in trial.rows.values())
 
-    def pending(self, runs: Iterable[Run]) -> list[Run]:
-        """Return the runs that are not finished."""
-        return [run for run in runs if run.key.content_hash() not in self._finished]
+    def pending(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Return the trials that are not finished."""
+        return [trial for trial in trials if not self.is_finished(trial)]
 
-    def models(self, runs: Iterable[Run]) -> dict[Path, PoolEntry]:
-        """Return the tuned encoders that unfinished runs need and that are to be trained."""
+    def models(self, trials: Iterable[Trial]) -> dict[Path, PoolEntry]:
+        """Return the tuned encoders that unfinished trials need and that are to be made."""
+        models = self._out / MODELS_NAME
         needed = {
-            model_folder(self._out / MODELS_NAME, run.key): run.key for run in self.pending(runs)
+            model_folder(models, key): key
+            for one in self.pending(trials)
+            for key in self._starts(one)
         }
         return {
-            folder: self._entries[key.source]
+            folder: self._plan.entries[key.source]
             for folder, key in needed.items()
-            if key.source != NO_TRANSFER
-            and key.delta is None
-            and pool_model(self._entries[key.source], key.source_seed) is None
+            if key.delta is None
+            and pool_model(self._plan.entries[key.source], key.source_seed) is None
             and not folder.is_dir()
         }
 
-    def seconds(self, runs: Iterable[Run], made: Container[Path] = ()) -> float:
-        """Return how long runs take, with the sources that they are tuned on.
+    def _starts(self, trial: Trial) -> list[RunKey]:
+        """Return keys of the tuned encoders of a trial: of its start, and of further sources."""
+        if trial.source != NO_TRANSFER:
+            return [trial.key]
+        if strategy(trial.strategy).learns_sources:
+            return []
+        retrain = self._plan.config.retrain
+        return [
+            tuned_key(trial.key, self._plan.entries[name], retrain=retrain)
+            for name in trial.sources
+        ]
+
+    def seconds(self, trials: Iterable[Trial], made: Container[Path] = ()) -> float:
+        """Return how long trials take, with the sources that they are tuned on.
 
         Args:
-            runs: The runs; finished ones take no time.
-            made: Of :meth:`models`, those that other runs have had made by then.
+            trials: The trials; finished ones take no time.
+            made: Of :meth:`models`, those that other trials have had made by then.
         """
-        pending = self.pending(runs)
-        passes = sum(
-            _passes(
-                self._effort(run.key),
-                self._plan.num_train[run.attribute],
-                self._plan.num_test[run.attribute],
-            )
-            for run in pending
-        )
-        return self._seconds_per_text * passes + sum(
+        pending = self.pending(trials)
+        return self._seconds_per_text * sum(map(self._passes, pending)) + sum(
             _tuning_seconds(entry.record, self._seconds_per_text)
             for folder, entry in self.models(pending).items()
             if folder not in made
         )
 
     def estimate(
-        self, runs: Sequence[Run], *, vocabulary: int | None = None, keep_models: bool = False
+        self, trials: Sequence[Trial], *, vocabulary: int | None = None, keep_models: bool = False
     ) -> Estimate:
-        """Estimate what runs still cost, all together.
+        """Estimate what trials still cost, all together.
 
         Args:
-            runs: The runs.
+            trials: The trials.
             vocabulary: How many tokens the base model knows; None takes BERT's number, and says so.
             keep_models: Whether all models stay when all is done, not only those of the winners.
         """
-        pending = self.pending(runs)
+        pending = self.pending(trials)
         to_tune = self.models(pending)
         basis = self.basis
         if vocabulary is None and to_tune:
             basis += f"; disk for a guessed vocabulary of {_USUAL_VOCABULARY:,} tokens"
-        base = self._pool.manifest.base
         size = vocabulary or _USUAL_VOCABULARY
-        model = _BYTES_PER_WEIGHT * encoder_size(base, size)
-        stored = self._effort(pending[0].key, size).stored if pending else 0
-        each = _BYTES_PER_WEIGHT * stored
-        arms = Counter((run.attribute, run.source) for run in pending)
-        # Of each attribute the arm that is ahead stays, with its encoder for every source seed.
-        longest = {name: max(n for (a, _), n in arms.items() if a == name) for name, _ in arms}
-        ahead = sum(longest.values())
-        tuned = min(len(to_tune), len(longest) * self._plan.config.source_seeds)
-        being_trained = max(longest.values(), default=0)
+        tuned = _BYTES_PER_WEIGHT * encoder_size(self._plan.base, size)
+        most, kept, groups = self._models_bytes(pending, size, keep_models=keep_models)
+        needed = len(to_tune)
+        if not keep_models:  # of each attribute those from which the one that is ahead starts
+            needed = min(needed, groups * getattr(self._plan.config, "source_seeds", 1))
         return Estimate(
-            done=len(runs) - len(pending),
+            done=len(trials) - len(pending),
             pending=len(pending),
             fine_tunings=len(to_tune),
             seconds=self.seconds(pending),
-            bytes=len(to_tune) * model
-            + each * (len(pending) if keep_models else min(ahead + being_trained, len(pending))),
-            kept_bytes=len(to_tune) * model + len(pending) * each
-            if keep_models
-            else tuned * model + ahead * each,
+            by_strategy={
+                name: self._seconds_per_text
+                * sum(self._passes(one) for one in pending if one.strategy == name)
+                for name in self._plan.strategies
+            },
+            bytes=len(to_tune) * tuned + most,
+            kept_bytes=needed * tuned + kept,
             free_bytes=_free_bytes(self._out),
             basis=basis,
         )
+
+    def _models_bytes(
+        self, pending: Sequence[Trial], vocabulary: int, *, keep_models: bool
+    ) -> tuple[int, int, int]:
+        """Return bytes of models at most and in the end, and of how many groups they then are.
+
+        Goes through the trials as they are run: a group stays until all of it is done, and then
+        the largest of an attribute may be the one that is ahead.
+        """
+        stored = {
+            one.id: _BYTES_PER_WEIGHT
+            * strategy(one.strategy).stored(
+                one.key.transfer, len(one.keys), self._plan.base, vocabulary
+            )
+            for one in pending
+            if one.size == self._plan.largest
+        }
+        waiting: dict[Group, list[str]] = {}
+        for one in pending:
+            if one.id in stored:
+                waiting.setdefault(one.group, []).append(one.id)
+        whole = {group: sum(stored[one] for one in ids) for group, ids in waiting.items()}
+        if keep_models:
+            total = sum(stored.values())
+            return total, total, len(whole)
+        ahead: dict[tuple[str, ...], int] = {}
+        being_made = most = 0
+        for one in pending:
+            if one.id not in stored:
+                continue
+            being_made += stored[one.id]
+            most = max(most, being_made + sum(ahead.values()))
+            group = one.group
+            waiting[group].remove(one.id)
+            if not waiting[group]:
+                being_made -= whole[group]
+                ahead[one.attributes] = max(whole[group], ahead.get(one.attributes, 0))
+        return most, sum(ahead.values()), len(ahead)
+
+    def _passes(self, trial: Trial) -> float:
+        """Return how many texts go forward in a trial: training, and judging all its rows."""
+        plan = self._plan
+        rows = [plan.rows_used(key.attribute, key.max_train) for key in trial.keys]
+        trained = strategy(trial.strategy).passes(
+            trial.key.transfer, rows, len(trial.sources), plan.base
+        )
+        return trained + sum(rows) + sum(plan.num_test[name] for name in trial.attributes)
+
+    def _rate(self) -> tuple[float, str]:
+        """Return seconds per text and forward pass, and where the number comes from."""
+        done = [trial for trial in self._plan.trials if self.is_finished(trial)]
+        passes = sum(map(self._passes, done))
+        if passes:
+            seconds = sum(self._rows[key].seconds for one in done for key in one.rows.values())
+            return seconds / passes, f"{len(done)} finished runs of this folder"
+        sources = {name for one in self._plan.trials for name in (one.source, *one.sources)}
+        records = [
+            entry.record
+            for name, entry in self._plan.entries.items()
+            if name in sources and entry.record.published is None
+        ]
+        seconds = sum(record.seconds.get("fine_tune", 0.0) for record in records)
+        if seconds > 0:
+            steps = sum((record.num_used or 0) * record.fine_tune.num_epochs for record in records)
+            return (
+                seconds / (PASSES_PER_STEP * steps),
+                f"the fine-tuning of {len(records)} sources of the pool",
+            )
+        guess = DEFAULT_SECONDS_PER_TEXT
+        return guess, f"a guess of {guess} s per text and pass"
 
 
 def check_disk(cost: Estimate, out: Path) -> None:
@@ -187,7 +267,7 @@ def check_disk(cost: Estimate, out: Path) -> None:
             f" sources need about {_megabytes(cost.bytes)} in {out}, where"
             f" {_megabytes(cost.free_bytes)} are free",
             expected=f"another {_megabytes(cost.missing_bytes)}",
-            hint="--out on another disk, or fewer sources (--top, --controls)",
+            hint="--out on another disk, or fewer sources or strategies",
         )
 
 
@@ -201,11 +281,11 @@ def _free_bytes(out: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _recorded(out: Path) -> list[RunRow]:
+def _recorded(plan: Plan, out: Path) -> dict[str, RunRow]:
     if not (out / LEDGER_NAME).is_file():
-        return []
+        return {}
     with Ledger(out / LEDGER_NAME) as ledger:
-        return ledger.rows()
+        return finished_rows(plan, ledger, OutputStore(out))
 
 
 def _tuning_seconds(record: SourceRecord, seconds_per_text: float) -> float:
@@ -214,105 +294,3 @@ def _tuning_seconds(record: SourceRecord, seconds_per_text: float) -> float:
         return record.seconds.get("fine_tune", 0.0)
     rows = record.num_used or record.fine_tune.max_examples
     return PASSES_PER_STEP * record.fine_tune.num_epochs * rows * seconds_per_text
-
-
-def _rate(
-    plan: Plan, rows: Iterable[RunRow], entries: Iterable[PoolEntry], effort: Effort
-) -> tuple[float, str]:
-    """Return seconds per text and forward pass, and where the number comes from."""
-    config = plan.config
-    same = [row for row in rows if row.strategy == config.strategy]
-    passes = sum(_passes(effort, row.num_train, row.num_test) for row in same)
-    if passes:
-        measured = sum(row.seconds for row in same) / passes
-        return measured, f"{len(same)} finished {config.strategy} runs of this folder"
-    records = [entry.record for entry in entries if entry.record.published is None]
-    seconds = sum(record.seconds.get("fine_tune", 0.0) for record in records)
-    if seconds > 0:
-        steps = sum((record.num_used or 0) * record.fine_tune.num_epochs for record in records)
-        return (
-            seconds / (PASSES_PER_STEP * steps),
-            f"the fine-tuning of {len(records)} sources of the pool",
-        )
-    return DEFAULT_SECONDS_PER_TEXT, f"a guess of {DEFAULT_SECONDS_PER_TEXT} s per text and pass"
-
-
-def _passes(effort: Effort, num_train: int, num_test: int) -> float:
-    """Return how many texts go forward in a run, with a training step counted as three."""
-    return effort.passes * num_train + num_test
-
-
-@dataclass(frozen=True)
-class ComparisonEffort:
-    """What is left to do.
-
-    Attributes:
-        done: Trainings that are finished.
-        pending: Trainings to be made.
-        seconds: Time for them, without the fine-tuning of sources.
-        by_strategy: The same by strategy.
-        basis: What the time was estimated from.
-    """
-
-    done: int
-    pending: int
-    seconds: float
-    by_strategy: dict[str, float]
-    basis: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready form."""
-        return asdict(self)
-
-
-def estimate(plan: ComparisonPlan, out: Path) -> ComparisonEffort:
-    """Estimate what the trainings of a plan still cost.
-
-    Time goes by forward passes, a training step counting as three. What a pass takes per text
-    comes from the finished trainings of the folder, else it is a guess.
-
-    Args:
-        plan: The plan.
-        out: Folder of the comparison; need not exist.
-    """
-    finished = _finished(plan, out)
-    pending = [cell for cell in plan.trainings if cell.id not in finished]
-    passes = sum(passes_of(plan, cell) for cell in plan.trainings if cell.id in finished)
-    measured = sum(finished.values())
-    rate, basis = DEFAULT_SECONDS_PER_TEXT, f"a guess of {DEFAULT_SECONDS_PER_TEXT} s per text"
-    if passes and measured:
-        rate, basis = measured / passes, f"{len(finished)} finished trainings of this folder"
-    by_strategy = {
-        name: rate * sum(passes_of(plan, cell) for cell in pending if cell.strategy == name)
-        for name in plan.strategies
-    }
-    return ComparisonEffort(
-        done=len(finished),
-        pending=len(pending),
-        seconds=sum(by_strategy.values()),
-        by_strategy=by_strategy,
-        basis=basis,
-    )
-
-
-def passes_of(plan: ComparisonPlan, cell: Cell) -> float:
-    """Return how many texts go forward in a training, a training step counting as three."""
-    rows = [plan.rows_used(key.attribute, key.max_train) for key in cell.keys]
-    trained = joint_strategy(cell.strategy).passes(
-        cell.keys[0].transfer, rows, len(cell.sources), plan.base
-    )
-    return trained + sum(plan.num_test[name] for name in cell.attributes) + sum(rows)
-
-
-def _finished(plan: ComparisonPlan, out: Path) -> dict[str, float]:
-    """Return the seconds of the trainings that are done, by id."""
-    if not (out / LEDGER_NAME).is_file():
-        return {}
-    store = CellStore(out)
-    with Ledger(out / LEDGER_NAME) as ledger:
-        done = [cell for cell in plan.trainings if store.has(cell) and _is_in(ledger, cell)]
-    return {cell.id: store.record(cell).seconds for cell in done}
-
-
-def _is_in(ledger: Ledger, cell: Cell) -> bool:
-    return all(ledger.get(key) is not None for key in cell.rows.values())

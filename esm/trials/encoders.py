@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esm.common.errors import EsmError, ValidationError
-from esm.common.runtime import note
 from esm.common.storage import (
     atomic_folder,
     content_hash,
@@ -25,6 +25,8 @@ from esm.trials.ledger import RunKey
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 MODELS_NAME = "models"
 
@@ -85,6 +87,23 @@ def pool_model(entry: PoolEntry, source_seed: int | None) -> Path | None:
     return entry.model_folder if source_seed == entry.record.fine_tune.seed else None
 
 
+def source_hash(entry: PoolEntry) -> str:
+    """Return a hash of a source's rows and of its fine-tuning, all but the seed."""
+    settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
+    return content_hash(entry.record.task_hash or entry.record.config_hash, settings)
+
+
+def tuned_key(key: RunKey, entry: PoolEntry, *, retrain: bool = False) -> RunKey:
+    """Return the key of a run like this one that starts from a source as the pool tuned it."""
+    changes = {
+        "source": entry.id,
+        "source_hash": source_hash(entry),
+        "source_seed": entry.record.fine_tune.seed,
+        "delta": source_start(entry, retrain=retrain),
+    }
+    return key.model_copy(update=changes)
+
+
 def keep_only(models: Path, keys: Iterable[RunKey]) -> None:
     """Remove the tuned encoders from which none of these runs starts."""
     kept = {model_folder(models, key) for key in keys if key.source != NO_TRANSFER}
@@ -103,15 +122,15 @@ class TunedModels:
     The one used last stays in memory. A source that failed is not tried again.
 
     Args:
-        pool: Tells how each source was fine-tuned.
-        base: The pool's base model.
+        pool: Tells how each source was fine-tuned; None where none is used.
+        base: The base model.
         models: Folder for the encoders that the pool does not keep.
 
     Attributes:
-        base: The pool's base model.
+        base: The base model.
     """
 
-    def __init__(self, pool: Pool, base: Encoder, models: Path) -> None:
+    def __init__(self, pool: Pool | None, base: Encoder, models: Path) -> None:
         self.base = base
         self._pool = pool
         self._models = models
@@ -149,14 +168,24 @@ class TunedModels:
         """
         if key.source == NO_TRANSFER:
             return None
-        return self._pool.entry(key.source).record.metadata.license
+        return self.entry(key.source).record.metadata.license
+
+    def entry(self, source: str) -> PoolEntry:
+        """Return what the pool knows of a source.
+
+        Raises:
+            PoolError: It is gone from the pool.
+        """
+        if self._pool is None:
+            raise ValidationError(f"source {source} without a pool", expected="the pool it is in")
+        return self._pool.entry(source)
 
     def remarks(self, key: RunKey) -> tuple[str, ...]:
         """Return what has to be known of what a run starts from."""
-        return start_remarks(key, None if key.delta is None else self._pool.entry(key.source))
+        return start_remarks(key, None if key.delta is None else self.entry(key.source))
 
     def _tuned(self, key: RunKey, folder: Path) -> Encoder:
-        entry = self._pool.entry(key.source)
+        entry = self.entry(key.source)
         kept = folder if key.delta is not None else pool_model(entry, key.source_seed) or folder
         if kept.is_dir():
             return load_start(kept, self.base)
@@ -185,7 +214,7 @@ class TunedModels:
         from esm.training.sources import tune_on_source
 
         task = source_task(entry)
-        note(f"fine-tuning on {entry.id}, seed {key.source_seed}")
+        _LOGGER.info(f"fine-tuning on {entry.id}, seed {key.source_seed}")
         settings = entry.record.fine_tune.model_copy(update={"seed": key.source_seed})
         return tune_on_source(self.base, task, settings).encoder
 
@@ -208,7 +237,9 @@ def source_task(entry: PoolEntry) -> Task:
         )
     task = load_task(entry.record.task)
     if entry.record.task_hash is None:
-        note(f"whether the rows of {entry.id} are those of its publisher cannot be checked")
+        _LOGGER.warning(
+            f"whether the rows of {entry.id} are those of its publisher cannot be checked"
+        )
     elif task.content_hash() != entry.record.task_hash:
         raise ValidationError(
             f"the rows of source {entry.id} have changed since it was put into the pool",

@@ -1,50 +1,142 @@
-"""From the settings of a comparison to what is ready to be run."""
+"""From settings to trials that are ready to be run: target and base model are opened once, here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esm.common.errors import SettingError, ValidationError
+from esm.common.errors import EncoderError, SettingError, ValidationError
 from esm.encoder.settings import EncoderConfig
-from esm.pool.base_model import load_base
+from esm.metrics.rankings import NO_TRANSFER
+from esm.pool.base_model import base_config, load_base
 from esm.pool.pool import Pool
-from esm.ranking.rank import rank_sources
+from esm.ranking.rank import rank_targets
 from esm.ranking.result import RankConfig, Ranking
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Target, joint_hash
-from esm.trials.compare_plan import ComparisonPlan, compared_attributes, plan_comparison
+from esm.trials.encoders import MODELS_NAME
 from esm.trials.outside import Outside, read_outside
-from esm.trials.settings import AUTO, ComparisonConfig
-from esm.trials.sources import Choice, choose_sources
+from esm.trials.plan import plan_validation
+from esm.trials.plan_strategies import compared_attributes, plan_comparison
+from esm.trials.settings import AUTO, ComparisonConfig, ValidationConfig
+from esm.trials.sources import choose_sources
+from esm.trials.trial import Plan
+from esm.trials.worker import Shared
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from esm.encoder.cache import EmbeddingCache
     from esm.encoder.encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A comparison before its first training.
+    """A validation or comparison before its first trial.
 
     Attributes:
         plan: What is to be run.
         targets: The target, in all its folds.
-        encoder: The base model.
+        load: Loads the base model.
+        base: How it is loaded.
+        device: Device to compute on.
         pool: Where sources come from; None without any.
-        choice: The sources.
         outside: Predictions of outside systems.
+        ranking: The ranking that a validation proves; None in a comparison.
     """
 
-    plan: ComparisonPlan
+    plan: Plan
     targets: Sequence[Target]
-    encoder: Encoder
+    load: Callable[[], Encoder]
+    base: EncoderConfig
+    device: str
     pool: Pool | None
-    choice: Choice
     outside: Sequence[Outside]
+    ranking: Ranking | None
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The base model, loaded when it is asked for.
+
+        Raises:
+            EncoderError: It cannot be loaded.
+            PoolError: It is not the one the pool was built with.
+        """
+        return self.load()
+
+    def architecture(self) -> PreTrainedConfig | None:
+        """Return the base model's configuration; None where it cannot be read, as offline."""
+        from esm.encoder.load import read_config
+
+        try:
+            return read_config(self.base.model, self.base.revision)
+        except EncoderError as error:
+            _LOGGER.warning(f"the base model is not looked at: {error}")
+            return None
+
+    def shared(self, out: Path) -> Shared:
+        """Return what a worker has to know beside the trials.
+
+        Args:
+            out: Folder of the run, in which tuned encoders are kept between trials.
+        """
+        return Shared(
+            targets=tuple(self.targets),
+            transfer=self.plan.config.transfer,
+            base=self.encoder.config,
+            device=self.device,
+            pool=None if self.pool is None else self.pool.folder,
+            models=out / MODELS_NAME,
+            largest=self.plan.largest,
+            retrain=self.plan.config.retrain,
+        )
+
+
+def open_validation(
+    ranking: Ranking,
+    config: ValidationConfig,
+    *,
+    pool: Pool | None = None,
+    predictions: Mapping[str, Path] | None = None,
+    device: str = "auto",
+    strict: bool = False,
+) -> Opened:
+    """Read the target and plan; the base model is not loaded before it is needed.
+
+    Args:
+        ranking: The ranking to prove.
+        config: Settings.
+        pool: The pool; None for the one that the ranking names.
+        predictions: Files of predicted labels, by the name of the system.
+        device: Device to compute on.
+        strict: As for :func:`~esm.trials.plan.plan_validation`.
+
+    Raises:
+        EsmError: As :func:`~esm.trials.plan.plan_validation`; or a file of predictions cannot be
+            used.
+    """
+    pool = pool or Pool.open(Path(ranking.pool))
+    targets = load_targets(ranking.target_spec)
+    plan = plan_validation(ranking, pool, targets, config, strict=strict)
+    outside = _outside(predictions, config, targets, plan.attributes, plan.entries)
+    opened_pool = pool
+    return Opened(
+        plan,
+        targets,
+        lambda: load_base(opened_pool, device, model=ranking.base),
+        base_config(pool, ranking.base),
+        device,
+        pool,
+        outside,
+        ranking,
+    )
 
 
 def open_comparison(
@@ -93,14 +185,9 @@ def open_comparison(
         model = None if ranking is None else ranking.base
         encoder = load_base(pool, device, model=model, max_chunks=chunks)
     if ranking is None and config.sources == (AUTO,) and pool is not None:
-        ranking = rank_sources(
-            spec, pool, RankConfig(max_chunks=encoder.config.max_chunks), cache=cache, device=device
-        )
+        how = RankConfig(max_chunks=encoder.config.max_chunks)
+        ranking = rank_targets(spec, targets, encoder, pool, how, cache=cache)
     choice = choose_sources(config, spec, targets, attributes, pool, ranking)
-    outside = [
-        read_outside(_free_name(name, config), path, targets, attributes)
-        for name, path in (predictions or {}).items()
-    ]
     plan = plan_comparison(
         targets,
         config,
@@ -109,12 +196,16 @@ def open_comparison(
         attributes,
         untested,
         architecture=encoder.model.config,
+        pool="" if pool is None else str(pool.folder),
     )
-    return Opened(plan, targets, encoder, pool, choice, outside)
+    outside = _outside(predictions, config, targets, attributes)
+    return Opened(plan, targets, lambda: encoder, encoder.config, device, pool, outside, None)
 
 
 def _check_ranking(ranking: Ranking, targets: Sequence[Target], attributes: Sequence[str]) -> None:
     """Refuse a ranking of other rows; it may be of more attributes than are compared."""
+    if joint_hash(targets) == ranking.target_hash:
+        return
     ranked = load_targets(ranking.target_spec)
     if joint_hash(ranked) != ranking.target_hash:
         raise ValidationError(
@@ -133,9 +224,20 @@ def _check_ranking(ranking: Ranking, targets: Sequence[Target], attributes: Sequ
             )
 
 
-def _free_name(name: str, config: ComparisonConfig) -> str:
-    if name in config.strategies:
-        raise SettingError(
-            f"predictions called {name!r}, like a strategy", expected="a name of their own"
-        )
-    return name
+def _outside(
+    predictions: Mapping[str, Path] | None,
+    config: ValidationConfig | ComparisonConfig,
+    targets: Sequence[Target],
+    attributes: Sequence[str],
+    sources: Iterable[str] = (),
+) -> list[Outside]:
+    taken = {*config.strategies, NO_TRANSFER, *sources}
+    for name in predictions or {}:
+        if name in taken:
+            raise SettingError(
+                f"predictions called {name!r}, like a strategy or a source",
+                expected="a name of their own",
+            )
+    return [
+        read_outside(name, path, targets, attributes) for name, path in (predictions or {}).items()
+    ]

@@ -1,9 +1,9 @@
-"""What each training of a comparison found, on disk.
+"""What each trial found, on disk.
 
 Layout::
 
-    RUN/cells/CELL/cell.json            costs, metrics and what the strategy measured of itself
-    RUN/cells/CELL/outputs.safetensors  raw outputs for the test rows, an array per attribute
+    RUN/cells/TRIAL/cell.json            costs, metrics and what the strategy measured of itself
+    RUN/cells/TRIAL/outputs.safetensors  raw outputs for the test rows, an array per attribute
 
 All of it derives from the target and is readable by its owner only; it holds no text.
 """
@@ -19,7 +19,7 @@ from esm.common.arrays import Array
 from esm.common.errors import StorageError, ValidationError
 from esm.common.records import Record, parse
 from esm.common.storage import atomic_folder, load_tensors, read_json, save_tensors, write_json
-from esm.trials.compare_plan import Cell
+from esm.trials.trial import Trial
 
 CELLS_NAME = "cells"
 CELL_FORMAT = 1
@@ -28,7 +28,7 @@ _RECORD_NAME = "cell.json"
 _OUTPUTS_NAME = "outputs.safetensors"
 
 
-class AttributeCell(Record):
+class AttributeOutcome(Record):
     """What a training found for one attribute.
 
     Attributes:
@@ -48,7 +48,7 @@ class AttributeCell(Record):
     unseen_rows: str
 
 
-class CellRecord(Record):
+class TrialRecord(Record):
     """What a training found and cost.
 
     Attributes:
@@ -56,7 +56,7 @@ class CellRecord(Record):
         strategy: Name of the strategy.
         attributes: What was found, by attribute.
         seconds: Wall-clock time of training.
-        trained_parameters: See :class:`~esm.strategies.joint.protocol.Jointly`.
+        trained_parameters: See :class:`~esm.strategies.protocol.Jointly`.
         stored_parameters: The same.
         shared_parameters: The same.
         total_parameters: The same.
@@ -68,7 +68,7 @@ class CellRecord(Record):
 
     format: int = CELL_FORMAT
     strategy: str
-    attributes: dict[str, AttributeCell]
+    attributes: dict[str, AttributeOutcome]
     seconds: float
     trained_parameters: int
     stored_parameters: int
@@ -80,27 +80,27 @@ class CellRecord(Record):
     report: dict[str, Any]
 
 
-class CellStore:
-    """The results of a comparison's trainings.
+class OutputStore:
+    """The results of trials.
 
     Args:
-        run: The comparison's folder.
+        run: The folder of the validation or comparison.
     """
 
     def __init__(self, run: Path) -> None:
         self.folder = run / CELLS_NAME
-        self._known: dict[str, CellRecord] = {}
+        self._known: dict[str, TrialRecord] = {}
 
-    def has(self, cell: Cell) -> bool:
+    def has(self, trial: Trial) -> bool:
         """Whether the result of a training is there."""
-        folder = self.folder / cell.id
+        folder = self.folder / trial.id
         return all((folder / name).is_file() for name in (_RECORD_NAME, _OUTPUTS_NAME))
 
-    def keep(self, cell: Cell, record: CellRecord, outputs: dict[str, Array]) -> None:
+    def keep(self, trial: Trial, record: TrialRecord, outputs: dict[str, Array]) -> None:
         """Store a result.
 
         Args:
-            cell: The training.
+            trial: The trial.
             record: What it found.
             outputs: (n, c) for the test rows, by attribute.
 
@@ -109,54 +109,54 @@ class CellStore:
         """
         arrays = {
             str(number): np.asarray(outputs[name], dtype=np.float32)
-            for number, name in enumerate(cell.attributes)
+            for number, name in enumerate(trial.attributes)
         }
-        with atomic_folder(self.folder / cell.id) as folder:
+        with atomic_folder(self.folder / trial.id) as folder:
             write_json(folder / _RECORD_NAME, record.model_dump(mode="json"), private=True)
             save_tensors(folder / _OUTPUTS_NAME, arrays, private=True)
-        self._known[cell.id] = record
+        self._known[trial.id] = record
 
-    def record(self, cell: Cell) -> CellRecord:
+    def record(self, trial: Trial) -> TrialRecord:
         """Return what a training found.
 
         Raises:
             StorageError: It is not there.
             ValidationError: It is damaged or of another version.
         """
-        if cell.id in self._known:
-            return self._known[cell.id]
-        path = self.folder / cell.id / _RECORD_NAME
+        if trial.id in self._known:
+            return self._known[trial.id]
+        path = self.folder / trial.id / _RECORD_NAME
         record = parse(
-            CellRecord,
+            TrialRecord,
             read_json(path),
             where=path,
             refusal=ValidationError,
-            expected="a file written by esm compare",
-            hint=f"remove {path.parent}, then run the same esm compare command again",
+            expected="a file written by esm validate or esm compare",
+            hint=f"remove {path.parent}, then run the same command again",
         )
         if record.format != CELL_FORMAT:
             raise ValidationError(
                 f"{path} has format {record.format}",
                 expected=f"format {CELL_FORMAT}",
-                hint="another version of esm, or esm compare into another folder",
+                hint="another version of esm, or another --out folder",
             )
-        self._known[cell.id] = record
+        self._known[trial.id] = record
         return record
 
-    def outputs(self, cell: Cell, attribute: str) -> Array:
+    def outputs(self, trial: Trial, attribute: str) -> Array:
         """Return the outputs (n, c) for an attribute's test rows.
 
         Raises:
             StorageError: They are not there.
             MapError: The file is truncated.
         """
-        arrays = load_tensors(self.folder / cell.id / _OUTPUTS_NAME)
-        number = str(cell.attributes.index(attribute))
+        arrays = load_tensors(self.folder / trial.id / _OUTPUTS_NAME)
+        number = str(trial.attributes.index(attribute))
         if number not in arrays:
             raise StorageError(
-                f"the outputs of {cell.strategy} for {attribute} are gone from {self.folder}",
+                f"the outputs of {trial.strategy} for {attribute} are gone from {self.folder}",
                 expected="an array per attribute",
-                hint=f"remove {self.folder / cell.id}, then run the same command again",
+                hint=f"remove {self.folder / trial.id}, then run the same command again",
             )
         found: Array = arrays[number]
         return found

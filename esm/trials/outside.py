@@ -15,8 +15,8 @@ from esm.common.errors import TaskError
 from esm.common.storage import hash_file
 from esm.pool.pool import Skipped
 from esm.tasks.formats.files import read_table
+from esm.tasks.identity import row_keys
 from esm.tasks.raw import Table, Values, attribute_id, is_missing, is_number
-from esm.tasks.splits.draw import row_keys
 from esm.tasks.task import Problem, Target, Task
 
 

@@ -1,127 +1,25 @@
-"""What a validation will run, and in which order."""
+"""What a validation will run: trials over sources with one strategy, in their order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from esm.common.errors import EsmError, TaskError, ValidationError
-from esm.common.records import Record
 from esm.common.storage import content_hash, hash_texts
 from esm.metrics.rankings import NO_TRANSFER
 from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.result import Ranking
-from esm.strategies.protocol import check_problem
 from esm.strategies.registry import check_own, reads_unlabelled, strategy
 from esm.tasks.raw import attribute_id
 from esm.tasks.task import SplitName, Target, Task, joint_hash
-from esm.trials.encoders import source_start
+from esm.trials.encoders import source_hash, source_start
 from esm.trials.ledger import RunKey
 from esm.trials.settings import Arm, ValidationConfig
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training run.
-
-    Attributes:
-        arm: Why it is run.
-        key: Everything that determines it.
-    """
-
-    arm: Arm
-    key: RunKey
-
-    @property
-    def attribute(self) -> str:
-        """Name of the attribute."""
-        return self.key.attribute
-
-    @property
-    def source(self) -> str:
-        """Id of the source task, or ``none``."""
-        return self.key.source
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready form."""
-        return {
-            "attribute": self.attribute,
-            "arm": self.arm,
-            "source": self.source,
-            "seed": self.key.seed,
-            "source_seed": self.key.source_seed,
-            "fold": self.key.fold,
-        }
-
-
-class LeftOut(Record):
-    """Runs of one arm that are not made for want of time.
-
-    Attributes:
-        attribute: Name of the attribute.
-        arm: Why they would have been run.
-        source: Id of the source task, or ``none``.
-        runs: How many; finished ones are not among them.
-        seconds: About how long they would take, the source's fine-tuning included where no other
-            run needs it.
-        reason: What they did not fit into.
-    """
-
-    attribute: str
-    arm: Arm
-    source: str
-    runs: int
-    seconds: float
-    reason: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All runs of a validation.
-
-    Attributes:
-        target: Id of the target.
-        config: Settings.
-        runs: In the order of execution: per attribute no transfer first, then the picks, named
-            and random sources, and the rest.
-        num_train: Training rows used, by attribute; of folds the mean, rounded.
-        num_test: Test rows, by attribute; of folds the mean, rounded.
-        label_names: Names of the classes, by attribute.
-        skipped: Attributes without test rows (``target/attribute``) and sources that the pool
-            cannot give any more, with the reason.
-        pool: Folder of the pool.
-        base_model: The pool's base model.
-        source_seconds: Seconds that fine-tuning on each source took for the pool.
-        folds: How often the target is split; 0 for one fixed split.
-        test_to_train: Test rows per training row of the split, by attribute; of folds the mean.
-        left_out: What is not run for want of time; see :mod:`esm.trials.budget`.
-    """
-
-    target: str
-    config: ValidationConfig
-    runs: tuple[Run, ...]
-    num_train: Mapping[str, int]
-    num_test: Mapping[str, int]
-    label_names: Mapping[str, tuple[str, ...]]
-    skipped: tuple[Skipped, ...]
-    pool: str
-    base_model: str
-    source_seconds: Mapping[str, float]
-    folds: int = 0
-    test_to_train: Mapping[str, float] = field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.runs:
-            reasons = "; ".join(f"{skip.source}: {skip.reason}" for skip in self.skipped[:3])
-            raise ValidationError(
-                f"there is nothing to run for {self.target} ({reasons or 'no attribute'})",
-                expected="at least one attribute with a source or a control",
-            )
+from esm.trials.trial import Plan, Trial, describe_rows
 
 
 def plan_validation(
@@ -174,7 +72,7 @@ def plan_validation(
         entries, skipped = {}, [_no_source(config.strategy)]
         config = config.model_copy(update={"controls": (Arm.NONE,)})
     siblings = DerivedSources(ranking.target_spec, targets, pool.fingerprint_key())
-    runs: list[Run] = []
+    trials: list[Trial] = []
     for name in names:
         plain = _plain_keys(targets, name, ranking, pool, config)
         places = ranking.places(name)
@@ -182,35 +80,23 @@ def plan_validation(
         skipped += refused
         picks = ranking.picks(name, config.top)
         for arm, source in _arms(name, picks, places, usable, config):
-            runs += [Run(arm, key) for key in _keys(plain, usable.get(source), config)]
-    tasks = {name: [fold.attributes[name] for fold in targets] for name in names}
+            trials += [
+                Trial((key,), size=key.max_train, arm=arm)
+                for key in _keys(plain, usable.get(source), config)
+            ]
     return Plan(
         target=target.id,
         config=config,
-        runs=tuple(runs),
-        num_train={
-            name: round(np.mean([used_rows(len(fold.train), config) for fold in folds]))
-            for name, folds in tasks.items()
-        },
-        num_test={n: round(np.mean([len(fold.test) for fold in f])) for n, f in tasks.items()},
-        label_names={name: folds[0].label_names for name, folds in tasks.items()},
+        base=pool.manifest.base,
+        trials=tuple(trials),
         skipped=(*untested, *unlearnable, *skipped, *_unfit_picks(ranking, names, config)),
         pool=str(pool.folder),
-        base_model=pool.manifest.base.model,
+        entries=entries,
         source_seconds={
             source: entry.record.seconds.get("fine_tune", 0.0) for source, entry in entries.items()
         },
-        folds=len(targets) if target.fold is not None else 0,
-        test_to_train={
-            name: float(np.mean([len(fold.test) / len(fold.train) for fold in folds]))
-            for name, folds in tasks.items()
-        },
+        **describe_rows(targets, names, config.sizes[-1]),
     )
-
-
-def used_rows(available: int, config: ValidationConfig) -> int:
-    """Return how many training rows a run uses."""
-    return available if config.max_train is None else min(available, config.max_train)
 
 
 def _attributes(
@@ -241,7 +127,7 @@ def _learnable(
     skipped: list[Skipped] = []
     for name in names:
         try:
-            check_problem(chosen, target.attributes[name])
+            chosen.check_tasks([target.attributes[name]])
         except ValidationError as error:
             if strict or config.attributes or len(skipped) == len(names) - 1:
                 raise
@@ -334,22 +220,28 @@ def _plain_keys(
         source_seed=None,
         strategy=config.strategy,
         transfer=_transfer([fold.attributes[name] for fold in targets], config),
-        max_train=config.max_train,
+        max_train=None,
         seed=0,
     )
     return [
-        first.model_copy(update={"seed": seed, "fold": fold.fold})
+        first.model_copy(update={"seed": seed, "fold": fold.fold, "max_train": size})
+        for size in reversed(config.sizes)
         for seed in range(config.seeds)
         for fold in targets
     ]
+
+
+def unlabelled_hash(tasks: Iterable[Task]) -> str:
+    """Return a hash of the texts without labels, which decide what some strategies learn."""
+    texts = [task.unlabelled for task in tasks]
+    return content_hash([hash_texts(one.texts, one.pairs) for one in texts])
 
 
 def _transfer(folds: Sequence[Task], config: ValidationConfig) -> dict[str, Any]:
     """Return the strategy's settings, and of one that reads unlabelled texts, which they are."""
     settings = strategy(config.strategy).settings(config.transfer)
     if reads_unlabelled(config.strategy):
-        texts = [hash_texts(fold.unlabelled.texts, fold.unlabelled.pairs) for fold in folds]
-        settings["unlabelled"] = content_hash(texts)
+        settings["unlabelled"] = unlabelled_hash(folds)
     return settings
 
 
@@ -381,9 +273,3 @@ def _keys(
         )
         for key in plain
     ]
-
-
-def source_hash(entry: PoolEntry) -> str:
-    """Return a hash of a source's rows and of its fine-tuning, all but the seed."""
-    settings = entry.record.fine_tune.model_dump(mode="json", exclude={"seed"})
-    return content_hash(entry.record.task_hash or entry.record.config_hash, settings)

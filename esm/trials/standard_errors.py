@@ -9,7 +9,8 @@ import numpy as np
 from esm.common.records import Record
 from esm.strategies.registry import strategy
 from esm.trials.ledger import RunRow
-from esm.trials.plan import Plan
+from esm.trials.settings import ValidationConfig
+from esm.trials.trial import Plan
 
 FoldAndSeed = tuple[int | None, int]
 
@@ -26,12 +27,25 @@ _SOURCE_SEED_VARIED = (
 )
 
 
+_SEEDS_ALONE = "over seeds ({varies}); rows and sources are the same for all"
+_FOLDS_OF_ALL = (
+    "over {folds} folds, each averaged over its seeds ({varies}), with the variance of the folds"
+    " times 1/{folds} + test rows per training row, because folds share training rows (Nadeau and"
+    " Bengio 2003)"
+)
+
+
 def error_sentence(plan: Plan) -> str:
     """Say which variance the standard errors hold."""
-    sentence = _SOURCE_SEED_FIXED if plan.config.source_seeds == 1 else _SOURCE_SEED_VARIED
-    if plan.folds:
-        sentence = _FOLDS
-    return sentence.format(varies=strategy(plan.config.strategy).seed_varies, folds=plan.folds)
+    if isinstance(plan.config, ValidationConfig):
+        fixed = plan.config.source_seeds == 1
+        sentence = _SOURCE_SEED_FIXED if fixed else _SOURCE_SEED_VARIED
+        sentence = _FOLDS if plan.folds else sentence
+    else:
+        sentence = _FOLDS_OF_ALL if plan.folds else _SEEDS_ALONE
+    names = plan.strategies if plan.is_comparison else plan.config.strategies
+    varies = dict.fromkeys(strategy(name).seed_varies for name in names)
+    return sentence.format(varies="; ".join(varies), folds=plan.folds)
 
 
 def paired_gains(

@@ -1,11 +1,11 @@
-"""The winners of a validation: which trained models to use, and the encoders they need."""
+"""The winners of a run: which trained models to use, and the encoders they need."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from esm.common.errors import EncoderError, EsmError, ValidationError
 from esm.encoder.settings import EncoderConfig
@@ -13,25 +13,16 @@ from esm.pool.pool import Pool, PoolEntry
 from esm.trials.encoders import MODELS_NAME, load_start
 from esm.trials.ledger import RunKey
 from esm.trials.model_record import TrainedRecord
-from esm.trials.models import AGAIN, TRAINED_NAME, Trained, TrainedStore
-from esm.trials.validation import Validation
+from esm.trials.models import AGAIN, TRAINED_NAME, ModelStore, Trained
+from esm.trials.results import Line, Result
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder
 
 
-class Result(Protocol):
-    """What start encoders need to know of a run."""
-
-    @property
-    def pool(self) -> str:
-        """Folder of the pool that sources were taken from."""
-        ...
-
-
 @dataclass(frozen=True)
 class Winner:
-    """The models of the arm that did best on an attribute, one per run.
+    """The models of the arm or strategy that did best on an attribute, one per run.
 
     Attributes:
         attribute: Name of the attribute.
@@ -49,54 +40,56 @@ class Winner:
         return self.models[0].record
 
 
-def winners(
-    run: Path, validation: Validation, attributes: Collection[str] = ()
-) -> tuple[Winner, ...]:
-    """Return the winning models of a validation, in the order of its attributes.
+def winners(run: Path, result: Result, attributes: Collection[str] = ()) -> tuple[Winner, ...]:
+    """Return the models of the best arm or strategy of each attribute, one per seed and fold.
 
     Args:
-        run: Its folder.
-        validation: Its result.
+        run: Folder of the validation or comparison.
+        result: What it found.
         attributes: Names of attributes; none means all that have a winner.
 
     Raises:
-        ValidationError: An attribute is not of this validation or has no winner, or its models
-            are not there.
+        ValidationError: An attribute is not of this run or has no winner, or its models are not
+            there.
     """
-    if unknown := [name for name in attributes if name not in validation.attributes]:
+    if unknown := [name for name in attributes if name not in result.found]:
         raise ValidationError(
             f"attribute {', '.join(unknown)} is not in {run}",
-            expected=f"some of {', '.join(validation.attributes)}",
+            expected=f"some of {', '.join(result.found)}",
         )
-    chosen = [name for name in validation.attributes if name in (attributes or validation.winners)]
-    undecided = [name for name in chosen if name not in validation.winners]
+    best = {name: result.best(name) for name in result.found}
+    chosen = [name for name in best if name in attributes or (not attributes and best[name])]
+    undecided = [name for name in chosen if best[name] is None]
     if undecided or not chosen:
         raise ValidationError(
-            f"{run} has no winner for {', '.join(undecided) or 'any attribute'}: no source, nor"
-            " none, has all its runs",
-            expected="a finished validation",
-            hint="run the same esm validate command again: it goes on where it stopped",
+            f"{run} has no winner for {', '.join(undecided) or 'any attribute'}: no"
+            f" {result.CHOSEN} has all its runs",
+            expected="a finished run",
+            hint="run the same command again: it goes on where it stopped",
         )
-    models = TrainedStore(run).models()
-    return tuple(_winner(run, validation, name, models) for name in chosen)
+    store = ModelStore(run)
+    return tuple(_winner(run, result, name, line, store) for name in chosen if (line := best[name]))
 
 
-def _winner(run: Path, validation: Validation, name: str, models: Iterable[Trained]) -> Winner:
-    source, keys = validation.winners[name], set(validation.keys)
-    found = tuple(
-        trained
-        for trained in models
-        if (trained.record.key.attribute, trained.record.key.source) == (name, source)
-        and trained.record.key.content_hash() in keys
-    )
-    arm = next(arm for arm in validation.attributes[name].arms if arm.source == source)
-    if len(found) != arm.runs:
+def _winner(run: Path, result: Result, name: str, line: Line, store: ModelStore) -> Winner:
+    if name in result.models:
+        found = store.models(name, result.models[name])
+    else:  # a validation of an earlier version
+        keys = set(result.keys)
+        found = [
+            trained
+            for trained in store.models(name)
+            if trained.record.key.source == line.source
+            and trained.record.key.content_hash() in keys
+        ]
+    if len(found) != line.runs:
         raise ValidationError(
-            f"{run} holds {len(found)} of the {arm.runs} trained models of {name} after {source}",
+            f"{run} holds {len(found)} of the {line.runs} trained models of {name} with"
+            f" {line.label}",
             expected="all of them",
             hint=AGAIN,
         )
-    return Winner(name, source, found)
+    return Winner(name, found[0].record.key.source, tuple(found))
 
 
 class StartEncoders:
@@ -143,7 +136,7 @@ class StartEncoders:
             raise EncoderError(
                 f"the model at {config.model} has changed since {record.id} was trained on it",
                 expected=f"weights with the SHA-256 {wanted}, got {found}",
-                hint="restore the model, or esm validate into another folder",
+                hint="restore the model, or run the command again with another --out folder",
             )
         return encoder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import os
 import stat
 import subprocess
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from esm.cli.app import app
 from esm.common.errors import StorageError
-from esm.common.runtime import note, show_progress
+from esm.common.runtime import show_progress
 from esm.pool.pool import Pool
 from tests.toy_folders import write_target, write_task
 
@@ -184,8 +185,9 @@ def test_validate_reports_gain_and_regret(world, run):
 
 def test_sources_are_shown_with_their_licences_and_filtered_by_them(world):
     _, pool, target, _ = world
-    assert "CC0" in esm("rank", target, "--pool", pool, "--licence", "commercial,stated")
-    assert "CC0" in esm("show", pool)
+    licensed = ["--licence", "commercial,stated", "--wide"]
+    assert "CC0" in esm("rank", target, "--pool", pool, *licensed)
+    assert "CC0" in esm("show", pool, "--wide")
     refused = outcome("rank", target, "--pool", pool, "--licence", "mit")
     assert refused.exit_code == 1
     assert "has a licence that meets --licence mit" in refused.output
@@ -286,7 +288,7 @@ def test_a_budget_leaves_out_and_names(ranking, tmp_path):
 
 
 def test_show_prints_a_pool_and_a_ranking(world, ranking):
-    printed = esm("show", world[1])
+    printed = esm("show", world[1], "--wide")
     assert "R² own" in printed
     assert "anchored" in printed
     assert "posts/cat" in esm("show", ranking)
@@ -375,7 +377,9 @@ def test_ctrl_c_is_one_line_and_exit_130(monkeypatch, arguments, work, message):
 
 def test_quiet_and_debug_work_before_and_after_the_verb(monkeypatch, tmp_path):
     monkeypatch.setenv("ESM_DEBUG", "")  # so that it is put back
-    monkeypatch.setattr("esm.pool.pool.Pool.exists", lambda _: note("looking"))
+    monkeypatch.setattr(
+        "esm.pool.pool.Pool.exists", lambda _: logging.getLogger("esm.pool.pool").info("looking")
+    )
     assert "looking" in outcome("show", tmp_path).stderr
     assert "looking" not in outcome("--quiet", "show", tmp_path).stderr
     assert "looking" not in outcome("show", tmp_path, "--quiet").stderr

@@ -15,15 +15,14 @@ from esm.pool.verify import verify_pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
 from esm.report.pool import pool_tables
-from esm.strategies.joint.protocol import Lesson, SourceTask, source_lessons
+from esm.strategies.protocol import Lesson, SourceTask, source_lessons
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem
 from esm.training.settings import FineTuneConfig
-from esm.trials.compare import compare_strategies
 from esm.trials.open import open_comparison
+from esm.trials.run import compare_strategies, validate_ranking
 from esm.trials.settings import Arm, ComparisonConfig, ValidationConfig
-from esm.trials.validate import validate_ranking
 from tests.toy_folders import write_task
 from tests.toy_tasks import toy_task
 
@@ -159,7 +158,7 @@ def test_the_plan_says_which_strategies_go_without_it(made, sources):
         transfer=CHEAP,
     )
     plan = open_comparison(spec, config, pool=pool, device="cpu").plan
-    used = {cell.strategy: (cell.source, *cell.sources) for cell in plan.cells}
+    used = {cell.strategy: (cell.source, *cell.sources) for cell in plan.trials}
     left_out = {skip.source: skip.reason for skip in plan.skipped}
     assert used.pop("full") == ("wiki",)
     assert used.pop("ensemble:features") == ("none", *sources)

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
-from benchmarks.kill_resume import Case, ledger_state, pool_state, run, trial, undisturbed
-from esm.trials.validation import RESULT_NAME, Validation
+from benchmarks.kill_resume import Case, ledger_state, pool_state, trial, undisturbed
+from esm.cli.app import app
+from esm.trials.results import RESULT_NAME, Validation
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow
+
+# What is killed is a process of its own; what runs to its end is not, and these tests train in
+# float32.
+FLOAT32 = "--no-bf16"
+
+
+def run_here(arguments):
+    result = CliRunner().invoke(app, ["--quiet", *arguments])
+    assert result.exit_code == 0, result.output
 
 
 def test_killed_commands_resume_to_the_same_end(tiny_bert, tmp_path):
@@ -19,17 +30,21 @@ def test_killed_commands_resume_to_the_same_end(tiny_bert, tmp_path):
     train = (
         "train", *map(str, tasks), "--pool", str(pool), "--base", str(tiny_bert), "--max-length",
         "32", "--epochs", "1", "--anchors-per-task", "20", "--lift-width", "24", "--rank", "4",
+        FLOAT32,
     )  # fmt: skip
     _kill_in_the_middle(
-        Case("esm train", train, pool, pool_state), lambda: any((pool / "sources").glob("[!.]*"))
+        Case("esm train", train, pool, pool_state, run_here),
+        lambda: any((pool / "sources").glob("[!.]*")),
     )
-    run(("rank", str(write_target(tmp_path / "posts")), "--pool", str(pool), "--out", str(ranking)))
+    run_here(
+        ("rank", str(write_target(tmp_path / "posts")), "--pool", str(pool), "--out", str(ranking))
+    )
     validate = (
         "validate", str(ranking), "--attribute", "cat", "--top", "1", "--controls", "none",
-        "--seeds", "2", "--epochs", "1", "--out", str(out),
+        "--seeds", "2", "--epochs", "1", "--out", str(out), FLOAT32,
     )  # fmt: skip
     _kill_in_the_middle(
-        Case("esm validate", validate, out, ledger_state),
+        Case("esm validate", validate, out, ledger_state, run_here),
         # Not the ledger itself: a look could hold up the process that is writing it.
         lambda: (out / RESULT_NAME).is_file() and Validation.load(out).finished > 0,
     )

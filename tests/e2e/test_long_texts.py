@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from esm.common.errors import PoolError
-from esm.common.runtime import show_progress
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig
@@ -18,7 +17,7 @@ from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import TaskSpec
 from esm.training.class_weights import balance_weights
@@ -26,8 +25,8 @@ from esm.training.settings import FineTuneConfig
 from esm.trials.encoders import TunedModels
 from esm.trials.ledger import LEDGER_NAME, Ledger
 from esm.trials.plan import plan_validation
+from esm.trials.run import validate_ranking
 from esm.trials.settings import ValidationConfig
-from esm.trials.validate import validate_ranking
 from tests.toy_folders import write_target, write_task
 
 pytestmark = pytest.mark.slow
@@ -61,13 +60,6 @@ def world(tiny_bert, tmp_path_factory):
     return sources, Pool.open(folder / "pool"), spec(write_target(folder / "posts"))
 
 
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
-
-
 def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
     """Maps are affine: mapping the chunks and averaging them is what the ranking scores."""
     _, pool, target = world
@@ -93,7 +85,7 @@ def test_a_ranking_in_chunks_equals_mapping_every_chunk(world, tiny_bert):
     assert ranking.cut == 0
 
 
-def test_what_is_cut_is_said_with_the_option_that_helps(world, shown, capsys):
+def test_what_is_cut_is_said_with_the_option_that_helps(world, caplog):
     _, pool, target = world
     counts = {}
     for chunks in (None, 4, 9):
@@ -101,7 +93,7 @@ def test_what_is_cut_is_said_with_the_option_that_helps(world, shown, capsys):
         cache = EmbeddingCache(None)
         counts[chunks] = rank_sources(target, pool, config, cache=cache, device="cpu").cut
     assert counts[None] > counts[4] > counts[9] == 0
-    notes = [line for line in capsys.readouterr().err.splitlines() if "longer than" in line]
+    notes = [line for line in caplog.messages if "longer than" in line]
     assert len(notes) == 2
     assert "texts are longer than 8 tokens; only their beginning is read" in notes[0]
     assert "(--max-chunks N reads more)" in notes[0]
@@ -144,7 +136,7 @@ def test_a_validation_reads_the_target_as_the_ranking_did(world, tmp_path):
     for chunks in (None, 9):
         ranking = rank_sources(target, pool, RankConfig(max_chunks=chunks), device="cpu")
         plan = plan_validation(ranking, pool, load_targets(target), config)
-        keys[chunks] = [run.key for run in plan.runs]
+        keys[chunks] = [run.key for run in plan.trials]
         validate_ranking(ranking, config, tmp_path / "run", device="cpu", keep_models=True)
         with Ledger(tmp_path / "run" / LEDGER_NAME) as ledger:
             rows = {row.key: row.value for row in ledger.rows()}

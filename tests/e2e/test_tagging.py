@@ -16,17 +16,16 @@ from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
-from esm.strategies.joint.protocol import SourceTask, source_lessons
+from esm.strategies.protocol import SourceTask, source_lessons
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of
 from esm.tasks.task import Metric, Problem
 from esm.training.settings import FineTuneConfig
-from esm.trials.compare import compare_strategies
 from esm.trials.open import open_comparison
+from esm.trials.results import Validation
+from esm.trials.run import compare_strategies, validate_ranking
 from esm.trials.settings import Arm, ComparisonConfig, ValidationConfig
-from esm.trials.validate import validate_ranking
-from esm.trials.validation import Validation
 from esm.trials.winners import StartEncoders, winners
 from tests.toy_folders import write_task
 from tests.toy_tasks import toy_task
@@ -191,7 +190,7 @@ def test_a_comparison_leaves_out_what_cannot_tag(made, tiny_bert, tmp_path):
 
 def test_sources_that_tag_words_are_not_trained_beside_texts():
     def source(problem):
-        from esm.strategies.joint.protocol import Lesson
+        from esm.strategies.protocol import Lesson
 
         task = toy_task(problem)
         return SourceTask(problem.value, lambda: Lesson(task, task.train), lambda: None)

@@ -8,13 +8,13 @@ labels.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from esm.cli.demo.tasks import DemoTasks, write_demo_tasks
-from esm.common.runtime import note
 from esm.encoder.settings import OFFLINE, EncoderConfig
 from esm.pool.build import BuildReport, train_pool
 from esm.pool.entry import TrainConfig
@@ -24,9 +24,11 @@ from esm.ranking.result import Ranking
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
+from esm.trials.results import Validation
+from esm.trials.run import validate_ranking
 from esm.trials.settings import Arm, ValidationConfig
-from esm.trials.validate import validate_ranking
-from esm.trials.validation import Validation
+
+_LOGGER = logging.getLogger(__name__)
 
 FINE_TUNE = FineTuneConfig(learning_rate=2e-4)
 TRANSFER = TransferConfig(num_epochs=4)
@@ -91,9 +93,11 @@ def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo
     Raises:
         EncoderError: The packaged encoder is not installed (extra ``offline``).
     """
-    note("1/4 writing the generated tasks")
+    _LOGGER.info("1/4 writing the generated tasks")
     tasks = write_demo_tasks(folder / "tasks")
-    note(f"2/4 fine-tuning {base!r} on {len(tasks.sources)} source tasks, fitting their maps")
+    _LOGGER.info(
+        f"2/4 fine-tuning {base!r} on {len(tasks.sources)} source tasks, fitting their maps"
+    )
     build = train_pool(
         [TaskSpec(location=str(source.resolve())) for source in tasks.sources],
         folder / "pool",
@@ -104,11 +108,11 @@ def run_demo(folder: Path, *, base: str = OFFLINE, device: str = "auto") -> Demo
         ),
         device=device,
     )
-    note("3/4 ranking the sources for every attribute of the target")
+    _LOGGER.info("3/4 ranking the sources for every attribute of the target")
     pool = Pool.open(folder / "pool")
     ranking = rank_sources(TaskSpec(location=str(tasks.target.resolve())), pool, device=device)
     ranking.save(folder / "ranking.json")
-    note(
+    _LOGGER.info(
         f"4/4 training adapters for attribute {tasks.validated!r} after each source and after none"
     )
     validation = validate_ranking(ranking, _validation_config(tasks), folder / "run", device=device)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from esm.cli.demo.run import Verdict
 from esm.metrics.rankings import NO_TRANSFER
-from esm.report.table import Table, number
-from esm.report.validation import _plus_minus
+from esm.report.numbers import points
+from esm.report.table import Table
 
 
 def verdict_tables(verdict: Verdict) -> list[Table]:
@@ -19,8 +19,8 @@ def verdict_tables(verdict: Verdict) -> list[Table]:
     found = "won" if verdict.holds else "did not win"
     notes = [
         f"{verdict.validated}: {planted} {found} in ranking and training:"
-        f" {number(100 * verdict.performance[planted], 1)} against"
-        f" {_plus_minus(none, None)} without transfer"
+        f" {points(verdict.performance[planted])} against"
+        f" {points(none)} without transfer"
     ]
     columns = ("attribute", "planted source", "ranked first")
     return [Table("what was planted, what was found", columns, rows, notes, frozenset(columns))]

@@ -2,101 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from esm.cli.help import Heading, grouped, option
 from esm.cli.options import (
     MachineOptions,
     OutputOptions,
-    ReadingOptions,
     Strict,
+    TransferOptions,
     base_model,
     commas,
-    grouped,
 )
-from esm.cli.options_transfer import TransferOptions
+from esm.cli.reading import ReadingOptions, TargetName
+from esm.cli.trials import Budget, Examples, PredictionFiles, named_files, row_counts
+from esm.strategies.registry import JOINT_STRATEGIES, STRATEGIES
 
 
 @grouped
 def compare(
     target: Annotated[str, typer.Argument(help="Target folder, file or Hub id.")],
-    run: Annotated[Path, typer.Option("--out", help="Folder of the comparison.", metavar="DIR")],
+    *,
+    run: Annotated[
+        Path, option(Heading.OUTPUT, "--out", help="Folder of the comparison.", metavar="DIR")
+    ],
     reading: ReadingOptions,
-    machine: MachineOptions,
-    transfer: TransferOptions,
-    output: OutputOptions,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Strategies, by commas; variants behind a colon, such as multitask:square-root."
-            " Default: features,houlsby,full,multitask."
-        ),
-    ] = None,
+    identifier: TargetName = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(help="none (default), auto (the best-ranked ones) or names, best first."),
+        option(
+            Heading.SOURCES,
+            help="none (default), auto (the best-ranked ones) or names, best first.",
+        ),
     ] = None,
-    top: Annotated[
-        int, typer.Option(help="Sources, with auto, for strategies that use several.")
-    ] = 3,
     pool: Annotated[
-        Path | None, typer.Option(help="Folder of the pool that sources are in.", metavar="DIR")
+        Path | None,
+        option(Heading.SOURCES, help="Folder of the pool that sources are in.", metavar="DIR"),
     ] = None,
     ranking: Annotated[
         Path | None,
-        typer.Option(
+        option(
+            Heading.SOURCES,
             help="Ranking for auto, written by esm rank --out FILE.json. Default: rank the pool.",
             metavar="FILE",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs per strategy.")] = 3,
-    examples: Annotated[
+    top: Annotated[
+        int,
+        option(Heading.SOURCES, help="Sources, with auto, for strategies that use several."),
+    ] = 3,
+    strategy: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Training rows per attribute, such as 50,100,all: a learning curve; strategies"
-            " are compared at the largest. Default: all."
+        option(
+            Heading.TRAINING,
+            help=f"Strategies, by commas: {', '.join((*STRATEGIES, *JOINT_STRATEGIES))}; variants"
+            " behind a colon, such as multitask:square-root, and dapt+ before another one."
+            " Default: features,houlsby,full,multitask.",
         ),
+    ] = None,
+    predictions: PredictionFiles = None,
+    seeds: Annotated[int, option(Heading.TRAINING, help="Runs per strategy.")] = 3,
+    examples: Examples = None,
+    max_train: Annotated[
+        int | None,
+        option(Heading.TRAINING, help="Training rows per attribute to use at most."),
     ] = None,
     retrain: Annotated[
         bool,
-        typer.Option(
+        option(
+            Heading.TRAINING,
             "--retrain",
             help="Fine-tune sources again, from their data, instead of starting from their deltas.",
         ),
     ] = False,
-    max_train: Annotated[
-        int | None, typer.Option(help="Training rows per attribute to use at most.")
-    ] = None,
-    predictions: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME=FILE: labels that another system predicts for the test rows, as a column;"
-            " the file has the texts and a column per attribute.",
-            metavar="NAME=FILE",
+    transfer: TransferOptions,
+    budget: Budget = None,
+    dry_run: Annotated[
+        bool,
+        option(
+            Heading.BUDGET,
+            "--dry-run",
+            help="Print the plan with its time and disk, train nothing.",
         ),
-    ] = None,
+    ] = False,
     base: Annotated[
         str | None,
-        typer.Option(help="Base model without a pool: 'offline' (default), a Hub id or a folder."),
+        option(
+            Heading.MODEL,
+            help="Base model without a pool: 'offline' (default), a Hub id or a folder.",
+        ),
     ] = None,
     max_length: Annotated[
-        int, typer.Option(help="Most tokens of a text, without a pool; longer ones are cut.")
+        int,
+        option(Heading.MODEL, help="Most tokens of a text, without a pool; longer ones are cut."),
     ] = 256,
     max_chunks: Annotated[
         int | None,
-        typer.Option(help="Windows in which longer texts are read. Default: the pool's, or 1."),
+        option(
+            Heading.MODEL,
+            help="Windows in which longer texts are read. Default: the pool's, or 1.",
+        ),
     ] = None,
-    identifier: Annotated[str | None, typer.Option("--id", help="Name of the target.")] = None,
+    machine: MachineOptions,
+    classes: Annotated[
+        bool,
+        option(
+            Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."
+        ),
+    ] = False,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep all models, not only those of the best.")
+        bool,
+        option(
+            Heading.OUTPUT, "--keep-models", help="Keep all models, not only those of the best."
+        ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan with its time, train nothing.")
-    ] = False,
+    output: OutputOptions,
     strict: Strict = False,
 ) -> None:
     """Train several models on the attributes and compare them.
@@ -107,12 +130,14 @@ def compare(
     from esm.encoder.settings import OFFLINE, EncoderConfig
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
-    from esm.report.comparison import comparison_plan_tables, comparison_tables
-    from esm.trials.compare import compare_strategies
-    from esm.trials.costs import estimate
+    from esm.report.comparison import comparison_plan_tables
+    from esm.report.trials import result_tables
+    from esm.trials.budget import seconds_of
     from esm.trials.open import open_comparison
+    from esm.trials.run import compare_strategies, estimate
     from esm.trials.settings import DEFAULT_STRATEGIES, ComparisonConfig
 
+    seconds = None if budget is None else seconds_of(budget)
     names = commas(source)
     given = reading.spec(target, identifier=identifier)
     config = build_settings(
@@ -123,7 +148,7 @@ def compare(
             "sources": () if names == ("none",) else names,
             "top": top,
             "seeds": seeds,
-            "examples": tuple(map(_rows, commas(examples))) or (None,),
+            "examples": row_counts(examples),
             "max_train": max_train,
             "retrain": retrain,
             "transfer": transfer.settings(),
@@ -138,41 +163,19 @@ def compare(
         max_chunks=max_chunks,
         pool=None if pool is None else Pool.open(pool.resolve()),
         ranking=None if ranking is None else Ranking.load(ranking),
-        predictions=_named_files(commas(predictions)),
+        predictions=named_files(predictions),
         cache=machine.open_cache(),
         device=machine.device,
     )
     if dry_run:
-        effort = estimate(opened.plan, run)
+        plan, cost = estimate(opened, run, keep_models=keep_models, budget=seconds)
         content = {
-            "trainings": [cell.as_dict() for cell in opened.plan.trainings],
-            "skipped": [asdict(skip) for skip in opened.plan.skipped],
-            "estimate": effort.as_dict(),
+            "trainings": [trial.as_dict() for trial in plan.trials],
+            "skipped": [asdict(skip) for skip in plan.skipped],
+            "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
+            "estimate": cost.as_dict(),
         }
-        output.show(content, comparison_plan_tables(opened.plan, effort))
+        output.show(content, comparison_plan_tables(plan, cost))
         return
-    found = compare_strategies(opened, run, strict=strict, keep_models=keep_models)
-    output.show(found.as_dict(), comparison_tables(found))
-
-
-def _rows(word: str) -> int | None:
-    """Return a number of rows; None for all."""
-    if word == "all":
-        return None
-    if not word.isdigit():
-        raise typer.BadParameter(
-            f"{word!r}; expected numbers of rows, or all", param_hint="--examples"
-        )
-    return int(word)
-
-
-def _named_files(words: Iterable[str]) -> dict[str, Path]:
-    found = {}
-    for word in words:
-        name, _, path = word.partition("=")
-        if not name or not path or name in found:
-            raise typer.BadParameter(
-                f"{word!r}; expected NAME=FILE, each name once", param_hint="--predictions"
-            )
-        found[name] = Path(path)
-    return found
+    found = compare_strategies(opened, run, strict=strict, keep_models=keep_models, budget=seconds)
+    output.show(found.as_dict(), result_tables(found, classes=classes))

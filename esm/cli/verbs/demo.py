@@ -5,21 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from esm.cli.options import OutputOptions, base_model, grouped
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import Device, OutputOptions, base_model
 
 
 @grouped
 def demo(
     output: OutputOptions,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for the demo's files.", metavar="DIR")
+        Path,
+        option(Heading.DATA, "--out", help="Folder for the demo's files.", metavar="DIR"),
     ] = Path("runs/demo"),
-    base: Annotated[str, typer.Option(help="Base model: 'offline', a Hub id or a folder.")] = (
-        "offline"
-    ),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    base: Annotated[
+        str,
+        option(Heading.MODEL, help="Base model: 'offline', a Hub id or a folder."),
+    ] = "offline",
+    device: Device = "auto",
 ) -> None:
     """Run the whole job on generated data in a few minutes.
 

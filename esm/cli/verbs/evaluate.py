@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from esm.cli.options import OutFile, OutputOptions, commas, grouped, write_out
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import OutFile, OutputOptions, commas, write_out
 
 
 @grouped
@@ -16,9 +17,13 @@ def evaluate(
     truth: Annotated[
         Path, typer.Argument(help="CSV or Parquet: target, source, performance[, seed].")
     ],
-    output: OutputOptions,
-    k: Annotated[list[str] | None, typer.Option("--k", help="Cut-offs of regret.")] = None,
+    *,
+    k: Annotated[
+        list[str] | None,
+        option(Heading.SCORING, "--k", help="Cut-offs of regret. Default: 1,3,5."),
+    ] = None,
     out: OutFile = None,
+    output: OutputOptions,
 ) -> None:
     """Judge any rankings by measured results.
 

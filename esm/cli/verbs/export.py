@@ -7,20 +7,22 @@ from typing import Annotated
 
 import typer
 
-from esm.cli.options import OutputOptions, commas, grouped
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import OutputOptions, commas
+from esm.cli.reading import AttributeNames
 
 
 @grouped
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a run of esm validate or esm compare.")],
     to: Annotated[
-        Path, typer.Option("--to", help="Folder to write into, one per attribute.", metavar="DIR")
+        Path,
+        option(
+            Heading.OUTPUT, "--to", help="Folder to write into, one per attribute.", metavar="DIR"
+        ),
     ],
     output: OutputOptions,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(help="Attributes; by commas, one in a name as '\\,'. Default: all."),
-    ] = None,
+    attribute: AttributeNames = None,
 ) -> None:
     """Write the winners of a run as models that need no esm.
 

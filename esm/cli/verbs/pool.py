@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from esm.cli.help import Heading, Verb, grouped, option
 from esm.cli.options import (
     MachineOptions,
     OutFile,
@@ -16,10 +17,9 @@ from esm.cli.options import (
     PoolFolder,
     Strict,
     commas,
-    grouped,
     write_out,
 )
-from esm.cli.verbs.train import EncoderOptions
+from esm.cli.verbs.train import EncoderOptions, KeepEncoders
 from esm.common.errors import SettingError
 
 _FILTER_HELP = (
@@ -39,20 +39,23 @@ app = typer.Typer(
 )
 
 
-@app.command("ls")
+@app.command("ls", cls=Verb)
 @grouped
 def list_maps(
-    output: OutputOptions,
+    *,
     pool: Annotated[
         Path | None, typer.Argument(help="Pool whose sources to list.", metavar="[POOL]")
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Hub id of a base model: list the maps on the Hub for it.")
+        str | None,
+        option(Heading.SOURCES, help="Hub id of a base model: list the maps on the Hub for it."),
     ] = None,
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", help=_LOCAL_FILTER_HELP, metavar="FILTER")
+        list[str] | None,
+        option(Heading.SOURCES, "--filter", help=_LOCAL_FILTER_HELP, metavar="FILTER"),
     ] = None,
     out: OutFile = None,
+    output: OutputOptions,
 ) -> None:
     """List the sources of a pool, or the published maps for a base model."""
     if (pool is None) == (base is None):
@@ -121,36 +124,45 @@ def _list_published(base: str, output: OutputOptions, out: Path | None) -> None:
     output.show(content, listing_table(described.identity.model, listings))
 
 
-@app.command()
+@app.command(cls=Verb)
 @grouped
 def pack(
     pool: Annotated[Path, typer.Argument(help="Pool to pack; it stays as it is.")],
-    output: OutputOptions,
+    *,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="New folder for the bundle. Default: POOL.packed.", metavar="DIR"
+        option(
+            Heading.OUTPUT,
+            "--out",
+            help="New folder for the bundle. Default: POOL.packed.",
+            metavar="DIR",
         ),
     ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="Numbers of the maps: float16 or float32. Default: as they are."),
+        option(Heading.MAPS, help="Numbers of the maps: float16 or float32. Default: as they are."),
     ] = None,
     rank: Annotated[
         int | None,
-        typer.Option(
-            "--compress", help="Bring dense maps to this rank; the loss is reported.", min=1
+        option(
+            Heading.MAPS,
+            "--compress",
+            help="Bring dense maps to this rank; the loss is reported.",
+            min=1,
         ),
     ] = None,
     share: Annotated[
         bool,
-        typer.Option(
-            "--share", help="Leave out what is known of the sources' texts, to give it away."
+        option(
+            Heading.MAPS,
+            "--share",
+            help="Leave out what is known of the sources' texts, to give it away.",
         ),
     ] = False,
     index: Annotated[
-        bool, typer.Option("--index", help="Also index the maps, for esm rank --shortlist.")
+        bool, option(Heading.MAPS, "--index", help="Also index the maps, for esm rank --shortlist.")
     ] = False,
+    output: OutputOptions,
     strict: Strict = False,
 ) -> None:
     """Pack a pool into a few memory-mapped files, which every verb reads as a pool."""
@@ -168,7 +180,7 @@ def pack(
     output.show(report.as_dict(), pack_report(report))
 
 
-@app.command("index")
+@app.command("index", cls=Verb)
 @grouped
 def index_maps(
     pool: Annotated[Path, typer.Argument(help="Packed pool; the index is written beside it.")],
@@ -187,12 +199,13 @@ def index_maps(
     output.show(content, index_report(str(pool), found))
 
 
-@app.command()
+@app.command(cls=Verb)
 @grouped
 def verify(
     pool: Annotated[Path, typer.Argument(help="Pool, packed or not.")],
-    output: OutputOptions,
+    *,
     out: OutFile = None,
+    output: OutputOptions,
 ) -> None:
     """Check every entry of a pool and name the bad ones; exit code 1 if there is one."""
     from esm.pool.pool import Pool
@@ -206,7 +219,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Verb)
 @grouped
 def rebase(
     source: Annotated[
@@ -215,13 +228,14 @@ def rebase(
     pool: PoolFolder,
     encoder: EncoderOptions,
     machine: MachineOptions,
-    output: OutputOptions,
-    keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the new pool.")
-    ] = False,
-    dtype: Annotated[str, typer.Option(help="Of maps on disk: float16 or float32.")] = "float16",
-    strict: Strict = False,
+    *,
+    keep_models: KeepEncoders = False,
+    dtype: Annotated[
+        str, option(Heading.MAPS, help="Of maps on disk: float16 or float32.")
+    ] = "float16",
     out: OutFile = None,
+    output: OutputOptions,
+    strict: Strict = False,
 ) -> None:
     """Refit a pool's maps for a changed base model, in a new pool.
 
@@ -253,18 +267,21 @@ def rebase(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Verb)
 @grouped
 def pull(
-    base: Annotated[str, typer.Option(help="Hub id of the base model.")],
+    base: Annotated[str, option(Heading.SOURCES, help="Hub id of the base model.")],
     pool: PoolFolder,
-    output: OutputOptions,
+    *,
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", help=_FILTER_HELP, metavar="FILTER")
+        list[str] | None, option(Heading.SOURCES, "--filter", help=_FILTER_HELP, metavar="FILTER")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Requests under way at once.", min=1, max=64)] = 8,
-    strict: Strict = False,
+    workers: Annotated[
+        int, option(Heading.MACHINE, help="Requests under way at once.", min=1, max=64)
+    ] = 8,
     out: OutFile = None,
+    output: OutputOptions,
+    strict: Strict = False,
 ) -> None:
     """Fetch the published maps for a base model.
 
@@ -281,33 +298,39 @@ def pull(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=Verb)
 @grouped
 def push(
     pool: PoolFolder,
     repo: Annotated[
         str,
-        typer.Option(
-            help="owner/name for one map; owner alone calls each of them owner/ESM_SOURCE."
+        option(
+            Heading.SOURCES,
+            help="owner/name for one map; owner alone calls each of them owner/ESM_SOURCE.",
         ),
     ],
-    output: OutputOptions,
+    *,
     sources: Annotated[
         list[str] | None, typer.Argument(help="Sources of the pool. Default: all.")
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="Hub id of a base model that the pool knows as a folder.")
+        str | None,
+        option(Heading.SOURCES, help="Hub id of a base model that the pool knows as a folder."),
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Make new repositories private.")
+        bool, option(Heading.SOURCES, "--private", help="Make new repositories private.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write the repositories to --out, upload nothing.")
+        bool,
+        option(
+            Heading.OUTPUT, "--dry-run", help="Write the repositories to --out, upload nothing."
+        ),
     ] = False,
-    strict: Strict = False,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for --dry-run.", metavar="DIR")
+        Path | None, option(Heading.OUTPUT, "--out", help="Folder for --dry-run.", metavar="DIR")
     ] = None,
+    output: OutputOptions,
+    strict: Strict = False,
 ) -> None:
     """Publish dense maps, each with a model card; hf-dataset-selector reads them too."""
     from esm.pool.hub.push import push_maps

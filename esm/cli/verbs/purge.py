@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import typer
 
-from esm.cli.options import OutputOptions, grouped
+from esm.cli.help import Heading, grouped
+from esm.cli.options import OutputOptions
 from esm.common.errors import SettingError
 
 
-@grouped
-def purge(
-    output: OutputOptions,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only list what would be removed.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+@dataclass(frozen=True)
+class PurgeOptions:
+    """What is removed."""
+
+    HEADING: ClassVar = Heading.FILES
+
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = (
+        False
+    )
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False
     splits: Annotated[
         bool,
         typer.Option(
             "--splits", help="Also the stored splits: those data are split anew, rows change sides."
         ),
-    ] = False,
+    ] = False
+
+
+@grouped
+def purge(
+    options: PurgeOptions,
+    output: OutputOptions,
 ) -> None:
     """Remove cached embeddings (never pools, runs or data).
 
@@ -34,11 +45,11 @@ def purge(
     from esm.report.tasks import cache_tables
 
     found = find_caches()
-    chosen = [cache for cache in found if cache.files and (splits or cache.kind != SPLITS)]
+    chosen = [cache for cache in found if cache.files and (options.splits or cache.kind != SPLITS)]
     kept = [cache for cache in found if cache.files and cache not in chosen]
-    removed = bool(chosen) and not dry_run
+    removed = bool(chosen) and not options.dry_run
     if removed:
-        _ask(len([path for cache in chosen for path in cache.files]), yes=yes)
+        _ask(len([path for cache in chosen for path in cache.files]), yes=options.yes)
         for cache in chosen:
             remove(cache)
     content = {

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from esm.cli.options import OutFile, OutputOptions, grouped, write_out
+from esm.cli.help import Heading, grouped
+from esm.cli.options import OutFile, OutputOptions, write_out
 from esm.common.errors import StorageError
 
 if TYPE_CHECKING:
     from esm.report.table import Table
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """What of a result is shown."""
+
+    HEADING: ClassVar = Heading.OUTPUT
+
+    top: Annotated[int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)] = (
+        10
+    )
+    classes: Annotated[
+        bool,
+        typer.Option("--classes", help="Of a run: every class and the confusion matrices too."),
+    ] = False
+    out: OutFile = None
 
 
 @grouped
@@ -21,36 +38,26 @@ def show(
         Path,
         typer.Argument(help="A pool, a ranking (JSON), or a run of esm validate or esm compare."),
     ],
+    view: ViewOptions,
     output: OutputOptions,
-    top: Annotated[
-        int, typer.Option(help="Sources per attribute of a ranking; 0: all.", min=0)
-    ] = 10,
-    classes: Annotated[
-        bool,
-        typer.Option("--classes", help="Of a run: every class and the confusion matrices too."),
-    ] = False,
-    out: OutFile = None,
 ) -> None:
     """Show a pool, a ranking, a validation or a comparison."""
     from esm.pool.pool import Pool
-    from esm.trials.comparison import is_comparison
-    from esm.trials.validate import is_run
+    from esm.trials.results import is_run
 
     if Pool.exists(path):
         shown = _pool(path)
-    elif is_comparison(path):
-        shown = _comparison(path)
     elif is_run(path):
-        shown = _run(path, classes=classes)
+        shown = _run(path, classes=view.classes)
     elif path.is_file():
-        shown = _ranking(path, top)
+        shown = _ranking(path, view.top)
     else:
         raise StorageError(
             f"{path} is no pool, no ranking and no run",
             expected="a folder made by esm train, esm validate or esm compare, or a file made by"
             " esm rank --out",
         )
-    write_out(out, shown.content, shown.records)
+    write_out(view.out, shown.content, shown.records)
     output.show(shown.content, shown.tables)
 
 
@@ -86,25 +93,11 @@ def _pool(path: Path) -> _Shown:
 
 
 def _run(path: Path, *, classes: bool) -> _Shown:
-    from esm.report.classes import class_tables
-    from esm.report.validation import validation_tables
-    from esm.trials.ledger import LEDGER_NAME, Ledger
-    from esm.trials.validation import Validation
+    from esm.report.trials import result_tables
+    from esm.trials.results import load_result
 
-    validation = Validation.load(path)
-    further = class_tables(validation) if classes else []
-    with Ledger(path / LEDGER_NAME) as ledger:
-        table = ledger.to_truth(validation.keys)
-    records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
-    return _Shown(validation.as_dict(), [*validation_tables(validation), *further], records)
-
-
-def _comparison(path: Path) -> _Shown:
-    from esm.report.comparison import comparison_tables
-    from esm.trials.comparison import Comparison
-
-    found = Comparison.load(path)
-    return _Shown(found.as_dict(), comparison_tables(found), found.records())
+    found = load_result(path)
+    return _Shown(found.as_dict(), result_tables(found, classes=classes), found.records(path))
 
 
 def _ranking(path: Path, top: int) -> _Shown:

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from esm.cli.options import (
-    OutFile,
-    OutputOptions,
-    ReadingOptions,
-    Strict,
-    cell_delimiter,
-    grouped,
-    write_out,
-)
+from esm.cli.help import Heading, Verb, grouped, option
+from esm.cli.options import OutFile, OutputOptions, Strict, write_out
+from esm.cli.reading import ReadingOptions, TableOptions, cell_delimiter
 from esm.common.errors import EsmError, TaskError
 
 if TYPE_CHECKING:
@@ -26,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What the data are.", no_args_is_help=True)
 
 
-@app.command("ls")
+@app.command("ls", cls=Verb)
 @grouped
 def list_tasks(
     locations: Annotated[
@@ -35,12 +29,17 @@ def list_tasks(
     ] = None,
     *,
     reading: ReadingOptions,
-    output: OutputOptions,
     registry: Annotated[
-        bool, typer.Option("--registry", help="List the public source tasks that are known here.")
+        bool,
+        option(
+            Heading.SOURCES,
+            "--registry",
+            help="List the public source tasks that are known here.",
+        ),
     ] = False,
-    strict: Strict = False,
     out: OutFile = None,
+    output: OutputOptions,
+    strict: Strict = False,
 ) -> None:
     """List tasks and targets: rows, classes, language, licence."""
     from esm.report.tasks import task_list
@@ -82,13 +81,14 @@ def _list_registry(output: OutputOptions, out: Path | None) -> None:
     output.show(content, registry_tables(entries))
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 @grouped
 def show_task(
     location: Annotated[str, typer.Argument(help="Folder, file or Hub id.")],
+    *,
     reading: ReadingOptions,
-    output: OutputOptions,
     out: OutFile = None,
+    output: OutputOptions,
 ) -> None:
     """Show one task or target: split, balance, lengths, duplicates, what may spoil results.
 
@@ -109,28 +109,30 @@ def show_task(
     output.show(description, tables)
 
 
-@app.command("init")
+@app.command("init", cls=Verb)
 @grouped
 def init_task(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, TXT, XLSX, JSONL or Parquet file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV, TSV, TXT, XLSX, JSON, JSONL, Parquet, Arrow or CoNLL file. What annotation"
+            " tools export is recognised."
+        ),
+    ],
     *,
-    text: Annotated[str | None, typer.Option(help="Text column. Default: found.")] = None,
-    encoding: Annotated[
-        str | None, typer.Option(help="Encoding of a text file, such as cp1250. Default: found.")
-    ] = None,
-    delimiter: Annotated[
-        str | None,
-        typer.Option(help="Between the cells of a text table; 'tab' for a tab. Default: found."),
-    ] = None,
-    sheet: Annotated[
-        str | None, typer.Option(help="Sheet of a workbook. Default: the first.")
-    ] = None,
+    text: Annotated[str | None, option(Heading.DATA, help="Text column. Default: found.")] = None,
+    table: TableOptions,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where to write it. Default: beside the file.", metavar="FILE.toml"),
+        option(
+            Heading.OUTPUT,
+            help="Where to write it. Default: beside the file.",
+            metavar="FILE.toml",
+        ),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a specification that is there.")
+        bool,
+        option(Heading.OUTPUT, "--replace", help="Replace a specification that is there."),
     ] = False,
     output: OutputOptions,
 ) -> None:
@@ -144,7 +146,11 @@ def init_task(
     from esm.tasks.guess.propose import propose
 
     proposal = propose(
-        file, text=text, encoding=encoding, delimiter=cell_delimiter(delimiter), sheet=sheet
+        file,
+        text=text,
+        encoding=table.encoding,
+        delimiter=cell_delimiter(table.delimiter),
+        sheet=table.sheet,
     )
     written = write_draft(proposal, out, replace=replace)
     findings = inspect_proposal(proposal)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from esm.cli.help import Heading, grouped, option
 from esm.cli.options import (
     MachineOptions,
     OutFile,
     OutputOptions,
     PoolFolder,
-    ReadingOptions,
     Strict,
     absolute,
     base_model,
     commas,
-    grouped,
     write_out,
 )
+from esm.cli.reading import ReadingOptions
 
 if TYPE_CHECKING:
     from esm.encoder.settings import EncoderConfig
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class EncoderOptions:
     """The base model; see :class:`esm.encoder.settings.EncoderConfig`."""
+
+    HEADING: ClassVar = Heading.MODEL
 
     base: Annotated[
         str | None,
@@ -76,6 +78,8 @@ class EncoderOptions:
 class FineTuneOptions:
     """Fine-tuning of the sources; see :class:`esm.training.settings.FineTuneConfig`."""
 
+    HEADING: ClassVar = Heading.TRAINING
+
     preset: Annotated[str, typer.Option(help="Settings to start from: default or paper.")] = (
         "default"
     )
@@ -106,7 +110,9 @@ class FineTuneOptions:
 
 @dataclass(frozen=True)
 class MapOptions:
-    """The maps and what they are fitted on; see :class:`esm.pool.build.TrainConfig`."""
+    """The maps and what they are fitted on; see :class:`esm.pool.entry.TrainConfig`."""
+
+    HEADING: ClassVar = Heading.MAPS
 
     forms: Annotated[
         list[str] | None,
@@ -138,6 +144,12 @@ class MapOptions:
     ] = "auto"
 
 
+KeepEncoders = Annotated[
+    bool,
+    option(Heading.MAPS, "--keep-models", help="Keep the tuned encoders in the pool."),
+]
+
+
 @grouped
 def train(
     tasks: Annotated[
@@ -153,17 +165,17 @@ def train(
     reading: ReadingOptions,
     machine: MachineOptions,
     output: OutputOptions,
-    identifier: Annotated[
-        str | None, typer.Option("--id", help="Name of the source (with one task only).")
-    ] = None,
-    keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the tuned encoders in the pool.")
-    ] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Train again what is there with other settings.")
-    ] = False,
-    strict: Strict = False,
     out: OutFile = None,
+    strict: Strict = False,
+    identifier: Annotated[
+        str | None,
+        option(Heading.DATA, "--id", help="Name of the source (with one task only)."),
+    ] = None,
+    keep_models: KeepEncoders = False,
+    replace: Annotated[
+        bool,
+        option(Heading.SOURCES, "--replace", help="Train again what is there with other settings."),
+    ] = False,
 ) -> None:
     """Fine-tune on source tasks, fit and store their maps and deltas.
 

@@ -8,89 +8,106 @@ from typing import Annotated
 
 import typer
 
-from esm.cli.options import OutputOptions, Strict, commas, grouped
-from esm.cli.options_transfer import TransferOptions
+from esm.cli.help import Heading, grouped, option
+from esm.cli.options import Device, OutputOptions, Strict, TransferOptions, commas
+from esm.cli.reading import AttributeNames
+from esm.cli.trials import Budget, Examples, PredictionFiles, named_files, row_counts
 from esm.strategies.registry import STRATEGIES
 
 
 @grouped
 def validate(
     ranking: Annotated[Path, typer.Argument(help="Ranking written by esm rank --out FILE.json.")],
-    run: Annotated[Path, typer.Option("--out", help="Folder of the run.", metavar="DIR")],
-    transfer: TransferOptions,
-    output: OutputOptions,
-    pool: Annotated[
-        Path | None, typer.Option(help="Folder of the pool. Default: the ranking's.", metavar="DIR")
-    ] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Attributes to validate; by commas, one in a name as '\\,'. Default: all."
-        ),
-    ] = None,
-    top: Annotated[int, typer.Option(help="Best-ranked sources to train with.")] = 3,
+    *,
+    run: Annotated[Path, option(Heading.OUTPUT, "--out", help="Folder of the run.", metavar="DIR")],
+    attribute: AttributeNames = None,
+    top: Annotated[int, option(Heading.SOURCES, help="Best-ranked sources to train with.")] = 3,
     source: Annotated[
-        list[str] | None, typer.Option(help="Further sources to train with, by name.")
+        list[str] | None,
+        option(Heading.SOURCES, help="Further sources to train with, by name."),
     ] = None,
     controls: Annotated[
         list[str] | None,
-        typer.Option(help="none (no transfer), random, all; by commas. Default: none,random."),
-    ] = None,
-    random_sources: Annotated[int, typer.Option(help="Random sources per attribute.")] = 2,
-    seeds: Annotated[int, typer.Option(help="Runs per arm.")] = 3,
-    source_seeds: Annotated[
-        int,
-        typer.Option(
-            help="Training seeds of the sources; has to divide --seeds. More than one"
-            " trains them again."
+        option(
+            Heading.SOURCES,
+            help="none (no transfer), random, all; by commas. Default: none,random.",
         ),
-    ] = 1,
+    ] = None,
+    random_sources: Annotated[
+        int, option(Heading.SOURCES, help="Random sources per attribute.")
+    ] = 2,
+    pool: Annotated[
+        Path | None,
+        option(Heading.SOURCES, help="Folder of the pool. Default: the ranking's.", metavar="DIR"),
+    ] = None,
     strategy: Annotated[
         str,
-        typer.Option(
-            help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another one."
+        option(
+            Heading.TRAINING,
+            help=f"How to train on an attribute: {', '.join(STRATEGIES)}, or dapt+ and another.",
         ),
     ] = STRATEGIES[0],
+    seeds: Annotated[int, option(Heading.TRAINING, help="Runs per arm.")] = 3,
+    examples: Examples = None,
     max_train: Annotated[
-        int | None, typer.Option(help="Training rows per attribute to use at most.")
+        int | None,
+        option(Heading.TRAINING, help="Training rows per attribute to use at most."),
     ] = None,
+    source_seeds: Annotated[
+        int,
+        option(
+            Heading.TRAINING,
+            help="Training seeds of the sources; has to divide --seeds. More than one"
+            " trains them again.",
+        ),
+    ] = 1,
     retrain: Annotated[
         bool,
-        typer.Option(
+        option(
+            Heading.TRAINING,
             "--retrain",
             help="Fine-tune sources again, from their data, instead of starting from their deltas.",
         ),
     ] = False,
+    transfer: TransferOptions,
+    predictions: PredictionFiles = None,
+    budget: Budget = None,
+    dry_run: Annotated[
+        bool,
+        option(
+            Heading.BUDGET,
+            "--dry-run",
+            help="Print the plan with its time and disk, run nothing.",
+        ),
+    ] = False,
+    device: Device = "auto",
     classes: Annotated[
-        bool, typer.Option("--classes", help="Show every class and the confusion matrices too.")
+        bool,
+        option(
+            Heading.OUTPUT, "--classes", help="Show every class and the confusion matrices too."
+        ),
     ] = False,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep all models, not only those of the winners.")
-    ] = False,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Time for this command, such as 2h, 90m or 1h30m: first no transfer and the best"
-            " picks, then the controls; what does not fit is named.",
-            metavar="TIME",
+        bool,
+        option(
+            Heading.OUTPUT,
+            "--keep-models",
+            help="Keep all models, not only those of the winners.",
         ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan with its time and disk, run nothing.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    output: OutputOptions,
     strict: Strict = False,
 ) -> None:
     """Train with the picks and with controls: what is gained?
 
     Reports realised gain and regret; a stopped run goes on where it was.
     """
-    import esm.trials.validate as library
     from esm.common.records import build_settings
     from esm.pool.pool import Pool
     from esm.ranking.result import Ranking
-    from esm.report.classes import class_tables
-    from esm.report.validation import plan_tables, validation_tables
+    from esm.report.trials import result_tables
+    from esm.report.validation import plan_tables
+    from esm.trials import run as library
     from esm.trials.budget import seconds_of
     from esm.trials.settings import ValidationConfig
 
@@ -108,6 +125,7 @@ def validate(
             "source_seeds": source_seeds,
             "strategy": strategy,
             "transfer": transfer.settings(),
+            "examples": row_counts(examples),
             "max_train": max_train,
             "retrain": retrain,
         },
@@ -118,7 +136,7 @@ def validate(
             loaded, config, run, pool=opened, keep_models=keep_models, budget=seconds
         )
         content = {
-            "runs": [planned.as_dict() for planned in plan.runs],
+            "runs": [planned.as_dict() for planned in plan.trials],
             "skipped": [asdict(skip) for skip in plan.skipped],
             "left_out": [arm.model_dump(mode="json") for arm in plan.left_out],
             "estimate": cost.as_dict(),
@@ -130,10 +148,10 @@ def validate(
         config,
         run,
         pool=opened,
+        predictions=named_files(predictions),
         device=device,
         strict=strict,
         keep_models=keep_models,
         budget=seconds,
     )
-    further = class_tables(result) if classes else []
-    output.show(result.as_dict(), [*validation_tables(result), *further])
+    output.show(result.as_dict(), result_tables(result, classes=classes))

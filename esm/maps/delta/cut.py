@@ -77,29 +77,34 @@ def cut_delta(
         FitError: The models differ in more than numbers, or the tuned one holds NaN.
         SettingError: The vectors alone take more than the budget.
     """
-    changed = _changed(base, tuned)
+    changed = changed_weights(base, tuned)
     if budget is None:
         whole = {name: _to_numpy(after) for name, (_, after) in changed.items()}
         return Cut(Delta(weights, {}, whole), ())
     check_budget(base, budget)
-    tables = _embedding_tables(base)
-    spectra = {
-        name: _Spectrum.of((after - before).double().reshape(matrix_shape(before.shape)))
-        for name, (before, after) in changed.items()
-        if name not in tables
-    }
+    spectra = spectra_of(base, tuned)
     found = [_coded(spectra, budget, bits) for bits in sorted(_LARGEST_CODE)]
     factors = min(found, key=lambda one: _distance(spectra, one))
     return Cut(Delta(weights, factors, {}), tuple(sorted(changed.keys() - factors.keys())))
 
 
-def _coded(spectra: Mapping[str, _Spectrum], budget: int, bits: int) -> dict[str, Factors]:
+def spectra_of(base: PreTrainedModel, tuned: PreTrainedModel) -> dict[str, Spectrum]:
+    """Decompose what training changed of every weight but the embedding tables."""
+    tables = _embedding_tables(base)
+    return {
+        name: Spectrum.of((after - before).double().reshape(matrix_shape(before.shape)))
+        for name, (before, after) in changed_weights(base, tuned).items()
+        if name not in tables
+    }
+
+
+def _coded(spectra: Mapping[str, Spectrum], budget: int, bits: int) -> dict[str, Factors]:
     """Return the factors that fit into a budget with so many bits per number of a matrix."""
     ranks = _ranks(spectra, budget, bits)
     return {name: spectra[name].factors(rank, bits) for name, rank in ranks.items() if rank}
 
 
-def _distance(spectra: Mapping[str, _Spectrum], factors: Mapping[str, Factors]) -> float:
+def _distance(spectra: Mapping[str, Spectrum], factors: Mapping[str, Factors]) -> float:
     """Return the sum of squares of what factors lack of the differences."""
     device = torch.device("cpu")
     return sum(
@@ -113,7 +118,7 @@ def _distance(spectra: Mapping[str, _Spectrum], factors: Mapping[str, Factors]) 
 
 
 @dataclass(frozen=True, eq=False)
-class _Spectrum:
+class Spectrum:
     """Left singular vectors and values of a matrix; right ones follow where they are wanted.
 
     Attributes:
@@ -127,7 +132,7 @@ class _Spectrum:
     values: Float64
 
     @classmethod
-    def of(cls, matrix: Tensor) -> _Spectrum:
+    def of(cls, matrix: Tensor) -> Spectrum:
         """Decompose by the smaller of the two Gram matrices.
 
         Squaring costs the digits of the values below 1e-8 of the largest, which no budget keeps.
@@ -183,7 +188,7 @@ def _in_steps(scales: Float64) -> Float32:
     return rounded
 
 
-def _ranks(spectra: Mapping[str, _Spectrum], budget: int, bits: int) -> dict[str, int]:
+def _ranks(spectra: Mapping[str, Spectrum], budget: int, bits: int) -> dict[str, int]:
     """Return the rank of every matrix: those values whose square per byte is the largest."""
     sizes = {name: spectrum.row_bytes(bits) for name, spectrum in spectra.items()}
     vectors = [name for name, spectrum in spectra.items() if spectrum.is_vector]
@@ -227,7 +232,9 @@ def _header(name: str) -> int:
     return len(name) + _HEADER_BYTES
 
 
-def _changed(base: PreTrainedModel, tuned: PreTrainedModel) -> dict[str, tuple[Tensor, Tensor]]:
+def changed_weights(
+    base: PreTrainedModel, tuned: PreTrainedModel
+) -> dict[str, tuple[Tensor, Tensor]]:
     """Return the weights that training changed, before and after; shared ones once."""
     befores, afters = dict(base.named_parameters()), dict(tuned.named_parameters())
     shapes = [{name: tuple(one.shape) for name, one in of.items()} for of in (befores, afters)]

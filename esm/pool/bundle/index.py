@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +13,14 @@ import numpy.typing as npt
 
 from esm.common.errors import MapError, PoolError
 from esm.common.neighbours import NearIndex
-from esm.common.runtime import note, progress
+from esm.common.runtime import progress
 from esm.common.storage import content_hash, load_tensors, save_tensors
 from esm.maps.forms import MapForm
 from esm.maps.stack import LowRankStack
 from esm.pool.bundle.read import Bundle
 from esm.pool.bundle.signature import SignatureBasis, Signatures
+
+_LOGGER = logging.getLogger(__name__)
 
 Places = npt.NDArray[np.int64]
 
@@ -129,7 +132,9 @@ def build_index(bundle: Bundle, form: MapForm) -> ShortlistIndex:
             advance(len(place))
     signatures = np.concatenate(rows)
     if len(signatures) < total:
-        note(f"{total - len(signatures)} of {total} {form} maps are not finite, so not indexed")
+        _LOGGER.warning(
+            f"{total - len(signatures)} of {total} {form} maps are not finite, so not indexed"
+        )
     return ShortlistIndex(np.concatenate(places), signatures, NearIndex.cells(signatures))
 
 

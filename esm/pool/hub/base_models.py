@@ -15,7 +15,7 @@ from esm.common.errors import PoolError, SettingError
 from esm.common.records import build_settings
 from esm.common.runtime import Precision
 from esm.encoder.settings import BaseIdentity, Pooling
-from esm.maps.peer import PeerConfig
+from esm.maps.published_config import PublishedConfig
 from esm.pool.hub.hub import Listing, is_repo
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
@@ -45,14 +45,14 @@ class PublishedBase:
     commit: str
     aliases: frozenset[str]
 
-    def is_named_by(self, config: PeerConfig, listing: Listing) -> bool:
+    def is_named_by(self, config: PublishedConfig, listing: Listing) -> bool:
         """Return whether a map's own description, or else its tags, name this base model."""
         if config.base_model_name is not None:
             return config.base_model_name in self.aliases
         return bool(self.aliases.intersection(listing.base_models))
 
 
-def peer_pooling(model: str, model_type: str) -> Pooling | None:
+def published_pooling(model: str, model_type: str) -> Pooling | None:
     """Return the pooling that hf-dataset-selector uses for a base model; None where it has none."""
     if model_type == "bert" and _SENTENCE_MODELS in model:
         return Pooling.MEAN
@@ -73,7 +73,7 @@ def read_base(name: str, identifier: str, commit: str, config: Mapping[str, Any]
         PoolError: hf-dataset-selector has no maps for such a model, or sizes are missing.
     """
     model_type = str(config.get("model_type"))
-    pooling = peer_pooling(identifier, model_type)
+    pooling = published_pooling(identifier, model_type)
     if pooling is None:
         raise PoolError(
             f"base model {identifier} is of type {model_type!r}",
@@ -106,7 +106,7 @@ def read_base(name: str, identifier: str, commit: str, config: Mapping[str, Any]
     )
 
 
-def source_task(config: PeerConfig) -> TaskSpec | None:
+def source_task(config: PublishedConfig) -> TaskSpec | None:
     """Return how to read a published map's dataset again; None where it does not say."""
     texts, label = config.text_columns, config.label_column
     if config.task_id is None or not is_repo(config.task_id) or label is None:
@@ -123,7 +123,7 @@ def source_task(config: PeerConfig) -> TaskSpec | None:
     )
 
 
-def fine_tune_settings(config: PeerConfig) -> FineTuneConfig:
+def fine_tune_settings(config: PublishedConfig) -> FineTuneConfig:
     """Return the settings that a map's description states, the published ones for the others."""
     stated = {
         "num_epochs": config.lm_num_epochs,

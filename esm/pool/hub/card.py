@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from esm.maps.files import MapConfig
-from esm.maps.peer import PeerConfig
+from esm.maps.published_config import PublishedConfig
 from esm.pool.hub.hub import ESM_TAG, is_repo
 from esm.pool.pool import MapRecord, SourceRecord
 from esm.tasks.licences import NOT_STATED, Terms, is_stated, licence_label, terms
@@ -41,7 +41,7 @@ class CardFacts:
     record: SourceRecord
     fit: MapRecord
     config: MapConfig
-    peer: PeerConfig
+    peer: PublishedConfig
 
 
 def model_card(facts: CardFacts) -> str:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from esm.common.errors import SettingError
 from esm.common.records import Record
-from esm.maps.peer import PeerConfig
+from esm.maps.published_config import PublishedConfig
 from esm.pool.hub.base_models import source_task
 from esm.pool.hub.hub import DatasetFacts, FileFacts, Listing
 from esm.tasks.licences import fits
@@ -56,7 +56,7 @@ class Candidate:
     """
 
     listing: Listing
-    config: PeerConfig
+    config: PublishedConfig
     generation: int
     dataset: DatasetFacts
     weights: FileFacts
@@ -164,7 +164,7 @@ class Filters(Record):
         return None
 
 
-def is_meaningful(config: PeerConfig) -> bool:
+def is_meaningful(config: PublishedConfig) -> bool:
     """Return whether the columns' names speak for a label that can be predicted from a text.
 
     A label called ``id``, ``created_at``, ``url`` or ``title`` is none, nor is one that is its own

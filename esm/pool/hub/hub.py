@@ -10,14 +10,13 @@ import hashlib
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from esm.common.errors import HubError
-from esm.pool.hub.http import HubDownError, PatientClient, too_large
+from esm.pool.hub.http import HubDownError, get, too_large
 
 ESM_TAG = "embedding_space_map"
 CONFIG_NAME = "config.json"
@@ -129,15 +128,11 @@ class Hub:
 
     Args:
         endpoint: Address; None for ``HF_ENDPOINT``, else that of huggingface_hub.
-        wait: What to wait with.
     """
 
-    def __init__(
-        self, endpoint: str | None = None, *, wait: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, endpoint: str | None = None) -> None:
         self.endpoint = endpoint or os.environ.get("HF_ENDPOINT") or _default_endpoint()
         self.endpoint = self.endpoint.rstrip("/")
-        self._client = PatientClient(wait)
 
     # --------------------------------------------------------------------------------- questions
 
@@ -216,14 +211,14 @@ class Hub:
         if facts.size is not None and facts.size > limit:
             raise too_large(where, facts.size, limit)
         address = f"{self.endpoint}/{repo}/resolve/{_commit(commit)}/{name}"
-        content = self._client.get(address, {}, where, limit).content
+        content = get(address, {}, where, limit).content
         facts.check(content, where)
         return content
 
     def _pages(self, path: str, params: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         address: str | None = self.endpoint + path
         while address is not None:
-            answer = self._client.get(address, params, path, _LARGEST_ANSWER)
+            answer = get(address, params, path, _LARGEST_ANSWER)
             address, params = self._here(answer.next_page), {}
             yield from (item for item in _parse(answer.content, path) if isinstance(item, dict))
 
@@ -235,7 +230,7 @@ class Hub:
         return f"{self.endpoint}/{path.lstrip('/')}?{query}"
 
     def _json(self, path: str, params: Mapping[str, Any], what: str) -> Any:
-        answer = self._client.get(self.endpoint + path, params, what, _LARGEST_ANSWER)
+        answer = get(self.endpoint + path, params, what, _LARGEST_ANSWER)
         return _parse(answer.content, what)
 
 

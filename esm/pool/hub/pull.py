@@ -18,19 +18,19 @@ from typing import Any, TypeVar
 from esm.common.errors import EsmError, HubError, MapError, PoolError, StorageError
 from esm.common.runtime import progress
 from esm.common.storage import folder_lock, sweep, write_json
-from esm.maps.peer import read_peer_config
+from esm.maps.published_config import read_published_config
 from esm.pool.hub.base_models import PublishedBase, read_base
+from esm.pool.hub.download import (
+    LARGEST_CONFIG,
+    candidate_in_pool,
+    json_object,
+    largest_weights,
+    read_download,
+    store_download,
+)
 from esm.pool.hub.filters import Candidate, Filters
 from esm.pool.hub.http import HubDownError
 from esm.pool.hub.hub import CONFIG_NAME, ESM_TAG, WEIGHTS_NAME, DatasetFacts, Hub, Listing, is_repo
-from esm.pool.hub.received import (
-    LARGEST_CONFIG,
-    candidate_held,
-    json_object,
-    largest_weights,
-    read_received,
-    store_received,
-)
 from esm.pool.pool import POOL_FORMAT, Pool, PoolManifest, PublishedRecord, Skipped
 
 _LONGEST_ID = 200
@@ -242,7 +242,7 @@ class _Puller:
             if published is None:
                 new.append(listing)
             else:
-                settled.append(candidate_held(listing, published))
+                settled.append(candidate_in_pool(listing, published))
         return settled, new
 
     def _held(self, listing: Listing) -> PublishedRecord | None:
@@ -303,7 +303,7 @@ class _Puller:
             listing.repo, listing.commit, CONFIG_NAME, files[CONFIG_NAME], LARGEST_CONFIG
         )
         document = json_object(content, f"{listing.repo}/{CONFIG_NAME}")
-        config, generation = read_peer_config(document, f"{listing.repo}/{CONFIG_NAME}")
+        config, generation = read_published_config(document, f"{listing.repo}/{CONFIG_NAME}")
         if not self._described.is_named_by(config, listing):
             named = config.base_model_name or ", ".join(listing.base_models)
             raise MapError(
@@ -320,8 +320,8 @@ class _Puller:
         content = self._hub.fetch(
             listing.repo, listing.commit, WEIGHTS_NAME, candidate.weights, largest_weights(base)
         )
-        fitted, config = read_received(candidate, content, base)
-        store_received(
+        fitted, config = read_download(candidate, content, base)
+        store_download(
             candidate, fitted, config, self._pool.manifest, self._pool.source_folder(listing.repo)
         )
         return listing.repo

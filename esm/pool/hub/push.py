@@ -7,6 +7,7 @@ uses for its base model, or not at all, because that tool would apply it to othe
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Sequence
@@ -15,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from esm.common.errors import HubError, MapError, PoolError, SettingError
-from esm.common.runtime import note
 from esm.common.storage import atomic_folder, read_json, write_atomic, write_json
 from esm.encoder.settings import OFFLINE
 from esm.maps.files import MapConfig, save_map
 from esm.maps.forms import DenseMap, MapForm
-from esm.maps.peer import LINEAR, PEER_VERSION, PeerConfig
-from esm.pool.hub.base_models import peer_pooling
+from esm.maps.published_config import LINEAR, PEER_VERSION, PublishedConfig
+from esm.pool.hub.base_models import published_pooling
 from esm.pool.hub.card import CardFacts, model_card
 from esm.pool.hub.hub import CONFIG_NAME, is_model, is_repo
 from esm.pool.pool import Pool, PoolEntry, Skipped, SourceRecord
+
+_LOGGER = logging.getLogger(__name__)
 
 CARD_NAME = "README.md"
 _PREFIX = "ESM_"
@@ -33,7 +35,7 @@ _OFFLINE_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass(frozen=True)
-class Pushed:
+class PushedMap:
     """One published map.
 
     Attributes:
@@ -59,7 +61,7 @@ class PushReport:
         dry_run: Whether nothing was uploaded.
     """
 
-    pushed: tuple[Pushed, ...]
+    pushed: tuple[PushedMap, ...]
     skipped: tuple[Skipped, ...]
     dry_run: bool
 
@@ -100,21 +102,21 @@ def push_maps(
     _check_pooling(pool, name)
     entries, skipped = _entries(pool, sources, strict)
     targets = _repositories(repo, [entry.id for entry in entries])
-    pushed: list[Pushed] = []
+    pushed: list[PushedMap] = []
     for entry in entries:
         target = targets[entry.id]
         try:
             if out is not None:
                 folder = out / target.replace("/", "@")
                 export_map(entry, folder, repo=target, base=name)
-                pushed.append(Pushed(entry.id, target, None, str(folder)))
+                pushed.append(PushedMap(entry.id, target, None, str(folder)))
             else:
                 with tempfile.TemporaryDirectory() as temporary:
                     folder = Path(temporary) / "map"
                     export_map(entry, folder, repo=target, base=name)
                     url = _upload(folder, target, private=private)
-                pushed.append(Pushed(entry.id, target, url, None))
-                note(f"{entry.id} is published at {url}")
+                pushed.append(PushedMap(entry.id, target, url, None))
+                _LOGGER.info(f"{entry.id} is published at {url}")
         except (MapError, PoolError) as error:
             if strict:
                 raise
@@ -173,10 +175,10 @@ def export_map(entry: PoolEntry, folder: Path, *, repo: str, base: str) -> None:
         write_atomic(unfinished / CARD_NAME, model_card(facts).encode())
 
 
-def _peer_config(record: SourceRecord, base: str, width: int) -> PeerConfig:
+def _peer_config(record: SourceRecord, base: str, width: int) -> PublishedConfig:
     """Return what hf-dataset-selector is told."""
     settings = record.fine_tune
-    return PeerConfig(
+    return PublishedConfig(
         base_model_name=base,
         **_data(record),
         num_examples=record.num_used,
@@ -227,7 +229,7 @@ def _check_pooling(pool: Pool, base: str) -> None:
 
     identity = pool.manifest.base
     model_type = str(read_config(identity.model, pool.manifest.revision).model_type)
-    peers = peer_pooling(base, model_type)
+    peers = published_pooling(base, model_type)
     if identity.pooling is not peers:
         raise PoolError(
             f"the pool's maps are for {identity.pooling} pooling of {base}",

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from esm.common.errors import EsmError, MapError
 from esm.pool.fingerprints import Fingerprint, FingerprintKey
 from esm.pool.pool import PoolEntry, Skipped
-from esm.ranking.leaks.numbers import Matches, TargetNumbers
+from esm.ranking.leaks.copies import Matches, TargetNumbers
 from esm.tasks.load import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Target

@@ -36,8 +36,8 @@ from esm.pool.fingerprints import (
     informative_rows,
 )
 from esm.pool.pool import PoolEntry
+from esm.ranking.leaks.copies import Matches, common
 from esm.ranking.leaks.derived import DerivedSources
-from esm.ranking.leaks.numbers import Matches, common
 
 Near = tuple[float | None, float | None]
 """Estimated shares of near copies among training and among test texts; None where not known."""

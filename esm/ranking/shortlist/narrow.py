@@ -19,7 +19,7 @@ from esm.pool.bundle.index import ShortlistIndex
 from esm.pool.pool import Pool, PoolEntry, Skipped
 from esm.ranking.shortlist.search import ESTIMATED, find_shortlist
 from esm.ranking.sources import Picked, Refuse
-from esm.scorers.base import Estimator, PoolScorer, Scorer, Source, TargetAttribute
+from esm.scorers.base import Scorer, Scores, Source, TargetAttribute
 
 Numbers = npt.NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Narrowing:
 
     Raises:
         PoolError: The pool is not packed, or has no index of this form.
-        SettingError: The scorer does not score whole pools of maps.
+        SettingError: The scorer cannot estimate the scores of many maps.
         EsmError: Something is damaged, and it is to be strict.
     """
 
@@ -54,7 +54,7 @@ class Narrowing:
         allowed: Sequence[PoolEntry] | None = None,
         strict: bool = False,
     ) -> None:
-        if not isinstance(scorer, PoolScorer):
+        if not scorer.can_estimate:
             raise SettingError(f"--shortlist with scorer {scorer.name}", expected="--scorer logme")
         if pool.bundle is None:
             raise PoolError(
@@ -85,13 +85,13 @@ class Narrowing:
         return [one.entry for one in self._read.values() if isinstance(one, Source)]
 
     def pick(self, folds: Sequence[TargetAttribute], refuse: Refuse) -> Picked:
-        """Return the sources that were chosen and, per fold, their scores by id.
+        """Return the sources that were chosen, and their scores by id.
 
-        They are chosen by the mean over the folds, of estimates first where the scorer can
-        estimate. The next best takes the place of one that must not be used.
+        They are chosen by the mean over the folds, of estimates first. The next best takes
+        the place of one that must not be used.
         """
         scorer = self._scorer
-        found: list[dict[str, float]] = [{} for _ in folds]
+        found: dict[str, Scores] = {}
         reasons: dict[int, Skipped] = {}
 
         def usable(number: int) -> bool:
@@ -106,27 +106,20 @@ class Narrowing:
         def score(numbers: Numbers) -> Float64:
             at_hand = [self._source(number) for number in numbers.tolist()]
             whole = [one for one in at_hand if isinstance(one, Source)]
-            for fold, known in zip(folds, found, strict=True):
-                known.update(scorer.score_pool(fold, whole))
-            return _mean(
-                [
-                    [
-                        known.get(one.id, np.nan) if isinstance(one, Source) else np.nan
-                        for one in at_hand
-                    ]
-                    for known in found
-                ]
+            found.update(scorer.score_all(folds, whole))
+            scores = [found.get(one.id) if isinstance(one, Source) else None for one in at_hand]
+            return np.array(
+                [one.mean() if isinstance(one, np.ndarray) else np.nan for one in scores]
             )
 
         def estimate(numbers: Numbers) -> Float64:
-            assert isinstance(scorer, Estimator)
             rows = np.full((len(folds), len(numbers)), np.nan)
             for row, fold in zip(rows, folds, strict=True):
                 read: list[int] = []
-                estimates = scorer.estimate_pool(fold, self._maps(numbers, read))
+                estimates = scorer.estimate_all(fold, self._maps(numbers, read))
                 row[read] = estimates
             advance(len(numbers))
-            means = _mean(rows)
+            means: Float64 = rows.mean(axis=0)
             for number in numbers[~np.isfinite(means)].tolist():
                 one = self._source(number)
                 if isinstance(one, Source):
@@ -141,7 +134,7 @@ class Narrowing:
                 score,
                 self._limit,
                 self._allowed,
-                estimate if isinstance(scorer, Estimator) else None,
+                estimate,
                 usable,
             )
         picked = [self._source(number) for number in chosen.numbers.tolist()]
@@ -227,8 +220,3 @@ class Narrowing:
         if self._strict:
             raise PoolError(sentence, hint="esm pool index, or leave out --strict")
         self.remarks.append(sentence)
-
-
-def _mean(rows: Sequence[Sequence[float]] | Float64) -> Float64:
-    means: Float64 = np.asarray(rows, dtype=np.float64).mean(axis=0)
-    return means

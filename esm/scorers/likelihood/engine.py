@@ -21,10 +21,10 @@ from esm.maps.forms import DenseMap, EmbeddingSpaceMap, LowRankMap
 from esm.maps.stack import LowRankStack
 from esm.scorers.likelihood.curves import Curves, curves
 from esm.scorers.likelihood.dense import DenseTarget, Reduced, dense_curves
-from esm.scorers.likelihood.iteration import Evaluate, Evidences, Interpolant, maximise
+from esm.scorers.likelihood.maximum import Evaluate, Evidences, Interpolant, maximise
 from esm.scorers.likelihood.panels import Panels
 from esm.scorers.likelihood.projection import project
-from esm.scorers.likelihood.rules import MAX_UPDATES
+from esm.scorers.likelihood.rules import NOISE_FLOOR, SMALLEST
 from esm.scorers.likelihood.target import TargetSpectrum
 from esm.scorers.moments import FeatureMoments, Moments
 
@@ -38,12 +38,15 @@ _LowRank = TypeVar("_LowRank", LowRankMap, CompressedMap)
 _DIRECTIONS = 4096
 _DENSE = 16
 
-# How much higher than the base model's alpha / beta those of maps are expected to go. Further
-# panels are made where they go elsewhere.
+# How far beyond the base model's own best strengths those of maps are expected to lie, in log s.
+# Further panels are made where they lie elsewhere.
 _MARGIN = 1.0
 
-# Maps whose scales are this close share nodes, in log s; a map's own are the same in any company.
-_STEP = 0.25
+# With no more examples than this, per dimension, or no more dimensions, the evidence can have more
+# than one maximum. Of 164 columns of real targets (60 to 600 examples, d = 384) none had.
+_FEW = 2
+_NARROW = 64
+_TINY = 1e-8
 
 # Maps are not divided by a scale below this.
 _SMALLEST_SCALE = 1e-4
@@ -57,7 +60,6 @@ class Engine:
             and weights can be scored together, as columns of one target.
         plain: Scores a map that the fast forms cannot do without losing digits.
         device: Where to compute; None for the CPU.
-        max_updates: Most updates of alpha and beta.
     """
 
     def __init__(
@@ -66,12 +68,10 @@ class Engine:
         plain: Plain,
         *,
         device: torch.device | None = None,
-        max_updates: int = MAX_UPDATES,
     ) -> None:
         self._moments = moments
         self._plain = plain
         self._device = device or torch.device("cpu")
-        self._max_updates = max_updates
 
     @cached_property
     def target(self) -> TargetSpectrum:
@@ -111,29 +111,48 @@ class Engine:
             return curves(self.target, projected.rows(rows), nodes)
 
         scale = torch.from_numpy(maps.scale.astype(np.float64)).to(self._device)
-        return self._maximise(evaluate, scale, self._panels)
+        return self._maximise(evaluate, scale.abs() >= _SMALLEST_SCALE)
 
     def _dense(self, maps: Sequence[DenseMap]) -> Evidences:
         reduced = self._dense_target.reduce(maps)
-        unit = torch.ones(len(maps), dtype=torch.float64, device=self._device)
-        return self._maximise(_evaluate_dense(reduced), unit, self._panels)
+        usable = torch.ones(len(maps), dtype=torch.bool, device=self._device)
+        return self._maximise(_evaluate_dense(reduced), usable)
 
-    def _maximise(self, evaluate: Evaluate, scale: torch.Tensor, panels: Panels) -> Evidences:
-        usable = scale.abs() >= _SMALLEST_SCALE
-        starts = -2 * torch.log(torch.where(usable, scale.abs(), 1.0))  # log s of alpha = beta
-        origins = _STEP * torch.floor(starts / _STEP)
-        columns = self.target.num_columns
-        interpolant = Interpolant(evaluate, panels, origins, columns)
-        interpolant.trusted &= usable
-        return maximise(interpolant, scale, columns, self.target.count, self._max_updates)
+    def _maximise(self, evaluate: Evaluate, usable: torch.Tensor) -> Evidences:
+        return self._climb(evaluate, usable, self._panels, self._base.at[0])
+
+    def _climb(
+        self, evaluate: Evaluate, usable: torch.Tensor, panels: Panels, start: torch.Tensor
+    ) -> Evidences:
+        target = self.target
+        whole = target.outside + torch.square(target.projections).sum(0)
+        whole = (whole + torch.square(target.label_offset)).clamp_min(SMALLEST)
+        interpolant = Interpolant(evaluate, panels, usable, whole, target.count)
+        return maximise(interpolant, start, self._scan)
+
+    @cached_property
+    def _scan(self) -> tuple[float, float] | None:
+        """Where further maxima are looked for: with few examples or dimensions there are some.
+
+        From the smallest eigenvalue on; from where the floor of the noise is, where no more than d
+        examples can be fitted without any.
+        """
+        target = self.target
+        if target.count > _FEW * target.width and target.width > _NARROW:
+            return None
+        smallest, largest = float(target.eigenvalues.min()), float(target.eigenvalues.max())
+        lowest = math.log(max(smallest, _TINY * largest))
+        if target.count <= target.width:
+            lowest += math.log(NOISE_FLOOR)
+        return lowest - 1, 1.0 if target.width <= _NARROW else 2.0
 
     @cached_property
     def _dense_target(self) -> DenseTarget:
         return DenseTarget(self.target)
 
     @cached_property
-    def _panels(self) -> Panels:
-        """Panels from the start to where the base model's own strengths lie, and a bit further."""
+    def _base(self) -> Evidences:
+        """The base model's own maxima."""
         target = self.target
         offset = math.sqrt(target.count) * target.mean
         inside = torch.sqrt(target.eigenvalues) * (offset @ target.basis)
@@ -146,13 +165,17 @@ class Engine:
             offset_square=float(offset @ offset),
             label_offset=target.label_offset.cpu().numpy(),
         )
-        unit = torch.ones(1, dtype=torch.float64, device=self._device)
-        many = len(target.eigenvalues)
-        anywhere = Panels.covering(0, 1, many)
-        low, high = self._maximise(_evaluate_dense([base]), unit, anywhere).visited
-        if not (math.isfinite(low) and math.isfinite(high)):
-            return anywhere
-        return Panels.covering(min(low, 0), max(high, 0) + _MARGIN, many)
+        middle = torch.log(target.eigenvalues.mean()).expand(target.num_columns)
+        panels = Panels.covering(float(middle[0]), float(middle[0]) + 1, len(target.eigenvalues))
+        usable = torch.ones(1, dtype=torch.bool, device=self._device)
+        return self._climb(_evaluate_dense([base]), usable, panels, middle)
+
+    @cached_property
+    def _panels(self) -> Panels:
+        """Panels around the base model's own best strengths, and a bit further."""
+        at = self._base.at
+        low, high = float(at.min()) - _MARGIN, float(at.max()) + _MARGIN
+        return Panels.covering(low, high, len(self.target.eigenvalues))
 
 
 def in_order(

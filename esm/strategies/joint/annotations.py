@@ -17,8 +17,8 @@ from torch import Tensor
 
 from esm.encoder.chunks import Tokens
 from esm.strategies.joint.mixing import MixedBatches, Sampling, loss_targets
-from esm.strategies.joint.protocol import Lesson
 from esm.strategies.joint.uncertainty import UncertainBatches, normalised_entropy
+from esm.strategies.protocol import Lesson
 from esm.training.heads import SharedEncoder, TaskHead
 from esm.training.loop import LengthGroupedBatches, Training
 from esm.training.settings import FineTuneConfig

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
@@ -18,9 +19,17 @@ from esm.strategies.full import DEFAULT
 from esm.strategies.joint.annotations import learn_rows
 from esm.strategies.joint.ca_mtl_layers import ConditionalParts, check_bert_like, freeze_lower_half
 from esm.strategies.joint.mixing import Sampling
-from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, check_texts, metered
 from esm.strategies.joint.uncertainty import check_entropy
-from esm.strategies.protocol import no_plain_model, training_passes, training_settings
+from esm.strategies.protocol import (
+    Jointly,
+    Lesson,
+    SourceTask,
+    Strategy,
+    metered,
+    no_plain_model,
+    training_passes,
+    training_settings,
+)
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.heads import SharedEncoder
@@ -71,7 +80,7 @@ class ConditionalEncoder(SharedEncoder):
         return super().places() | own
 
 
-class CaMtl:
+class CaMtl(Strategy):
     """Train the conditional modules and the upper half of the encoder on all attributes.
 
     Learning rate and epochs are those of ``full`` here, not the paper's (2e-5, ten epochs, with
@@ -84,34 +93,37 @@ class CaMtl:
 
     together = True
     retrains = True
-    wants_sources = False
-    learns_sources = False
     separate = "full"
-    uses_source = True
     seed_varies = "order and choice of the rows, dropout, heads, conditional modules"
 
     def __init__(self, name: str = "ca-mtl", sampling: Sampling = Sampling.UNCERTAINTY) -> None:
         self.name = name
         self._sampling = sampling
 
+    @override
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> CaMtl:
+        return cls(name, Sampling.among(words, Sampling.UNCERTAINTY))
+
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See ``JointStrategy.check``: BERT-like encoders only."""
+        """See ``Strategy.check``: BERT-like encoders only."""
         check_bert_like(architecture)
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See ``JointStrategy.check_tasks``; labels of texts only."""
+        """See ``Strategy.check_tasks``; labels of texts only."""
         tasks = tuple(tasks)
-        check_texts(self.name, tasks)
+        super().check_tasks(tasks)
         if self._sampling is Sampling.UNCERTAINTY:
             check_entropy(self.name, tasks)
 
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         return {
             **training_settings(config.settings(DEFAULT, 0)),
             "sampling": self._sampling.value,
         }
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -119,7 +131,6 @@ class CaMtl:
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
         looked_at = len(rows) if self._sampling is Sampling.UNCERTAINTY else 0
         return (training_passes(settings) + looked_at) * sum(rows)
 
@@ -131,7 +142,7 @@ class CaMtl:
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.fit`; sources are not used."""
+        """See :meth:`esm.strategies.protocol.Strategy.fit`; sources are not used."""
         self.check_tasks(lesson.task for lesson in lessons.values())
         tasks = {name: lesson.task for name, lesson in lessons.items()}
         with metered(encoder.device) as meter, seeded(seed):
@@ -153,13 +164,13 @@ class CaMtl:
     def exported(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
     ) -> State:
-        """See ``JointStrategy.exported``: no plain model does this."""
+        """See ``Strategy.exported``: no plain model does this."""
         raise no_plain_model(self.name, "its encoder reads texts differently for each attribute")
 
+    @override
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
     ) -> ConditionalEncoder:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.restore`."""
         with seeded(0):
             model = ConditionalEncoder(encoder, tasks)
         model.load_trained(state)

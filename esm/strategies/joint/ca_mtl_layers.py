@@ -21,11 +21,11 @@ from torch.nn.functional import layer_norm
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from esm.common.errors import EncoderError
+from esm.training.layers.architectures import check_known
 
 BLOCK = 22
 """Positions in a block of the attention matrix: 128 in 6 blocks, as for BERT base in the paper."""
 
-_BERT_LIKE = ("bert", "camembert", "roberta", "xlm-roberta")
 _ADDITIVE = ("eager", "sdpa")
 
 
@@ -281,12 +281,12 @@ def check_bert_like(config: PreTrainedConfig) -> None:
     Raises:
         EncoderError: It is another one.
     """
-    if config.model_type not in _BERT_LIKE:
-        raise EncoderError(
-            f"ca-mtl has no conditional modules for the architecture {config.model_type!r}",
-            expected=f"one of {', '.join(_BERT_LIKE)}",
-            hint="--strategy multitask, or another base model",
-        )
+    check_known(
+        config,
+        "ca-mtl has no conditional modules for the architecture {}",
+        lambda one: one.is_conditional,
+        "--strategy multitask, or another base model",
+    )
     attention = getattr(config, "_attn_implementation", None)
     if attention not in (None, *_ADDITIVE):
         raise EncoderError(

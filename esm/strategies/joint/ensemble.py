@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from typing_extensions import override
 
 from esm.common.arrays import Array
 from esm.common.errors import EncoderError
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.calibration import has_probabilities, mean_probabilities, probabilities
-from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, most, needs_sources, part_of
-from esm.strategies.joint.separate import Separate
-from esm.strategies.protocol import TransferModel, no_plain_model
-from esm.strategies.registry import strategy
+from esm.strategies.protocol import (
+    Jointly,
+    Lesson,
+    SourceTask,
+    Strategy,
+    TransferModel,
+    needs_sources,
+    no_plain_model,
+    part_of,
+)
+from esm.strategies.registry import single_strategy
 from esm.strategies.settings import TransferConfig
+from esm.strategies.single import added_up
 from esm.tasks.task import Outputs, Problem
 from esm.training.state import State
 
@@ -77,7 +86,7 @@ class Vote:
     def predict(
         self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> Array:
-        """See :meth:`esm.strategies.joint.protocol.JointModel.predict`."""
+        """See :meth:`esm.strategies.protocol.JointModel.predict`."""
         outputs = [
             np.asarray(member.models[attribute].predict(texts, pairs), dtype=np.float64)
             for member in self._members
@@ -96,7 +105,7 @@ class Vote:
         return state
 
 
-class Ensemble:
+class Ensemble(Strategy):
     """Train every attribute from the encoder of every source, and average what they predict.
 
     Args:
@@ -104,34 +113,32 @@ class Ensemble:
         member: The single-attribute strategy of the members.
     """
 
-    together = False
-    retrains = False
     wants_sources = True
-    learns_sources = False
-    uses_source = True
 
     def __init__(self, name: str = "ensemble", member: str = "houlsby") -> None:
         self.name = name
         self.separate = member
-        self._strategy = strategy(member)
+        self._strategy = single_strategy(member)
+        self.seed_varies = self._strategy.seed_varies
 
-    @property
-    def seed_varies(self) -> str:
-        """See :attr:`esm.strategies.joint.protocol.JointStrategy.seed_varies`."""
-        return self._strategy.seed_varies
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> Ensemble:
+        """See :meth:`esm.strategies.protocol.Strategy.variant`; at most one word, the member."""
+        return cls(name, *words)
 
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.check`."""
         self._strategy.check(architecture)
 
+    @override
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.check_tasks`."""
-        Separate(self._strategy).check_tasks(tasks)
+        self._strategy.check_tasks(tasks)
 
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         return {**self._strategy.settings(config), "member": self._strategy.name}
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -139,8 +146,7 @@ class Ensemble:
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
-        return num_sources * Separate(self._strategy).passes(settings, rows, 0, base)
+        return num_sources * self._strategy.passes(settings, rows, 0, base)
 
     def fit(
         self,
@@ -150,7 +156,7 @@ class Ensemble:
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See ``JointStrategy.fit``; the given encoder is not used.
+        """See ``Strategy.fit``; the given encoder is not used.
 
         Cost: that of the single strategy, times the number of sources.
         """
@@ -161,7 +167,7 @@ class Ensemble:
             if tuned.config.max_chunks != encoder.config.max_chunks:
                 tuned = tuned.with_chunks(encoder.config.max_chunks)
             fitted = {
-                name: self._strategy.fit(tuned, lesson.task, lesson.rows, config, seed)
+                name: self._strategy.fit_task(tuned, lesson.task, lesson.rows, config, seed)
                 for name, lesson in lessons.items()
             }
             members.append(Member(tuned, {name: part.model for name, part in fitted.items()}))
@@ -169,26 +175,23 @@ class Ensemble:
         encoders = sum(
             tensor.numel() for m in members for tensor in m.encoder.model.state_dict().values()
         )
-        return Jointly(
-            model=Vote(members, {name: lesson.task.problem for name, lesson in lessons.items()}),
-            trained_parameters=sum(part.trained_parameters for part in parts),
+        vote = Vote(members, {name: lesson.task.problem for name, lesson in lessons.items()})
+        return added_up(
+            vote,
+            parts,
             stored_parameters=encoders + sum(part.stored_parameters for part in parts),
             shared_parameters=encoders,
-            total_parameters=sum(part.total_parameters for part in parts),
-            seconds=sum(part.seconds for part in parts),
-            peak_memory=most([part.peak_memory for part in parts]),
-            remarks=tuple(dict.fromkeys(remark for part in parts for remark in part.remarks)),
             report={"members": [source.id for source in sources]},
         )
 
     def exported(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
     ) -> State:
-        """See ``JointStrategy.exported``: no plain model does this."""
+        """See ``Strategy.exported``: no plain model does this."""
         raise no_plain_model(self.name, "it is several encoders")
 
+    @override
     def restore(self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State) -> Vote:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.restore`."""
         count = 1 + max((int(name.partition(".")[0]) for name in state), default=-1)
         members = [
             self._restored(encoder, tasks, part_of(state, f"{number}.")) for number in range(count)
@@ -200,7 +203,7 @@ class Ensemble:
         return Member(
             tuned,
             {
-                name: self._strategy.restore(tuned, task, part_of(state, f"{place}."))
+                name: self._strategy.restore_task(tuned, task, part_of(state, f"{place}."))
                 for place, (name, task) in enumerate(tasks.items())
             },
         )

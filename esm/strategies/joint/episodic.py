@@ -6,14 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from typing_extensions import override
 
 from esm.common.errors import ValidationError
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.episodes import EpisodeShape, train_episodes
-from esm.strategies.joint.protocol import Jointly, Lesson, SourceTask, metered, needs_sources
-from esm.strategies.protocol import PASSES_PER_STEP
+from esm.strategies.protocol import (
+    PASSES_PER_STEP,
+    Jointly,
+    Lesson,
+    SourceTask,
+    Strategy,
+    metered,
+    needs_sources,
+)
 from esm.strategies.prototype import DEFAULT, PrototypeSettings, prototypes
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs, Problem
@@ -25,7 +33,7 @@ _BASE = "prototype"
 _EPOCHS = 1
 
 
-class EpisodicPrototypes(SharedHeads):
+class EpisodicPrototypes(SharedHeads, Strategy):
     """Train one encoder on episodes of the sources, then take each attribute's mean embeddings.
 
     The target's rows make prototypes and nothing else: what is learnt is to tell classes apart
@@ -38,10 +46,8 @@ class EpisodicPrototypes(SharedHeads):
     """
 
     together = True
-    retrains = False
     wants_sources = True
     learns_sources = True
-    uses_source = True
     separate = _BASE
     seed_varies = "episodes, dropout"
 
@@ -49,7 +55,7 @@ class EpisodicPrototypes(SharedHeads):
         self.name = name
 
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.check_tasks`: classes only."""
+        """See :meth:`esm.strategies.protocol.Strategy.check_tasks`: classes only."""
         if wrong := [task.id for task in tasks if task.problem is not Problem.CLASSIFICATION]:
             raise ValidationError(
                 f"{self.name} has prototypes of classes, and {', '.join(wrong)} has none",
@@ -57,8 +63,8 @@ class EpisodicPrototypes(SharedHeads):
                 hint="another strategy, or other --attribute",
             )
 
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         own, settings = self._own(config), config.settings(DEFAULT, 0)
         return own.model_dump() | {
             "learning_rate": settings.learning_rate,
@@ -69,6 +75,7 @@ class EpisodicPrototypes(SharedHeads):
         own = config.own_settings(_BASE, PrototypeSettings)
         return own if own.epochs else own.model_copy(update={"epochs": _EPOCHS})
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -76,7 +83,6 @@ class EpisodicPrototypes(SharedHeads):
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
         return PASSES_PER_STEP * int(settings["epochs"]) * num_sources * max(rows) + sum(rows)
 
     def fit(
@@ -87,7 +93,7 @@ class EpisodicPrototypes(SharedHeads):
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See ``JointStrategy.fit``; only sources with classes are used."""
+        """See ``Strategy.fit``; only sources with classes are used."""
         self.check_tasks(lesson.task for lesson in lessons.values())
         needs_sources(self.name, sources)
         read = {source.id: source.lesson() for source in sources}
@@ -135,7 +141,7 @@ class EpisodicPrototypes(SharedHeads):
 def _take_prototypes(model: SharedEncoder, name: str, lesson: Lesson) -> None:
     embedded = model.encoder.embed(lesson.rows.texts, lesson.rows.pairs).last
     weight, bias = prototypes(embedded, lesson.rows.labels, lesson.task.num_outputs)
-    head = model.head(name).linear
+    head = model.head(name)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weight.T))
         head.bias.copy_(torch.from_numpy(bias))

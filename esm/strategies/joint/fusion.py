@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from typing_extensions import override
 
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.adapter_routes import RoutedEncoder, stored_sizes
 from esm.strategies.joint.mixing import learn
-from esm.strategies.joint.protocol import (
+from esm.strategies.pfeiffer import DEFAULT
+from esm.strategies.protocol import (
     Jointly,
     Lesson,
     SourceTask,
-    check_texts,
+    Strategy,
     metered,
+    no_plain_model,
     source_lessons,
+    training_passes,
+    training_settings,
 )
-from esm.strategies.pfeiffer import DEFAULT
-from esm.strategies.protocol import no_plain_model, training_passes, training_settings
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.layers.bottlenecks import check_architecture
@@ -39,7 +42,7 @@ _REDUCTION = 16
 _ROWS_REPORTED = 64
 
 
-class AdapterFusion:
+class AdapterFusion(Strategy):
     """Train an adapter for every source and attribute, freeze them, and learn to weigh them.
 
     Each attribute has a fusion of all adapters, its own included, and a head.
@@ -50,26 +53,25 @@ class AdapterFusion:
     """
 
     together = True
-    retrains = False
     separate = "pfeiffer"
     learns_sources = True
-    uses_source = True
     seed_varies = "order of the rows, dropout, heads, adapters, fusions"
 
     def __init__(self, name: str = "fusion", *, sources: bool = False) -> None:
         self.name = name
         self.wants_sources = sources
 
+    @override
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> AdapterFusion:
+        return cls(name, sources="sources" in words)
+
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.check`."""
         check_architecture(architecture)
 
-    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See ``JointStrategy.check_tasks``; labels of texts only."""
-        check_texts(self.name, tasks)
-
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         return {
             **training_settings(config.settings(DEFAULT, 0)),
             "fusion_epochs": self._fusion_epochs(config),
@@ -77,6 +79,7 @@ class AdapterFusion:
             "adapter_size": config.adapter_size or f"1/{_REDUCTION}",
         }
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -84,10 +87,10 @@ class AdapterFusion:
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
         adapters = training_passes(settings) * (sum(rows) + num_sources * max(rows))
         return adapters + training_passes({"num_epochs": settings["fusion_epochs"]}) * sum(rows)
 
+    @override
     def fit(
         self,
         encoder: Encoder,
@@ -96,7 +99,6 @@ class AdapterFusion:
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.fit`."""
         taught = {}
         if self.wants_sources:
             taught = dict(source_lessons(self.name, sources))
@@ -143,13 +145,13 @@ class AdapterFusion:
     def exported(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
     ) -> State:
-        """See ``JointStrategy.exported``: no plain model does this."""
+        """See ``Strategy.exported``: no plain model does this."""
         raise no_plain_model(self.name, "it weighs several adapters")
 
+    @override
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
     ) -> RoutedEncoder:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.restore`."""
         with seeded(0):
             model = RoutedEncoder(encoder, tasks, stored_sizes(state), list(tasks))
         model.load_trained(state)

@@ -21,7 +21,7 @@ from torch import Tensor
 from esm.common.arrays import Float64
 from esm.encoder.chunks import Tokens
 from esm.encoder.encoder import Encoder
-from esm.strategies.joint.protocol import Lesson
+from esm.strategies.protocol import Lesson
 from esm.training.class_weights import weighs_classes
 from esm.training.heads import SharedEncoder
 from esm.training.loop import LengthGroupedBatches, Training
@@ -43,6 +43,11 @@ class Sampling(StrEnum):
     SQUARE_ROOT = "square-root"
     ANNEALED = "annealed"
     UNCERTAINTY = "uncertainty"
+
+    @classmethod
+    def among(cls, words: frozenset[str], otherwise: Sampling) -> Sampling:
+        """Return the one among words that choose a variant; another where none is."""
+        return next((one for one in cls if one.value in words), otherwise)
 
 
 def sampling_shares(

@@ -5,29 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from typing_extensions import override
+
+from esm.common.errors import ValidationError
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.annotations import learn_rows
 from esm.strategies.joint.mixing import Sampling, learn
-from esm.strategies.joint.protocol import (
+from esm.strategies.joint.uncertainty import check_entropy
+from esm.strategies.protocol import (
     Jointly,
     Lesson,
     SourceTask,
-    check_texts,
+    Strategy,
     metered,
     source_lessons,
+    training_passes,
+    training_settings,
 )
-from esm.strategies.joint.uncertainty import check_entropy
-from esm.strategies.protocol import training_passes, training_settings
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs
 from esm.training.heads import SharedEncoder, SharedHeads
 from esm.training.settings import FineTuneConfig
 
 
-class Multitask(SharedHeads):
+class Multitask(SharedHeads, Strategy):
     """Train all weights on the weighted sum of the losses of all attributes.
 
     Args:
@@ -44,7 +48,6 @@ class Multitask(SharedHeads):
     retrains = True
     separate = "full"
     learns_sources = True
-    uses_source = True
     seed_varies = "order of the rows, dropout, heads"
 
     def __init__(
@@ -60,21 +63,38 @@ class Multitask(SharedHeads):
         self._sampling = sampling
         self._then_alone = then_alone
 
+    @override
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> Multitask:
+        if "then-alone" in words and "sources" not in words:
+            raise ValidationError(
+                f"{name} trains on the target alone from the beginning",
+                expected="sources before then-alone",
+                hint="multitask:sources:then-alone",
+            )
+        return cls(
+            name,
+            Sampling.among(words, Sampling.PROPORTIONAL),
+            sources="sources" in words,
+            then_alone="then-alone" in words,
+        )
+
     def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See ``JointStrategy.check_tasks``; labels of texts only."""
+        """See ``Strategy.check_tasks``; labels of texts only."""
         tasks = tuple(tasks)
-        check_texts(self.name, tasks)
+        super().check_tasks(tasks)
         if self._sampling is Sampling.UNCERTAINTY:
             check_entropy(self.name, tasks)
 
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         return {
             **training_settings(config.settings(DEFAULT, 0)),
             "sampling": self._sampling.value,
             "then_alone": self._then_alone,
         }
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -82,7 +102,6 @@ class Multitask(SharedHeads):
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
         sources = num_sources * max(rows)
         if self._sampling is Sampling.UNCERTAINTY:
             looked_at = len(rows) + num_sources
@@ -91,6 +110,7 @@ class Multitask(SharedHeads):
         again = max(rows) if self._then_alone else 0
         return training_passes(settings) * (max(rows) + sources + again)
 
+    @override
     def fit(
         self,
         encoder: Encoder,
@@ -99,7 +119,6 @@ class Multitask(SharedHeads):
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.fit`."""
         taught = dict(lessons)
         if self.wants_sources:
             taught |= source_lessons(self.name, sources)

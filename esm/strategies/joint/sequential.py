@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from typing_extensions import override
 
-from esm.common.runtime import note, seeded
+from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.predictions import performance
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.mixing import learn
-from esm.strategies.joint.protocol import (
+from esm.strategies.protocol import (
     Jointly,
     Lesson,
     SourceTask,
-    check_texts,
+    Strategy,
     metered,
     source_lessons,
+    training_passes,
+    training_settings,
 )
-from esm.strategies.protocol import training_passes, training_settings
 from esm.strategies.settings import TransferConfig
 from esm.tasks.splits.draw import held_out
 from esm.tasks.task import Outputs, SplitName
@@ -31,8 +34,10 @@ from esm.training.layers.bottlenecks import freeze_all_but
 from esm.training.settings import FineTuneConfig
 from esm.training.state import State
 
+_LOGGER = logging.getLogger(__name__)
 
-class Sequential(SharedHeads):
+
+class Sequential(SharedHeads, Strategy):
     """Train one encoder on one task after another; each has a head, which then stays as it is.
 
     After every step all tasks learnt so far are judged again, with their own heads on the encoder
@@ -50,10 +55,8 @@ class Sequential(SharedHeads):
     """
 
     together = True
-    retrains = False
     separate = "full"
     learns_sources = True
-    uses_source = True
     seed_varies = "order of the rows, dropout, heads"
 
     def __init__(
@@ -69,18 +72,25 @@ class Sequential(SharedHeads):
         self._searched = searched
         self._trains_encoder = trains_encoder
 
-    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See ``JointStrategy.check_tasks``; labels of texts only."""
-        check_texts(self.name, tasks)
+    @override
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> Sequential:
+        return cls(
+            name,
+            sources="sources" in words,
+            searched="searched" in words,
+            trains_encoder="heads-only" not in words,
+        )
 
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         return {
             **training_settings(config.settings(DEFAULT, 0)),
             "searched": self._searched,
             "trains_encoder": self._trains_encoder,
         }
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -88,7 +98,6 @@ class Sequential(SharedHeads):
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
         each = training_passes(settings)
         chain = num_sources * max(rows)
         searched = (len(rows) + 1) / 2 * sum(rows) + chain if self._searched else 0
@@ -102,7 +111,7 @@ class Sequential(SharedHeads):
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.fit`.
+        """See :meth:`esm.strategies.protocol.Strategy.fit`.
 
         Cost of a searched order: with t attributes, t (t + 1) / 2 steps more.
         """
@@ -185,7 +194,7 @@ class Sequential(SharedHeads):
                         so_far = [quality(model, one, halves[one]) for one in (*order, name)]
                         found[name] = float(np.mean(so_far)), model.trained_state()
                 best = max(found, key=lambda name: found[name][0])
-                note(f"searched order: {best} is number {len(order) + 1}")
+                _LOGGER.info(f"searched order: {best} is number {len(order) + 1}")
                 order.append(best)
                 means.append(found[best][0])
                 state = found[best][1]

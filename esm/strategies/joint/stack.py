@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
 
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.strategies.joint.adapter_routes import RoutedEncoder, stored_sizes
 from esm.strategies.joint.mixing import Mixture, learn
-from esm.strategies.joint.protocol import (
+from esm.strategies.pfeiffer import DEFAULT
+from esm.strategies.protocol import (
     Jointly,
     Lesson,
     SourceTask,
-    check_texts,
+    Strategy,
     metered,
+    no_plain_model,
     source_lessons,
+    training_passes,
+    training_settings,
 )
-from esm.strategies.pfeiffer import DEFAULT
-from esm.strategies.protocol import no_plain_model, training_passes, training_settings
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs, Texts
 from esm.training.language_model import check_language_model, pretrain
@@ -38,7 +42,7 @@ DOMAIN = "texts of the target"
 """Name of the lower adapter that is trained on the target's texts alone."""
 
 
-class Stack:
+class Stack(Strategy):
     """Train a lower adapter, freeze it, and train each attribute's on top of it.
 
     The lower adapter learns the target's training texts, without labels, by masked language
@@ -55,9 +59,7 @@ class Stack:
     """
 
     together = True
-    retrains = False
     learns_sources = True
-    uses_source = True
     separate = "pfeiffer"
     seed_varies = "order of the rows, masked tokens, dropout, heads, adapters"
 
@@ -65,18 +67,19 @@ class Stack:
         self.name = name
         self.wants_sources = source
 
+    @override
+    @classmethod
+    def variant(cls, name: str, words: frozenset[str]) -> Stack:
+        return cls(name, source="source" in words)
+
+    @override
     def check(self, architecture: PreTrainedConfig) -> None:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.check`."""
         check_architecture(architecture)
         if not self.wants_sources:
             check_language_model(architecture)
 
-    def check_tasks(self, tasks: Iterable[Outputs]) -> None:
-        """See ``JointStrategy.check_tasks``; labels of texts only."""
-        check_texts(self.name, tasks)
-
+    @override
     def settings(self, config: TransferConfig) -> dict[str, Any]:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.settings`."""
         lower = _TASK_REDUCTION if self.wants_sources else _DOMAIN_REDUCTION
         return {
             **training_settings(config.settings(DEFAULT, 0)),
@@ -85,6 +88,7 @@ class Stack:
             "masked": None if self.wants_sources else _MASKED,
         }
 
+    @override
     def passes(
         self,
         settings: Mapping[str, Any],
@@ -92,9 +96,9 @@ class Stack:
         num_sources: int,
         base: BaseIdentity,
     ) -> float:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.passes`."""
         return training_passes(settings) * (sum(rows) + max(rows))
 
+    @override
     def fit(
         self,
         encoder: Encoder,
@@ -103,7 +107,6 @@ class Stack:
         seed: int,
         sources: Sequence[SourceTask] = (),
     ) -> Jointly:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.fit`."""
         taught = dict(lessons)
         lower = DOMAIN
         if self.wants_sources:
@@ -150,13 +153,13 @@ class Stack:
     def exported(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], attribute: str, state: State
     ) -> State:
-        """See ``JointStrategy.exported``: no plain model does this."""
+        """See ``Strategy.exported``: no plain model does this."""
         raise no_plain_model(self.name, "it has one adapter on top of another")
 
+    @override
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
     ) -> RoutedEncoder:
-        """See :meth:`esm.strategies.joint.protocol.JointStrategy.restore`."""
         widths = list(stored_sizes(state).values())
         sizes = dict(zip((DOMAIN, *tasks), widths, strict=False))
         with seeded(0):

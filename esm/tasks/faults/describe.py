@@ -21,7 +21,9 @@ def describe(target: Target) -> dict[str, Any]:
         attribute); ``split`` (the fields of :class:`~esm.tasks.task.SplitOrigin`, null where they
         are not known); ``attributes``: by name ``id``, ``problem``, ``metric``, ``metadata``,
         ``is_pair``, ``label_names``, ``dropped`` (rows left out, by reason), ``rare`` (classes
-        merged or left out: name, training rows, into what),
+        merged or left out: name, training rows, into what), ``spellings`` (labels read as a class
+        that is written in another way), ``unknown`` (rows whose label no training row has, by split
+        and label), ``unanswered`` (rows whose label stands for no answer, by label),
         ``shared_train_test`` (distinct texts on both sides, null without test rows) and
         ``splits``: by name ``rows``, ``words`` (per row, both texts of a pair together),
         ``duplicates`` (rows whose text came before), and ``labels``: rows and share of each
@@ -58,6 +60,10 @@ def _task(task: Task) -> dict[str, Any]:
         "shared_train_test": _shared(task),
         "dropped": dict(task.dropped),
         "rare": [asdict(rare) for rare in task.rare],
+        "spellings": [asdict(spelling) for spelling in task.spellings],
+        "unknown": {split.value: dict(counts) for split, counts in task.unknown.items()},
+        "unanswered": dict(task.unanswered),
+        "agreement": None if task.agreement is None else asdict(task.agreement),
     }
 
 

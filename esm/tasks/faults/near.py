@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +14,11 @@ if TYPE_CHECKING:
 NEARLY_SAME = 0.9
 MOST_COMPARED = 20_000
 
-_ADDRESSES_AND_HANDLES = re.compile(r"(https?://|www\.)\S+|@\w+", re.IGNORECASE)
-_NO_WORDS = re.compile(r"[\W_]+")
 # The start of an article tells it from others; all of it would cost memory.
 _MOST_CHARACTERS = 1000
 _NGRAMS = (4, 5)
 _NUM_FEATURES = 2**20
 _BLOCK = 1000
-
-
-def normal_form(text: str) -> str:
-    """Return what is left of a text without case, punctuation, web addresses and @handles.
-
-    A text that is nothing else stays as it is, without case.
-
-    Example:
-        >>> normal_form("RT @jano: Pozor,  klamú!  https://t.co/x")
-        'rt pozor klamú'
-    """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    words = _NO_WORDS.sub(" ", _ADDRESSES_AND_HANDLES.sub(" ", folded)).strip()
-    return words or " ".join(folded.split())
 
 
 def near_copies(
@@ -51,7 +33,7 @@ def near_copies(
     are compared. 20,000 posts take about half a minute, most of it for their n-grams.
 
     Args:
-        texts: n texts, as :func:`normal_form` returns them, all different.
+        texts: n texts, as :func:`~esm.tasks.identity.normal_form` returns them, all different.
         others: Texts to compare with; None compares the texts with each other.
         threshold: Cosine from which texts are nearly the same, in (0, 1].
 

@@ -9,9 +9,10 @@ from collections.abc import Collection
 import numpy as np
 
 from esm.tasks.faults.findings import Finding, FindingKind
-from esm.tasks.faults.near import MOST_COMPARED, near_copies, normal_form
+from esm.tasks.faults.near import MOST_COMPARED, near_copies
+from esm.tasks.identity import row_forms
 from esm.tasks.splits.rows import EMPTY_TEXT
-from esm.tasks.task import Examples, SplitName, Target
+from esm.tasks.task import SplitName, Target
 
 _MOST_EMPTY = 0.5
 
@@ -30,16 +31,6 @@ def text_findings(target: Target, seed: int) -> list[Finding]:
     return [finding for finding in found if finding is not None]
 
 
-def row_forms(examples: Examples) -> list[str]:
-    """Return each row's text in its normal form, of a pair both."""
-    if examples.pairs is None:
-        return [normal_form(text) for text in examples.texts]
-    return [
-        f"{normal_form(text)}\n{normal_form(pair)}"
-        for text, pair in zip(examples.texts, examples.pairs, strict=True)
-    ]
-
-
 def _forms(target: Target, splits: Collection[SplitName]) -> Counter[str]:
     """Return how many rows each text has in these splits.
 
@@ -49,7 +40,7 @@ def _forms(target: Target, splits: Collection[SplitName]) -> Counter[str]:
     forms: Counter[str] = Counter()
     for task in target.attributes.values():
         parts = [task.splits[name] for name in splits if name in task.splits]
-        forms |= Counter(form for part in parts for form in row_forms(part))
+        forms |= Counter(form for part in parts for form in row_forms(part.texts, part.pairs))
     return forms
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import logging
 import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
+
+_LOGGER = logging.getLogger(__name__)
 
 _UTF8 = ("utf-8", "utf-8-sig")
 # The longer marks first: the mark of UTF-32 begins with that of UTF-16.
@@ -58,7 +60,7 @@ def read_text(path: Path, encoding: str | None = None) -> str:
     """
     decoded = decode(path, encoding)
     if encoding is None and decoded.encoding not in _UTF8:
-        note(f"{path.name}: read as {decoded.encoding}; --encoding names another one")
+        _LOGGER.warning(f"{path.name}: read as {decoded.encoding}; --encoding names another one")
     return decoded.text
 
 

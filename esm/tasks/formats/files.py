@@ -1,18 +1,21 @@
-"""Files of labelled rows to columns of raw values: text tables, XLSX, JSONL, Parquet, CoNLL."""
+"""Files of labelled rows to columns of raw values: text tables, XLSX, JSON, Parquet, CoNLL."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from esm.common.errors import TaskError
+from esm.tasks.formats.arrow import read_arrow, read_parquet
 from esm.tasks.formats.conll import read_conll
 from esm.tasks.formats.delimited import find_delimiter, read_delimited
 from esm.tasks.formats.encodings import read_text
+from esm.tasks.formats.fasttext import is_fasttext, read_fasttext
+from esm.tasks.formats.json_rows import read_json_rows
 from esm.tasks.formats.sentences import TEXT
+from esm.tasks.formats.tools import columns_of_rows, columns_of_table
 from esm.tasks.formats.xlsx import read_workbook
-from esm.tasks.raw import RawData, Table, Values, to_id
+from esm.tasks.raw import RawData, Table, to_id
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem, SplitName
 
@@ -38,7 +41,7 @@ def read_table(path: Path, spec: TaskSpec | None = None) -> Table:
     of the rows of a long file, and lists of cells that hold several labels.
 
     Args:
-        path: A .csv, .tsv, .txt, .xlsx, .jsonl, .parquet or .conll file.
+        path: A .csv, .tsv, .txt, .xlsx, .json, .jsonl, .parquet or .conll file.
         spec: What is known of its encoding, delimiter and sheet, which columns hold texts where
             they look like numbers, and whether a .txt file is a corpus of one text a line, no
             table; None finds everything out.
@@ -96,60 +99,33 @@ def _read_lines(path: Path, spec: TaskSpec) -> Table:
 
 def _read_text_table(path: Path, spec: TaskSpec) -> Table:
     text = _text_of(path, spec)
+    if spec.delimiter is None and is_fasttext(text):
+        return read_fasttext(text).told(path)
     usual = "\t" if path.suffix.lower() == ".tsv" else None
     delimiter = spec.delimiter or usual or find_delimiter(text)
-    return read_delimited(path, text, delimiter, as_strings=_as_strings(spec))
+    table = read_delimited(path, text, delimiter, as_strings=_as_strings(spec))
+    return columns_of_table(path, table)
 
 
 def _read_workbook(path: Path, spec: TaskSpec) -> Table:
-    return read_workbook(path, spec.sheet, as_strings=_as_strings(spec))
+    table = read_workbook(path, spec.sheet, as_strings=_as_strings(spec))
+    return columns_of_table(path, table)
 
 
-def _read_jsonl(path: Path, spec: TaskSpec) -> Table:
-    table: dict[str, Values] = {}
-    num_rows = 0
-    # Not splitlines: texts may hold other characters that count as ends of lines.
-    for number, line in enumerate(_text_of(path, spec).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise _broken(path, number, f"{error.msg} at character {error.colno}") from error
-        if not isinstance(row, dict):
-            raise _broken(path, number, "not an object with keys")
-        for name in row:
-            table.setdefault(name, [None] * num_rows)
-        for name, values in table.items():
-            values.append(row.get(name))
-        num_rows += 1
-    return table
+def _read_json(path: Path, spec: TaskSpec) -> Table:
+    return columns_of_rows(path, read_json_rows(path, _text_of(path, spec)))
 
 
 def _read_conll(path: Path, spec: TaskSpec) -> Table:
     return read_conll(path, _text_of(path, spec))
 
 
-def _broken(path: Path, line: int, fault: str) -> TaskError:
-    # Only the place: the file's texts stay out of messages.
-    return TaskError(
-        f"{path} cannot be read: line {line}: {fault}",
-        expected="a JSON object in every line",
-        hint="mend the line, or write the file again with pandas",
-    )
-
-
 def _read_parquet(path: Path, _: TaskSpec) -> Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    return read_parquet(path)
 
-    try:
-        table: Table = pq.read_table(path).to_pydict()
-    except (pa.ArrowException, OSError) as error:
-        raise TaskError(
-            f"{path} is truncated or not Parquet", expected="a whole Parquet file"
-        ) from error
-    return table
+
+def _read_arrow(path: Path, _: TaskSpec) -> Table:
+    return read_arrow(path)
 
 
 _READERS: dict[str, Callable[[Path, TaskSpec], Table]] = {
@@ -157,15 +133,20 @@ _READERS: dict[str, Callable[[Path, TaskSpec], Table]] = {
     ".tsv": _read_text_table,
     ".txt": _read_text_table,
     ".xlsx": _read_workbook,
-    ".jsonl": _read_jsonl,
+    ".jsonl": _read_json,
+    ".json": _read_json,
     ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".feather": _read_arrow,
     ".conll": _read_conll,
 }
 _OTHER_KINDS = {
     ".xls": "save it as .xlsx",
     ".ods": "save it as .xlsx",
     ".conllu": "write each word, a tab and its tag in a line, as .conll",
-    ".json": "write one object a line, as .jsonl",
+    ".spacy": "write JSON lines with text and cats, by a loop over the DocBin's docs",
+    ".zip": "unzip it; annotation tools put one file per annotator or split into it",
+    ".gz": "unpack it",
     ".toml": "read it with esm.tasks.specfile.read_spec",
 }
 SUFFIXES = tuple(_READERS)

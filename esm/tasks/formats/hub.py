@@ -14,6 +14,8 @@ from esm.tasks.task import SplitName, TaskMetadata
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+# Else None, NA, null and the like are no classes in CSV.
+_WORDS: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -66,9 +68,7 @@ def _download(spec: TaskSpec) -> DatasetDict:
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
     try:
-        data: DatasetDict = datasets.load_dataset(
-            spec.location, name=spec.config, revision=spec.revision
-        )
+        data = _load(spec)
     except DatasetNotFoundError as error:
         raise HubError(
             f"no dataset {spec.location!r} on the Hub, or no access to it",
@@ -95,6 +95,19 @@ def _download(spec: TaskSpec) -> DatasetDict:
                 else "name the configuration with --config and the version with --revision"
             ),
         ) from error
+    return data
+
+
+def _load(spec: TaskSpec) -> DatasetDict:
+    """Load the data; of CSV files, only empty cells are null, as in files on this machine."""
+    import datasets
+
+    place = {"name": spec.config, "revision": spec.revision}
+    data: DatasetDict
+    try:
+        data = datasets.load_dataset(spec.location, **place, **_WORDS)
+    except ValueError:  # other formats do not know these options, and lose no word
+        data = datasets.load_dataset(spec.location, **place)
     return data
 
 

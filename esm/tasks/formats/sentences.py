@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
 from esm.tasks.raw import LabelColumn, RawData, Table, Values, is_missing
 from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import as_words, is_iob2, join_words, to_iob2, words_of
 from esm.tasks.task import Problem, SplitName
+
+_LOGGER = logging.getLogger(__name__)
 
 TEXT = "text"
 WORDS = ("tokens", "words")
@@ -151,5 +153,7 @@ def in_iob2(column: str, values: Mapping[SplitName, Values]) -> dict[SplitName, 
         for before, after in zip(old or (), new or (), strict=True)
     )
     if count:
-        note(f"column {column!r}: {count} spans begin with I- and are read as if with B-")
+        _LOGGER.warning(
+            f"column {column!r}: {count} spans begin with I- and are read as if with B-"
+        )
     return whole

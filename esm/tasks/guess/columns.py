@@ -1,66 +1,68 @@
-"""Which columns hold the texts and which the attributes, where the user has not said."""
+"""Which columns hold the texts and which attributes are loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from statistics import median
+from collections.abc import Sequence
 
 from esm.common.errors import TaskError
 from esm.tasks.formats.sentences import TEXT
 from esm.tasks.guess.facts import Facts
-from esm.tasks.guess.roles import guess_column
-from esm.tasks.labels.read import distinct
+from esm.tasks.guess.roles import find_pair, text_candidates
 from esm.tasks.raw import RawData, Table, Values, is_missing, is_number, missing_column, num_rows
 from esm.tasks.spec import TaskSpec
-from esm.tasks.task import Problem, SplitName
+from esm.tasks.task import SplitName
 
 TEXT_PAIR = "text_pair"
 LABEL = "label"
 
-_FEWEST_VALUES, _MOST_VALUES = 2, 30
-_LARGEST_SHARE_OF_ROWS = 0.5
-_WORDS_OF_A_TEXT = 3
 
-
-def choose_texts(raw: RawData, spec: TaskSpec) -> tuple[str, str | None]:
+def choose_texts(
+    raw: RawData, spec: TaskSpec, columns: Sequence[Facts] | None = None
+) -> tuple[str, str | None]:
     """Return the text column and, for a pair task, the second one.
 
     Unless named, the text column is the one called ``text``, else the one of the words that have
-    tags, else the only column of varied strings of several words; the second is the one called
-    ``text_pair``.
+    tags, else of the columns of varied strings of several words the one that is named like texts,
+    the longest and the fullest. The second is the one called ``text_pair``, or whose name makes a
+    pair with the first: premise and hypothesis, claim and evidence.
+
+    Args:
+        raw: The data.
+        spec: What was said of them.
+        columns: Their columns, to look for a pair to a first text that is named; None looks for
+            one only where the first is not named either.
 
     Raises:
-        TaskError: A named column is absent, none or several fit, or the column holds numbers.
+        TaskError: A named column is absent, none fits, or the column holds numbers.
     """
     table = raw.train
-    text = spec.text or _guess_text(raw)
-    pair = spec.text_pair or (TEXT_PAIR if TEXT_PAIR in table and text != TEXT_PAIR else None)
+    text = spec.text or (TEXT if TEXT in table else raw.words)
+    pair = spec.text_pair
+    if pair is None and TEXT_PAIR in table and text in (None, TEXT):
+        pair = TEXT_PAIR
+    if text is None or (columns and pair is None and raw.words is None):
+        columns = columns or [Facts(name, values) for name, values in table.items()]
+        candidates = text_candidates(columns)
+        found = find_pair(candidates)
+        if text is None:
+            text = _most_likely(raw, candidates, found)
+        if pair is None and found is not None and found[0].name == text:
+            pair = found[1].name
     for column in (text, pair):
         if column is not None:
             check_texts(column, raw.column(SplitName.TRAIN, column), raw.id)
     return text, pair
 
 
-def offered_attributes(raw: RawData, others: tuple[str | None, ...]) -> tuple[str, ...]:
-    """Return the columns that can be attributes, in the file's order.
-
-    They are those that the data describe. Where nothing is described: a column called ``label``,
-    every column of which the specification says how to read it, and every column with 2 to 30
-    distinct values, at most half as many as it has labelled rows, so that neither texts nor ids
-    are offered.
-
-    Args:
-        raw: The data.
-        others: Columns that are something else: texts, groups, splits; None for those there are
-            not.
-    """
-    columns = raw.known if raw.described else raw.train
-    return tuple(
-        column
-        for column in columns
-        if column not in others
-        and (column == LABEL or column in raw.known or _has_few_values(raw.train[column]))
-    )
+def _most_likely(raw: RawData, candidates: list[Facts], pair: tuple[Facts, Facts] | None) -> str:
+    if not candidates:
+        raise TaskError(
+            f"{raw.id} has no column that looks like texts",
+            expected=f"strings of several words in one of {listed_columns(raw.train)}",
+            hint="name it with --text; or is it another --delimiter, --encoding or --sheet?",
+        )
+    first = candidates[0]
+    return pair[0].name if pair is not None and first in pair else first.name
 
 
 def choose_attributes(raw: RawData, spec: TaskSpec, offered: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,43 +77,11 @@ def choose_attributes(raw: RawData, spec: TaskSpec, offered: tuple[str, ...]) ->
     if not spec.attributes and not offered:
         raise TaskError(
             f"{raw.id} has no column that looks like an attribute",
-            expected=f"a column with {_FEWEST_VALUES} to {_MOST_VALUES} distinct values among"
-            f" {_listed(raw.train)}",
+            expected=f"labels in one of {listed_columns(raw.train)}; esm tasks init FILE says of"
+            " each why it is none",
             hint="--attribute NAME; or, to train a source on texts without labels, --kind corpus",
         )
     return spec.attributes or offered
-
-
-def _guess_text(raw: RawData) -> str:
-    table = raw.train
-    if TEXT in table:
-        return TEXT
-    if raw.words is not None:
-        return raw.words
-    candidates = [column for column, values in table.items() if _looks_like_texts(values)]
-    if len(candidates) != 1:
-        found = f"{len(candidates)} columns that may be it" if candidates else "none like it"
-        raise TaskError(
-            f"{raw.id} has no column called {TEXT!r}, and {found}",
-            expected=f"a column of texts among {_listed(table)}",
-            hint="--text NAME",
-        )
-    return candidates[0]
-
-
-def _looks_like_texts(values: Values) -> bool:
-    filled = [value for value in values if not is_missing(value)]
-    if not filled or not all(isinstance(value, str) for value in filled):
-        return False
-    varied = len(set(filled)) > _LARGEST_SHARE_OF_ROWS * len(filled)
-    return varied and median(len(value.split()) for value in filled) >= _WORDS_OF_A_TEXT
-
-
-def _has_few_values(values: Values) -> bool:
-    filled = [value for value in values if not is_missing(value)]
-    count = len(distinct(filled))
-    few = _FEWEST_VALUES <= count <= _MOST_VALUES
-    return few and count <= _LARGEST_SHARE_OF_ROWS * len(filled)
 
 
 def check_texts(column: str, values: Values, task: str) -> None:
@@ -136,56 +106,6 @@ def check_texts(column: str, values: Values, task: str) -> None:
         )
 
 
-def _listed(table: Table) -> str:
+def listed_columns(table: Table) -> str:
+    """Return a table's columns and rows, for messages."""
     return f"{', '.join(map(repr, table))} ({num_rows(table)} rows)"
-
-
-# Of more, every second, third, … is looked at.
-_MOST_ROWS = 2000
-
-
-def unread_columns(
-    raw: RawData, others: Collection[str | None], chosen: Collection[str]
-) -> list[str]:
-    """Return which columns the plain reading of a table leaves out, or takes for less, and why.
-
-    A table without a specification is read by rules that a user can foresee: columns of few values
-    are attributes, cells are single labels. A rating in small steps is then left out, and cells
-    with several labels are taken for as many classes.
-
-    Cost: a tenth of a second for a column of long texts; at most 2,000 rows are looked at.
-
-    Args:
-        raw: The data.
-        others: Columns that are something else: texts, groups, splits.
-        chosen: The attributes that are loaded.
-
-    Returns:
-        A part of a sentence per column.
-    """
-    found: list[str] = []
-    rows = num_rows(raw.train)
-    step = max(1, -(-rows // _MOST_ROWS))
-    of_what = "" if step == 1 else f"; of {rows:,}, a sample"
-    for column, values in raw.train.items():
-        if column in others:
-            continue
-        facts = Facts(column, values[::step])
-        guess = guess_column(facts)
-        if guess.how is None or not _can_be_labels(facts.filled):
-            continue
-        why = f"{guess.why}{of_what}"
-        if column not in chosen:
-            found.append(f"column {column!r} is left out, which may be an attribute ({why})")
-        elif guess.how.kind == Problem.MULTILABEL and not facts.is_lists:
-            found.append(f"column {column!r} is read as single labels, but {why}")
-    return found
-
-
-def _can_be_labels(values: Values) -> bool:
-    """Whether lists, where there are any, hold nothing but what can be a label."""
-    return all(
-        isinstance(item, str | bool | int | float)
-        for value in values
-        for item in (value if isinstance(value, list) else [value])
-    )

@@ -28,6 +28,7 @@ _ORDER = (
     "attributes",
     "attribute_column",
     "value_column",
+    "annotator",
     "encoding",
     "delimiter",
     "sheet",

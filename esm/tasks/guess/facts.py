@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
+from typing import Any
 
-from esm.tasks.labels.read import label_name
+from esm.tasks.labels.names import label_name
+from esm.tasks.labels.sets import Separated, find_separator, indicators, listed
 from esm.tasks.raw import Values, is_missing, is_number
 
 _DATE = re.compile(
@@ -18,13 +20,10 @@ _DATE = re.compile(
 )
 _ADDRESS = re.compile(r"(https?://|www\.)\S+|[\w-]+(\.[\w-]+)*\.[a-z]{2,6}/\S*", re.IGNORECASE)
 _NEARLY_ALL = 0.95
-_SEPARATORS = (";", "|", ",", "/")
-# A comma also stands inside a label, a semicolon hardly ever.
-_UNMISTAKABLE = frozenset(";|")
-_MOST_LABELS_OF_SETS = 40
-_LONGEST_LABEL_IN_WORDS = 5
-_FEWEST_CELLS_WITH_SEVERAL = 2
-_SHARE_WITH_SEVERAL = 0.02
+# Of more values, every second, third, … tells how long they are and what they look like.
+_MOST_LOOKED_AT = 2000
+# With more different values than this, a column holds no labels: they are counted as they stand.
+_MOST_NAMES = 5000
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,35 @@ class Facts:
     @cached_property
     def filled(self) -> Values:
         """The values that are there."""
+        if self.kinds <= {int, bool}:
+            return self.values
         return [value for value in self.values if not is_missing(value)]
+
+    @cached_property
+    def kinds(self) -> frozenset[type]:
+        """The types of all values."""
+        return frozenset(map(type, self.values))
+
+    @cached_property
+    def looked_at(self) -> Values:
+        """Some of the values that are there, evenly spread: all of them where they are few."""
+        return self.filled[:: max(1, -(-len(self.filled) // _MOST_LOOKED_AT))]
 
     @cached_property
     def counts(self) -> Counter[str]:
         """How often each value occurs, by its name."""
-        return Counter(
-            label_name(sorted(map(label_name, value)) if isinstance(value, list) else value)
-            for value in self.filled
-        )
+        if self.is_strings:
+            written = Counter(self.filled)
+            if len(written) > _MOST_NAMES:
+                return written
+        elif self.is_numbers:
+            written = Counter(self.filled)
+        else:
+            written = Counter(map(_name, self.filled))
+        counts: Counter[str] = Counter()
+        for value, count in written.items():
+            counts[label_name(value)] += count
+        return counts
 
     @property
     def fill(self) -> float:
@@ -67,23 +86,39 @@ class Facts:
         """Words per value, on average; 0 where the values are no strings."""
         if not self.is_strings:
             return 0.0
-        return fmean(len(value.split()) for value in self.filled)
+        return fmean(len(value.split()) for value in self.looked_at)
 
-    @cached_property
+    @property
     def is_strings(self) -> bool:
         """Whether all values are strings."""
-        return bool(self.filled) and all(isinstance(value, str) for value in self.filled)
+        return self._are({str})
 
-    @cached_property
+    @property
     def is_lists(self) -> bool:
         """Whether all values are lists."""
-        return bool(self.filled) and all(isinstance(value, list) for value in self.filled)
+        return self._are({list})
 
-    @cached_property
+    @property
     def is_numbers(self) -> bool:
         """Whether all values are numbers."""
-        return bool(self.filled) and all(
-            isinstance(value, int | float) and not isinstance(value, bool) for value in self.filled
+        return self._are({int, float})
+
+    def _are(self, kinds: set[type]) -> bool:
+        return bool(self.filled) and self._kinds_filled <= kinds
+
+    @cached_property
+    def _kinds_filled(self) -> frozenset[type]:
+        return frozenset(map(type, self.filled))
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether there are lists or records among the values, also such as are written out."""
+        if self._kinds_filled & {list, dict, tuple}:
+            return True
+        return self.is_strings and any(
+            listed(value) is not None
+            for value in self.filled
+            if value.lstrip()[:1] in ("[", "{", "(")
         )
 
     @cached_property
@@ -118,31 +153,19 @@ class Facts:
     def _mostly(self, fits: Callable[[str], bool]) -> bool:
         if not self.is_strings:
             return False
-        return sum(map(fits, self.filled)) >= _NEARLY_ALL * len(self.filled)
+        return sum(map(fits, self.looked_at)) >= _NEARLY_ALL * len(self.looked_at)
 
     @cached_property
-    def separator(self) -> str | None:
-        """What separates the labels in cells that hold several; None where cells hold one.
-
-        It makes a small set of short labels of the cells. A comma or a slash also has to make
-        labels most of which occur in several combinations: there are labels with a comma inside.
-        """
-        if not self.is_strings:
+    def separated(self) -> Separated | None:
+        """How cells hold several labels; None where they hold one."""
+        if not self.is_strings or not isinstance(self.filled[0], str):
             return None
-        return next((mark for mark in _SEPARATORS if self._separates(mark)), None)
+        return find_separator(Counter(map(str.strip, self.filled)))
 
-    def _separates(self, mark: str) -> bool:
-        cells = {
-            cell: [part for part in map(str.strip, cell.split(mark)) if part]
-            for cell in self.counts
-        }
-        several = sum(self.counts[cell] for cell, parts in cells.items() if len(parts) > 1)
-        if several < max(_FEWEST_CELLS_WITH_SEVERAL, _SHARE_WITH_SEVERAL * len(self.filled)):
-            return False
-        combinations = Counter(part for parts in cells.values() for part in set(parts))
-        rows = sum(self.counts[cell] * len(parts) for cell, parts in cells.items())
-        few = 1 < len(combinations) <= min(_MOST_LABELS_OF_SETS, rows / 2)
-        short = all(len(part.split()) <= _LONGEST_LABEL_IN_WORDS for part in combinations)
-        again = sum(count > 1 for count in combinations.values()) >= len(combinations) / 2
-        alone = any(len(parts) == 1 for parts in cells.values())
-        return few and short and (mark in _UNMISTAKABLE or (again and alone))
+
+def _name(value: Any) -> str:
+    if not isinstance(value, list):
+        return label_name(value)
+    names = [label_name(item) for item in value]
+    # Labels are in no order, but 0 and 1 stand for another label in every place.
+    return str(names if indicators(value) else sorted(names))

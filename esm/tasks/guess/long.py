@@ -26,11 +26,13 @@ class LongLayout:
         text: The column of texts.
         names: The column that names the attribute.
         values: The column with its value.
+        annotator: The column of who gave it, where several people annotated a text; None elsewhere.
     """
 
     text: Facts
     names: Facts
     values: Facts
+    annotator: Facts | None = None
 
     @property
     def num_texts(self) -> int:
@@ -55,7 +57,7 @@ class LongLayout:
         ]
 
     def num_several(self, attribute: str) -> int:
-        """Return how many texts have several values of an attribute."""
+        """Return how many texts have several values of an attribute, by one annotator each."""
         found: dict[Any, set[str]] = {}
         for text, value in self._cells[attribute]:
             if not is_missing(value):
@@ -64,12 +66,13 @@ class LongLayout:
 
     @cached_property
     def _cells(self) -> dict[str, list[tuple[Any, Any]]]:
-        """Text and value of the rows of each attribute."""
+        """Text, with its annotator, and value of the rows of each attribute."""
         cells: dict[str, list[tuple[Any, Any]]] = {}
-        rows = zip(self.text.values, self.names.values, self.values.values, strict=True)
-        for text, name, value in rows:
+        people = [None] * len(self.text.values) if self.annotator is None else self.annotator.values
+        rows = zip(self.text.values, people, self.names.values, self.values.values, strict=True)
+        for text, person, name, value in rows:
             if not is_missing(text) and not is_missing(name):
-                cells.setdefault(written(name).strip(), []).append((text, value))
+                cells.setdefault(written(name).strip(), []).append(((text, person), value))
         return cells
 
     def is_constant(self, facts: Facts | None) -> bool:
@@ -83,12 +86,19 @@ class LongLayout:
         )
 
 
-def find_long(text: Facts, others: Sequence[Facts]) -> LongLayout | None:
+def find_long(
+    text: Facts, others: Sequence[Facts], annotator: Facts | None = None
+) -> LongLayout | None:
     """Return the columns of names and values where a file is long; None where it is wide.
 
     It is long where most texts come in several rows, a column has a few names, different ones in
     the rows of a text, and this column is called so; or that of the values is, and no column tells
     of several people who annotated the same text.
+
+    Args:
+        text: The column of texts.
+        others: The other columns.
+        annotator: Who annotated, where texts have several annotators.
     """
     if len(text.filled) < _ROWS_PER_TEXT * len(text.counts):
         return None
@@ -102,18 +112,19 @@ def find_long(text: Facts, others: Sequence[Facts]) -> LongLayout | None:
         remaining = [facts for facts in others if facts is not names]
         if values is None and says(names.name, ATTRIBUTE_NAMES) and len(remaining) == 1:
             values = remaining[0]
-        if values is not None and _names_attributes(text, names):
-            return LongLayout(text, names, values)
+        if values is not None and _names_attributes(text, names, annotator):
+            return LongLayout(text, names, values, annotator)
     return None
 
 
-def _names_attributes(text: Facts, names: Facts) -> bool:
+def _names_attributes(text: Facts, names: Facts, annotator: Facts | None) -> bool:
     if not names.is_strings or not 2 <= len(names.counts) <= _MOST_ATTRIBUTES:
         return False
     of_text: dict[Any, set[Any]] = {}
-    for key, name in zip(text.values, names.values, strict=True):
+    people = [None] * len(text.values) if annotator is None else annotator.values
+    for key, person, name in zip(text.values, people, names.values, strict=True):
         if not is_missing(key) and not is_missing(name):
-            of_text.setdefault(key, set()).add(name)
+            of_text.setdefault((key, person), set()).add(name)
     distinct = sum(map(len, of_text.values()))
     several = sum(len(found) > 1 for found in of_text.values())
     return distinct >= _SHARE_WITHOUT_REPETITION * len(

@@ -7,9 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from esm.tasks.formats.cells import parse_column, split_labels
 from esm.tasks.guess.facts import Facts
 from esm.tasks.guess.roles import Guess
+from esm.tasks.labels.names import label_name
+from esm.tasks.labels.sets import as_sets, as_singles
 from esm.tasks.raw import is_missing
 from esm.tasks.spec import ColumnSpec, RareClasses, SplitMethod, SplitSpec
 from esm.tasks.task import Problem
@@ -49,17 +50,11 @@ def with_minimum(
 
 
 def _label_counts(cells: Sequence[object], how: ColumnSpec) -> Counter[str]:
-    if how.separator is None:
-        values = parse_column(list(cells))
-    else:
-        values = split_labels(list(cells), how.separator)
-    counts: Counter[str] = Counter()
-    for value in values:
-        if isinstance(value, list):
-            counts.update(set(Facts("", value).counts))
-        elif not is_missing(value):
-            counts.update(Facts("", [value]).counts)
-    return counts
+    if how.kind == Problem.MULTILABEL:
+        values = as_sets(list(cells), how.separator, how.options, how.indicators)
+        return Counter(name for labels in values if labels for name in set(map(label_name, labels)))
+    named = Counter(label_name(cell) for cell in as_singles(list(cells)) if not is_missing(cell))
+    return Counter({name: count for name, count in named.items() if name not in how.missing})
 
 
 def _rule(

@@ -33,6 +33,11 @@ def stems(words: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(stem(word) for word in words.split()))
 
 
+def wordings(listed: str) -> frozenset[str]:
+    """Return wordings that are separated by bars."""
+    return frozenset(listed.split("|"))
+
+
 def says(name: object, known: Collection[str]) -> bool:
     """Return whether one of a name's words is among these, whatever its ending.
 
@@ -77,9 +82,35 @@ RATINGS = stems(
     "rating rate score stars scale level degree grade severity intensity certainty confidence"
     " likert agreement skore hodnotenie hviezdicky skala stupen miera uroven zavaznost intenzita"
     " istota dovera znamka skodlivost hodnoceni mira"
+    " hodnotite hodnotit ohodnotte ocena bewertung bewerten"
 )
 ATTRIBUTE_NAMES = stems(
     "attribute atribut property vlastnost question otazka aspect aspekt dimension dimenzia"
     " criterion kriterium variable premenna znak"
 )
 VALUES = stems("value hodnota label answer odpoved annotation anotacia rating hodnotenie")
+
+# What annotation tools and survey programs write beside what was annotated: whole names.
+TOOL_COLUMNS = wordings(
+    "lead time|annotation id|annotations id|annotation ids|completed by|updated by|created by"
+    "|reviewed by|updated at|created at|created|updated|modified|draft created at|started at"
+    "|finished at|submitted at|submitted|submit date|start time|end time|start date|end date"
+    "|recorded date|completion time|time|timestamp|time stamp|time taken|time spent|duration"
+    "|duration s|duration ms|duration sec|duration seconds|duration in seconds|elapsed"
+    "|total annotations|cancelled annotations|total predictions|comment count"
+    "|unresolved comment count|comments|comment|project|inner id|file upload|result count"
+    "|parent prediction|parent annotation|last action|import id|input hash|task hash|session id"
+    "|annotator id|view id|ip|ip address|user agent|response id|response type|progress"
+    "|user language|options|meta|metadata|level 0|unnamed 0|unnamed 1|email|e mail"
+    "|email address|email adresa|prediction score|model version|model|queue|mislabeled"
+    "|casova peciatka|casove razitko|zeitstempel|sygnatura czasowa|znacnik czasu"
+    "|e mailova adresa|emailova adresa|adres e mail|e mail adresse"
+)
+# The same, where the column holds truth values or numbers; its words may well be classes.
+TOOL_FIGURES = wordings(
+    "agreement|was cancelled|cancelled|ground truth|is labeled|is labelled|overlap|skipped"
+    "|reviewed|finished|status|answer time|honeypot|draft"
+)
+# What a model writes beside a text: fractions with many digits, nearly all of them different.
+MACHINE_SCORES = stems("score priority probability prob confidence uncertainty logit margin")
+IDS = wordings("id|ids|idx|index|uuid|guid|hash")

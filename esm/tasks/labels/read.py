@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,15 @@ import numpy.typing as npt
 
 from esm.common.errors import TaskError
 from esm.tasks.formats.sentences import UNEQUAL, fitting_tags, in_iob2
+from esm.tasks.labels.missing import NO_ANSWER, says_nothing
+from esm.tasks.labels.names import label_name
+from esm.tasks.labels.numbers import read_amounts
 from esm.tasks.labels.rare import Classes, choose_classes
+from esm.tasks.labels.spellings import find_spellings
 from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
 from esm.tasks.spec import ColumnSpec, RareClasses
 from esm.tasks.tagging import padded, tag_names
-from esm.tasks.task import LABELLED, Problem, RareClass, SplitName
+from esm.tasks.task import LABELLED, Problem, RareClass, Spelling, SplitName
 
 AS_IS = "as-is"
 AUTO = "auto"
@@ -45,6 +49,9 @@ class Labels:
         rows: Positions of the rows kept, by split.
         dropped: How many rows of all splits were left out, by reason.
         rare: Classes that were merged or left out because they have too few training rows.
+        spellings: Labels that are read as a class which is written in another way.
+        unknown: Rows whose label is no class of the training rows, by split and label.
+        unanswered: Rows whose label stands for no answer, by label.
     """
 
     problem: Problem
@@ -53,6 +60,9 @@ class Labels:
     rows: Mapping[SplitName, npt.NDArray[np.int64]]
     dropped: Mapping[str, int]
     rare: tuple[RareClass, ...] = ()
+    spellings: tuple[Spelling, ...] = ()
+    unknown: Mapping[SplitName, Mapping[str, int]] = field(default_factory=dict)
+    unanswered: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_labels(
@@ -79,7 +89,7 @@ def read_labels(
         kind: "auto", or a problem that overrides the guess.
         reading: "as-is", or the name of a reading in ``known``.
         how: What was said of this column: its kind, which comes before ``kind``, the order of its
-            classes, and what becomes of rare ones.
+            classes, what stands for no answer, and what becomes of rare ones.
         texts: The rows' texts by split, whose words tags belong to; needed for tagging alone.
 
     Raises:
@@ -88,16 +98,16 @@ def read_labels(
             or classes that are too rare.
     """
     how = how or ColumnSpec()
-    dropped: Counter[str] = Counter()
     read = _reader(column, known, reading)
+    dropped: Counter[str] = Counter()
+    unanswered: Counter[str] = Counter()
     values: dict[SplitName, Values] = {}
     for split, raw in splits.items():
-        cleaned = [None if _is_unlabelled(value) else value for value in raw]
-        values[split] = [None if value is None else read(value) for value in cleaned]
+        cleaned = _filled(raw, how.empty)
+        read_as = [None if value is None else read(value) for value in cleaned] if read else cleaned
         dropped[NO_LABEL] += cleaned.count(None)
-        dropped[f"left out by the reading {reading!r}"] += sum(
-            new is None and old is not None for new, old in zip(values[split], cleaned, strict=True)
-        )
+        dropped[f"left out by the reading {reading!r}"] += read_as.count(None) - cleaned.count(None)
+        values[split] = _answered(read_as, how.missing, unanswered)
     train = [value for value in values[SplitName.TRAIN] if value is not None]
     if not train:
         raise TaskError(
@@ -106,28 +116,40 @@ def read_labels(
             expected="labels",
         )
     problem = _problem(column, train, known, kind if how.kind == AUTO else how.kind)
+    described = known.names if reading == AS_IS else ()
+    spellings: tuple[Spelling, ...] = ()
     if problem is Problem.TAGGING:
         values, dropped[UNEQUAL] = fitting_tags(column, values, texts or {})
         values = in_iob2(column, values)
-        train = [value for value in values[SplitName.TRAIN] if value is not None]
-    if problem is Problem.REGRESSION:
-        given = [value for of_split in values.values() for value in of_split if value is not None]
-        _refuse_no_amounts(column, given)
-    classes = _classes(column, train, problem, known.names if reading == AS_IS else (), how)
+    elif problem is Problem.REGRESSION:
+        values = _amounts(column, values)
+    else:
+        values, spellings = _spelled(values, how.order or described, how)
+    train = [value for value in values[SplitName.TRAIN] if value is not None]
+    classes = _classes(column, train, problem, described, how)
     encode = _encoder(column, train, problem, classes)
     too_few = _too_few(problem, classes)
+    unknown: dict[SplitName, Counter[str]] = {}
     encoded: dict[SplitName, npt.NDArray[Any]] = {}
     rows: dict[SplitName, npt.NDArray[np.int64]] = {}
     for split, of_split in values.items():
         codes = [None if value is None else encode(value) for value in of_split]
         kept = [row for row, code in enumerate(codes) if code is not None]
-        dropped.update(
-            too_few.get(label_name(value), NOT_IN_TRAIN)
-            for value, code in zip(of_split, codes, strict=True)
-            if value is not None and code is None
-        )
+        for value, code in zip(of_split, codes, strict=True):
+            if value is None or code is not None:
+                continue
+            names = sorted(distinct([value]))
+            if not isinstance(value, list) and says_nothing(names[0]):
+                unanswered[names[0]] += 1
+            elif reason := too_few.get(names[0]):
+                dropped[reason] += 1
+            else:
+                dropped[NOT_IN_TRAIN] += 1
+                none = [name for name in names if name not in classes.codes]
+                unknown.setdefault(split, Counter()).update(none)
         rows[split] = np.asarray(kept, dtype=np.int64)
         encoded[split] = _array([codes[row] for row in kept], problem, len(classes.names))
+    dropped[NO_ANSWER] += unanswered.total()
     return Labels(
         problem=problem,
         names=classes.names,
@@ -135,7 +157,84 @@ def read_labels(
         rows=rows,
         dropped={reason: count for reason, count in dropped.items() if count},
         rare=classes.rare,
+        spellings=spellings,
+        unknown={split: dict(counts.most_common()) for split, counts in unknown.items()},
+        unanswered=dict(unanswered.most_common()),
     )
+
+
+def _filled(values: Values, empty: str | None) -> Values:
+    """Return values with null, or the class of empty cells, where there is no label."""
+    if set(map(type, values)) <= {str, type(None)}:
+        blank = {value for value in set(values) if _is_unlabelled(value)}
+        return [empty if value in blank else value for value in values]
+    return [empty if _is_unlabelled(value) else value for value in values]
+
+
+def _answered(values: Values, missing: Sequence[str], counts: Counter[str]) -> Values:
+    """Return values with null where a label, or each of a set of them, stands for no answer."""
+    if not missing:
+        return values
+    names = set(map(label_name, missing))
+    kept: Values = []
+    for value in values:
+        labels = distinct(value) if isinstance(value, list) else {label_name(value)}
+        answered = value is None or not labels or not labels <= names
+        if not answered:
+            counts.update(labels)
+        kept.append(value if answered else None)
+    return kept
+
+
+def _spelled(
+    values: Mapping[SplitName, Values], declared: Sequence[str], how: ColumnSpec
+) -> tuple[dict[SplitName, Values], tuple[Spelling, ...]]:
+    """Return labels by the names of their classes, and which ones are written in another way."""
+    of_train = (item for item in _items(values[SplitName.TRAIN]))
+    counts = Counter(map(label_name, of_train))
+    spellings = find_spellings(counts, declared, how.merge)
+    other: Counter[tuple[str, str]] = Counter()
+    found: dict[tuple[type, Any], str] = {}
+
+    def name(item: Any) -> str:
+        key = (type(item), item)
+        if key not in found:
+            found[key] = spellings.find(label_name(item))
+        written = item.strip(" \t\r\n") if isinstance(item, str) else label_name(item)
+        if written != found[key]:
+            other[written, found[key]] += 1
+        return found[key]
+
+    named = {
+        split: [
+            None
+            if value is None
+            else [name(item) for item in value if not _is_unlabelled(item)]
+            if isinstance(value, list)
+            else name(value)
+            for value in of_split
+        ]
+        for split, of_split in values.items()
+    }
+    listed = (Spelling(written, label, rows) for (written, label), rows in other.most_common())
+    return named, tuple(listed)
+
+
+def _amounts(column: str, values: Mapping[SplitName, Values]) -> dict[SplitName, Values]:
+    """Return numbers, also of strings that are written for people."""
+    given = [value for of_split in values.values() for value in of_split if value is not None]
+    words = dict.fromkeys(value for value in given if isinstance(value, str))
+    amounts = read_amounts(map(str.strip, words))
+    numbers = {word: amounts.values[word.strip()] for word in words if amounts.values}
+    read = {
+        split: [
+            numbers.get(value, value) if isinstance(value, str) else value for value in of_split
+        ]
+        for split, of_split in values.items()
+    }
+    found = [value for of_split in read.values() for value in of_split if value is not None]
+    _refuse_no_amounts(column, found, amounts.why_not)
+    return read
 
 
 def distinct(values: Iterable[Any]) -> set[str]:
@@ -156,21 +255,14 @@ def _items(values: Iterable[Any]) -> Iterator[Any]:
             yield value
 
 
-def label_name(value: object) -> str:
-    """Return a label as a string; 1, 1.0 and "1" are the same class."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
 def _is_unlabelled(value: object) -> bool:
     """Return whether a row has no label; ``nan`` is what a number column's null is printed as."""
     return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
 
 
-def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any]:
+def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any] | None:
     if reading == AS_IS:
-        return lambda value: value
+        return None
     if reading not in known.readings:
         raise TaskError(
             f"column {column!r} has no reading {reading!r}",
@@ -275,8 +367,13 @@ def _classes(
             )
         names = tag_names(column, distinct(train), tuple(map(label_name, how.order or described)))
         return Classes(names, {name: code for code, name in enumerate(names)})
-    counts = Counter(name for value in train for name in distinct([value]))
+    counts = Counter(name for value in train for name in _names(value))
     return choose_classes(column, counts, problem, tuple(map(label_name, described)), how)
+
+
+def _names(value: str | list[str]) -> set[str]:
+    """Return the names of the classes of a row."""
+    return set(value) if isinstance(value, list) else {value}
 
 
 def _too_few(problem: Problem, classes: Classes) -> dict[str, str]:
@@ -302,10 +399,10 @@ def _encoder(
         _refuse_constant(column, found, len(train))
         if problem is Problem.TAGGING:
             return lambda tags: _all_of([classes.codes.get(label_name(tag)) for tag in tags])
-        return lambda value: classes.codes.get(label_name(value))
+        return classes.codes.get
 
     def codes(value: list[Any]) -> list[int] | None:
-        names = distinct([value])
+        names = _names(value)
         if not names <= classes.codes.keys():
             return None
         return sorted({code for name in names if (code := classes.codes[name]) is not None})
@@ -329,12 +426,15 @@ def _refuse_constant(column: str, values: set[Any], count: int) -> None:
         )
 
 
-def _refuse_no_amounts(column: str, values: Values) -> None:
+def _refuse_no_amounts(column: str, values: Values, why_not: str) -> None:
     odd = [value for value in values if not is_number(value) or not math.isfinite(float(value))]
+    if why_not and not odd:
+        odd = [value for value in values if isinstance(value, str)]
     if odd:
         raise TaskError(
             f"column {column!r} holds values that are not finite numbers: {len(odd)} of"
-            f" {len(values)}, such as {label_name(odd[0])[:30]!r}",
+            f" {len(values)}, such as {label_name(odd[0])[:30]!r}"
+            + (f" ({why_not})" if why_not else ""),
             expected="numbers for regression",
             hint="empty those cells, or --kind classification",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -12,13 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
 from esm.tasks.raw import RawData, Values, is_missing, num_rows
 from esm.tasks.spec import SplitMethod, SplitSpec
 from esm.tasks.splits.draw import Rows
 from esm.tasks.splits.rows import TextRows
-from esm.tasks.splits.stored import Drawing, split_places, stored_division
+from esm.tasks.splits.stored import SplitDraw, split_places, stored_division
 from esm.tasks.task import SplitName, SplitOrigin
+
+_LOGGER = logging.getLogger(__name__)
 
 SPLIT_VALUES: Mapping[SplitName, frozenset[str]] = {
     SplitName.TRAIN: frozenset(
@@ -72,7 +74,7 @@ def method_of(raw: RawData, split: SplitSpec) -> SplitMethod:
     )
 
 
-def put_together(raw: RawData, method: SplitMethod) -> RawData:
+def join_splits(raw: RawData, method: SplitMethod) -> RawData:
     """Return the data with the rows of all given splits as training rows, to be divided anew.
 
     A column that one of the splits lacks is empty there.
@@ -80,7 +82,9 @@ def put_together(raw: RawData, method: SplitMethod) -> RawData:
     if len(raw.splits) == 1:
         return raw
     given = " and ".join(name for name in SplitName if name in raw.splits)
-    note(f"{raw.id}: the given splits ({given}) are put together and divided anew: {method}")
+    _LOGGER.info(
+        f"{raw.id}: the given splits ({given}) are put together and divided anew: {method}"
+    )
     tables = [raw.splits[name] for name in SplitName if name in raw.splits]
     table = {
         column: [
@@ -254,7 +258,7 @@ class Divider:
         repeat: int = 0,
     ) -> Rows:
         """Return the part of each row, as it is stored or newly drawn."""
-        drawing = Drawing(
+        drawing = SplitDraw(
             columns=self.columns,
             group=self.how.group,
             files=self.files,
@@ -272,7 +276,7 @@ class Divider:
         )
         if drawn.new:
             where = "training rows" if folds is None else "spread over the folds"
-            note(
+            _LOGGER.info(
                 f"{self.task}: {drawn.new} rows are new since {drawn.path} was made: they go with"
                 f" others of their text or group, else they are {where}"
             )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esm.common.errors import TaskError
-from esm.common.storage import hash_texts
+from esm.tasks.identity import row_keys
 from esm.tasks.labels.read import distinct
 from esm.tasks.raw import Values, is_missing, is_number
 from esm.tasks.tagging import tags_of
@@ -23,21 +23,6 @@ MOST_HELD_OUT = 1000
 
 _MOST_STRATA_OF_NUMBERS = 20
 _BINS = 5
-_KEY_DIGITS = 32
-
-
-def row_keys(texts: Sequence[str], pairs: Sequence[str] | None) -> list[str]:
-    """Return a hash per row; identical texts (or text pairs) have the same one."""
-    seconds = ("",) * len(texts) if pairs is None else pairs
-    return [
-        hash_texts((text,), (second,))[:_KEY_DIGITS]
-        for text, second in zip(texts, seconds, strict=True)
-    ]
-
-
-def text_keys(examples: Examples) -> frozenset[str]:
-    """Return a hash per distinct text of some rows, the two of a pair each by itself."""
-    return frozenset(row_keys([*examples.texts, *(examples.pairs or ())], None))
 
 
 def joined_keys(keys: Sequence[str], groups: Values) -> list[str]:
@@ -47,7 +32,7 @@ def joined_keys(keys: Sequence[str], groups: Values) -> list[str]:
     that two authors posted joins all that the two have posted.
 
     Args:
-        keys: n keys of the texts, see :func:`row_keys`.
+        keys: n keys of the texts, see :func:`~esm.tasks.identity.row_keys`.
         groups: n values; a row without one belongs to its text alone.
     """
     parents: dict[str, str] = {}
@@ -75,21 +60,29 @@ def strata(values: Values) -> Membership:
     Returns:
         (n, s): a column per class; of numbers with more than 20 distinct values, per fifth.
     """
-    filled = [value for value in values if not is_missing(value)]
-    if len(distinct(filled)) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
-        edges = np.quantile([float(value) for value in filled], np.linspace(0, 1, _BINS + 1))
-        bins = np.searchsorted(edges[1:-1], [_or_nan(value) for value in values])
-        values = [None if is_missing(v) else str(b) for v, b in zip(values, bins, strict=True)]
-    index = {name: column for column, name in enumerate(sorted(distinct(values)))}
+    rows = [row for row, value in enumerate(values) if not is_missing(value)]
+    filled = [values[row] for row in rows]
+    different = distinct(filled)
+    if len(different) > _MOST_STRATA_OF_NUMBERS and all(map(is_number, filled)):
+        numbers = np.array(filled, dtype=np.float64)
+        edges = np.quantile(numbers, np.linspace(0, 1, _BINS + 1))
+        bins = np.searchsorted(edges[1:-1], numbers)
+        used, column_of = np.unique(bins, return_inverse=True)
+        membership = np.zeros((len(values), len(used)), dtype=np.bool_)
+        membership[rows, column_of] = True
+        return membership
+    index = {name: column for column, name in enumerate(sorted(different))}
+    places: list[tuple[int, int]] = []
+    columns: dict[tuple[type, Any], list[int]] = {}
+    for row, value in zip(rows, filled, strict=True):
+        # With the type, because True equals 1; lists cannot be looked up.
+        key = (type(value), str(value) if isinstance(value, list) else value)
+        if key not in columns:
+            columns[key] = [index[name] for name in distinct([value])]
+        places += [(row, column) for column in columns[key]]
     membership = np.zeros((len(values), len(index)), dtype=np.bool_)
-    for row, value in enumerate(values):
-        for name in distinct([value]):
-            membership[row, index[name]] = True
+    membership[tuple(np.array(places, dtype=np.int64).reshape(-1, 2).T)] = True
     return membership
-
-
-def _or_nan(value: Any) -> float:
-    return float("nan") if is_missing(value) else float(value)
 
 
 def split_rows(
@@ -100,7 +93,7 @@ def split_rows(
     Rows with the same key are dealt as one, so that no text lies on both sides.
 
     Args:
-        keys: n keys of the rows, see :func:`row_keys`.
+        keys: n keys of the rows, see :func:`~esm.tasks.identity.row_keys`.
         membership: (n, s) labels of all attributes side by side, see :func:`strata`.
         share: Share of the rows that the second part gets, in (0, 1).
         seed: Decides the order of dealing and ties.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from esm.common.errors import TaskError
-from esm.common.runtime import note
-from esm.tasks.splits.draw import row_keys
+from esm.tasks.identity import row_keys
 from esm.tasks.task import SplitName, Target, Task
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def fold_targets(
@@ -39,7 +41,7 @@ def fold_targets(
             if strict or len(whole.attributes) == 1:
                 raise
             skipped[name] = str(error)
-            note(f"{whole.id}: attribute {name} is left out: {error}")
+            _LOGGER.warning(f"{whole.id}: attribute {name} is left out: {error}")
     if not by_attribute:
         name, reason = next(iter(skipped.items()))
         raise TaskError(f"no attribute of {whole.id} has enough rows for folds; {name}: {reason}")

@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from esm.tasks.identity import row_keys
 from esm.tasks.raw import RawData, Values, is_missing
-from esm.tasks.splits.draw import Membership, Rows, joined_keys, row_keys, strata
+from esm.tasks.splits.draw import Membership, Rows, joined_keys, strata
 from esm.tasks.task import SplitName
 
 EMPTY_TEXT = "empty text"
@@ -40,13 +41,16 @@ class TextRows:
 
     def take(self, rows: Rows) -> TextRows:
         """Return the rows of these positions, in the order given."""
-        return TextRows(
+        part = TextRows(
             texts=tuple(self.texts[row] for row in rows),
             pairs=None if self.pairs is None else tuple(self.pairs[row] for row in rows),
             columns={name: take(values, rows) for name, values in self.columns.items()},
             groups=None if self.groups is None else take(self.groups, rows),
             parts=None if self.parts is None else take(self.parts, rows),
         )
+        if "keys" in self.__dict__:  # to hash the texts again would take as long as to read them
+            part.__dict__["keys"] = take(self.keys, rows)
+        return part
 
     @cached_property
     def keys(self) -> list[str]:

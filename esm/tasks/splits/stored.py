@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ import pydantic
 from esm.common.caches import SPLIT_ENDING, cache_folder
 from esm.common.errors import StorageError, TaskError
 from esm.common.records import Record
-from esm.common.runtime import note
 from esm.common.storage import content_hash, read_json, write_json
 from esm.tasks.splits.draw import Membership, Rows, deal_rows
 
+_LOGGER = logging.getLogger(__name__)
 
-class Drawing(Record):
+
+class SplitDraw(Record):
     """What a division is drawn by; two that differ in anything are stored side by side.
 
     Attributes:
@@ -49,7 +51,7 @@ class Drawing(Record):
 
 
 class _StoredDivision(Record):
-    drawing: Drawing
+    drawing: SplitDraw
     parts: tuple[tuple[str, ...], ...]
 
     def holds(self, keys: Sequence[str]) -> bool:
@@ -64,7 +66,7 @@ class _SplitFile(Record):
     version: Literal[2] = 2
     divisions: tuple[_StoredDivision, ...] = ()
 
-    def of(self, drawing: Drawing) -> _StoredDivision | None:
+    def of(self, drawing: SplitDraw) -> _StoredDivision | None:
         return next((found for found in self.divisions if found.drawing == drawing), None)
 
 
@@ -104,7 +106,7 @@ def stored_division(
     keys: Sequence[str],
     joined: Sequence[str],
     membership: Membership,
-    drawing: Drawing,
+    drawing: SplitDraw,
 ) -> Division:
     """Return the division that is stored, or draw and store it.
 
@@ -115,7 +117,7 @@ def stored_division(
 
     Args:
         places: Files to look in and to write to, the first that can be written.
-        keys: n keys of the texts, see :func:`~esm.tasks.splits.draw.row_keys`.
+        keys: n keys of the texts, see :func:`~esm.tasks.identity.row_keys`.
         joined: n keys of what stays together, see :func:`~esm.tasks.splits.draw.joined_keys`.
         membership: (n, s), see :func:`~esm.tasks.splits.draw.strata`.
         drawing: How to draw.
@@ -130,7 +132,9 @@ def stored_division(
         if found is not None and found.holds(keys):
             return _restore(found, keys, joined, place)
         if found is not None:
-            note(f"none of the test rows in {place} is in the data any more: splitting anew")
+            _LOGGER.warning(
+                f"none of the test rows in {place} is in the data any more: splitting anew"
+            )
     seed = [drawing.seed, drawing.repeat] if drawing.repeat else drawing.seed
     part = deal_rows(joined, membership, drawing.shares, seed)
     made = _StoredDivision(
@@ -183,7 +187,7 @@ def _store(places: tuple[Path, ...], made: _StoredDivision) -> Path:
         try:
             return _write(place, made)
         except StorageError:
-            note(f"{place.parent} cannot be written: the split goes to {places[-1]}")
+            _LOGGER.warning(f"{place.parent} cannot be written: the split goes to {places[-1]}")
     return _write(places[-1], made)
 
 

@@ -8,33 +8,14 @@ load and save as before, and what was added can be told by its name.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from esm.common.errors import EncoderError
-
-_BERT_LIKE = ("attention.output.dense", "output.dense")
-
-# For each architecture (``model_type`` of its configuration) the two projections of a layer whose
-# outputs are added to the residual stream: the attention's and the feed-forward block's.
-_PROJECTIONS: Mapping[str, tuple[str, str]] = {
-    "bart": ("self_attn.out_proj", "fc2"),
-    "bert": _BERT_LIKE,
-    "camembert": _BERT_LIKE,
-    "deberta-v2": _BERT_LIKE,
-    "distilbert": ("attention.out_lin", "ffn.lin2"),
-    "electra": _BERT_LIKE,
-    "gpt2": ("attn.c_proj", "mlp.c_proj"),
-    "modernbert": ("attn.Wo", "mlp.Wo"),
-    "mpnet": ("attention.attn.o", "output.dense"),
-    "roberta": _BERT_LIKE,
-    "t5": ("SelfAttention.o", "DenseReluDense.wo"),
-    "xlm-roberta": _BERT_LIKE,
-}
+from esm.training.layers.architectures import ARCHITECTURES, check_known
 
 _ADAPTER = "adapter"
 
@@ -80,12 +61,7 @@ def check_architecture(config: PreTrainedConfig) -> None:
     Raises:
         EncoderError: There is no place for adapters in it.
     """
-    if config.model_type not in _PROJECTIONS:
-        raise EncoderError(
-            f"no adapter is known for the architecture {config.model_type!r}",
-            expected=f"one of {', '.join(_PROJECTIONS)}",
-            hint="--strategy full or features",
-        )
+    check_known(config, "no adapter is known for the architecture {}")
 
 
 def insert_houlsby(model: PreTrainedModel, size: int = 64) -> tuple[str, ...]:
@@ -105,7 +81,7 @@ def insert_houlsby(model: PreTrainedModel, size: int = 64) -> tuple[str, ...]:
         EncoderError: The architecture is not known, its layers are named otherwise, or there are
             adapters already.
     """
-    return _insert(model, _PROJECTIONS.get(model.config.model_type, ()), size)
+    return _insert(model, _places(model), size)
 
 
 def insert_pfeiffer(model: PreTrainedModel, size: int) -> tuple[str, ...]:
@@ -131,7 +107,13 @@ def insert_pfeiffer(model: PreTrainedModel, size: int) -> tuple[str, ...]:
         reads the block's output and is a GELU, as Houlsby's does, because architectures normalise
         at different places.
     """
-    return _insert(model, _PROJECTIONS.get(model.config.model_type, ())[1:], size)
+    return _insert(model, _places(model)[1:], size)
+
+
+def _places(model: PreTrainedModel) -> tuple[str, ...]:
+    """Return the two projections of a layer whose outputs are added to the residual stream."""
+    known = ARCHITECTURES.get(model.config.model_type)
+    return () if known is None else (known.attention, known.feed_forward)
 
 
 def _insert(model: PreTrainedModel, paths: Sequence[str], size: int) -> tuple[str, ...]:
@@ -171,7 +153,7 @@ def feed_forward_projections(model: PreTrainedModel) -> tuple[str, ...]:
     Raises:
         EncoderError: The architecture is not known, or its layers are named otherwise.
     """
-    return _projections(model, _PROJECTIONS.get(model.config.model_type, ())[1:])
+    return _projections(model, _places(model)[1:])
 
 
 def modules_in_layers(model: nn.Module, paths: Sequence[str]) -> tuple[str, ...]:
@@ -212,41 +194,3 @@ def freeze_all_but(model: nn.Module, names: Collection[str]) -> None:
     trained = set(names)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
-
-
-def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return a copy, on the CPU, of what adapter training changed: adapters and layer norms.
-
-    Together with the base model it is all that is needed to have the trained encoder again.
-    """
-    return {
-        name: model.get_parameter(name).detach().cpu().clone() for name in adapter_parameters(model)
-    }
-
-
-def load_adapter_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put adapters and layer norms from :func:`adapter_state` into a model that has adapters.
-
-    Raises:
-        EncoderError: Names or shapes are not the model's, or a number is not finite. The model
-            is then unchanged.
-    """
-    wanted = set(adapter_parameters(model))
-    differing = sorted(wanted ^ set(state))
-    if differing:
-        raise EncoderError(
-            f"the adapter state and the model differ in {len(differing)} names,"
-            f" for instance {differing[0]}",
-            expected="the state of the same base model with adapters in the same places",
-        )
-    for name, tensor in state.items():
-        shape = tuple(model.get_parameter(name).shape)
-        if tuple(tensor.shape) != shape or not torch.isfinite(tensor).all():
-            raise EncoderError(
-                f"adapter state {name} has the shape {tuple(tensor.shape)}"
-                f"{'' if torch.isfinite(tensor).all() else ' and numbers that are not finite'}",
-                expected=f"finite numbers of the shape {shape}",
-            )
-    with torch.no_grad():
-        for name, tensor in state.items():
-            model.get_parameter(name).copy_(tensor)

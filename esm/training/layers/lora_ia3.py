@@ -1,13 +1,13 @@
 """LoRA and IA3 through ``peft``, for architectures whose projections are known by name.
 
 ``peft`` guesses where its layers belong for some architectures, and for some wrongly (of BERT it
-would take every ``output.dense``, the attention's too). So the places are named here.
+would take every ``output.dense``, the attention's too). So the places are named in
+:mod:`esm.training.layers.architectures`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from peft import IA3Config, LoraConfig, inject_adapter_in_model
 from torch import nn
@@ -15,60 +15,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from esm.common.arrays import Array
 from esm.common.errors import EncoderError
+from esm.training.layers.architectures import ARCHITECTURES, check_known
 from esm.training.layers.bottlenecks import freeze_all_but, modules_in_layers
 
 _ADAPTER = "default"
-
-
-@dataclass(frozen=True)
-class _Projections:
-    """Names of projections within a layer.
-
-    `query`, `key` and `value` are the attention's; one module that computes all three has one
-    name. `feed_forward` is the second of the feed-forward block. `transposed`: weights are (in,
-    out), as those of GPT-2's ``Conv1D``.
-    """
-
-    query: str
-    key: str
-    value: str
-    feed_forward: str
-    transposed: bool = False
-
-    @property
-    def is_fused(self) -> bool:
-        return self.query == self.key
-
-
-_BERT_LIKE = _Projections(
-    "attention.self.query", "attention.self.key", "attention.self.value", "output.dense"
-)
-_PROJECTIONS: Mapping[str, _Projections] = {
-    "bart": _Projections("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "fc2"),
-    "bert": _BERT_LIKE,
-    "camembert": _BERT_LIKE,
-    "deberta-v2": _Projections(
-        "attention.self.query_proj",
-        "attention.self.key_proj",
-        "attention.self.value_proj",
-        "output.dense",
-    ),
-    "distilbert": _Projections("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin2"),
-    "electra": _BERT_LIKE,
-    "gpt2": _Projections(
-        "attn.c_attn", "attn.c_attn", "attn.c_attn", "mlp.c_proj", transposed=True
-    ),
-    "modernbert": _Projections("attn.Wqkv", "attn.Wqkv", "attn.Wqkv", "mlp.Wo"),
-    "mpnet": _Projections(
-        "attention.attn.q", "attention.attn.k", "attention.attn.v", "output.dense"
-    ),
-    "roberta": _BERT_LIKE,
-    "t5": _Projections(
-        "SelfAttention.q", "SelfAttention.k", "SelfAttention.v", "DenseReluDense.wo"
-    ),
-    "xlm-roberta": _BERT_LIKE,
-}
-_APART = tuple(name for name, places in _PROJECTIONS.items() if not places.is_fused)
 
 
 def check_lora(config: PreTrainedConfig) -> None:
@@ -77,12 +27,7 @@ def check_lora(config: PreTrainedConfig) -> None:
     Raises:
         EncoderError: They are not.
     """
-    if config.model_type not in _PROJECTIONS:
-        raise EncoderError(
-            f"where LoRA belongs in the architecture {config.model_type!r} is not known",
-            expected=f"one of {', '.join(_PROJECTIONS)}",
-            hint="--strategy full or features",
-        )
+    check_known(config, "where LoRA belongs in the architecture {} is not known")
 
 
 def check_ia3(config: PreTrainedConfig) -> None:
@@ -91,14 +36,14 @@ def check_ia3(config: PreTrainedConfig) -> None:
     Raises:
         EncoderError: Its places are not known, or queries, keys and values share a projection.
     """
-    if config.model_type not in _APART:
-        known = config.model_type in _PROJECTIONS
-        raise EncoderError(
-            f"IA3 cannot be put into the architecture {config.model_type!r}: "
-            + ("queries and keys share a projection" if known else "its layers are not known"),
-            expected=f"one of {', '.join(_APART)}",
-            hint="--strategy lora, full or features",
-        )
+    known = config.model_type in ARCHITECTURES
+    reason = "queries and keys share a projection" if known else "its layers are not known"
+    check_known(
+        config,
+        f"IA3 cannot be put into the architecture {{}}: {reason}",
+        lambda one: not one.is_fused,
+        "--strategy lora, full or features",
+    )
 
 
 def insert_lora(model: PreTrainedModel, rank: int, alpha: int) -> None:
@@ -120,7 +65,7 @@ def insert_lora(model: PreTrainedModel, rank: int, alpha: int) -> None:
         Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.
     """
     check_lora(model.config)
-    places = _PROJECTIONS[model.config.model_type]
+    places = ARCHITECTURES[model.config.model_type]
     inject_adapter_in_model(
         LoraConfig(
             r=rank,
@@ -151,7 +96,7 @@ def insert_ia3(model: PreTrainedModel) -> None:
         In-Context Learning", section 3.3.
     """
     check_ia3(model.config)
-    places = _PROJECTIONS[model.config.model_type]
+    places = ARCHITECTURES[model.config.model_type]
     feed_forward = _found(model, places.feed_forward)
     inject_adapter_in_model(
         IA3Config(
@@ -195,7 +140,7 @@ def merged_lora(
         scale: alpha / rank.
     """
     suffix = f".lora_A.{_ADAPTER}.weight"
-    transposed = _PROJECTIONS[model.config.model_type].transposed
+    transposed = ARCHITECTURES[model.config.model_type].transposed
     merged = {}
     for name, down in state.items():
         if not name.endswith(suffix):

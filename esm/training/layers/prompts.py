@@ -18,22 +18,10 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from esm.common.errors import EncoderError
 from esm.encoder.load import max_positions
+from esm.training.layers.architectures import check_known
 from esm.training.layers.bottlenecks import freeze_all_but
 
 _PROMPT = "prompt"
-_ARCHITECTURES = (
-    "bart",
-    "bert",
-    "camembert",
-    "distilbert",
-    "electra",
-    "gpt2",
-    "modernbert",
-    "mpnet",
-    "roberta",
-    "t5",
-    "xlm-roberta",
-)
 
 # Fewer tokens of a text than these are no text.
 _FEWEST_TOKENS = 8
@@ -48,12 +36,8 @@ def check_prompt(config: PreTrainedConfig) -> None:
     Raises:
         EncoderError: It is not.
     """
-    if config.model_type not in _ARCHITECTURES:
-        raise EncoderError(
-            f"whether the architecture {config.model_type!r} takes a prompt is not known",
-            expected=f"one of {', '.join(_ARCHITECTURES)}",
-            hint="--strategy full or features",
-        )
+    problem = "whether the architecture {} takes a prompt is not known"
+    check_known(config, problem, lambda one: one.takes_prompt)
 
 
 def tokens_beside_prompt(model: PreTrainedModel, tokens: int) -> int | None:

@@ -17,7 +17,7 @@ from tests.likelihood_cases import draw_case, draw_low_rank
 def test_first_order_is_the_derivative_of_the_evidence_and_alignment_that_of_its_definition(seed):
     case = draw_case(0, 60, 24, 30, 2)
     moments, rng = case.moments, np.random.default_rng(seed)
-    engine, orders = Engine(moments, evidences_of_moments, max_updates=200), Orders(moments)
+    engine, orders = Engine(moments, evidences_of_moments), Orders(moments)
     one = draw_low_rank(rng, 24, 30, 3, 1.0)
     step = np.float32(1e-3)
 

@@ -10,16 +10,8 @@ import torch
 
 from esm.common.errors import EncoderError
 from esm.common.memory import in_batches, is_out_of_memory, peak_memory, release_memory
-from esm.common.runtime import show_progress
 
 TEXTS = [f"the film was good {'very ' * (n % 5)}" for n in range(11)]
-
-
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 def exhausted(message="CUDA out of memory. Tried to allocate 2.00 GiB."):
@@ -82,15 +74,14 @@ def test_a_last_slice_that_is_small_is_halved_too():
     assert done == [0, 1, 2]
 
 
-def test_embedding_goes_on_with_smaller_batches(tiny_encoder, monkeypatch, shown, capsys):
+def test_embedding_goes_on_with_smaller_batches(tiny_encoder, monkeypatch, caplog):
     expected = tiny_encoder.embed(TEXTS, wide=True)
     sizes = limit_batches(monkeypatch, tiny_encoder, most=3)
     found = tiny_encoder.embed(TEXTS, wide=True, batch_size=8)
     np.testing.assert_allclose(found.last, expected.last, atol=1e-5)
     np.testing.assert_allclose(found.wide, expected.wide, atol=1e-5)
     assert sizes == [8, 4, 2, 2, 2, 2, 2, 1]
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"out of memory: going on with {n} texts at a time" for n in (4, 2)]
+    assert caplog.messages == [f"out of memory: going on with {n} texts at a time" for n in (4, 2)]
 
 
 def test_a_text_that_does_not_fit_alone(tiny_encoder, monkeypatch):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import random
 import sys
 
@@ -10,7 +11,14 @@ import torch
 from rich.console import Console
 
 from esm.common.errors import EncoderError
-from esm.common.runtime import note, progress, resolve_device, seeded, show_progress
+from esm.common.runtime import (
+    print_line,
+    progress,
+    resolve_device,
+    seeded,
+    show_progress,
+    warn_once,
+)
 
 
 @pytest.fixture
@@ -39,7 +47,7 @@ def test_device_names():
 
 
 def test_a_library_is_silent_unless_asked(capsys):
-    note("hello")
+    print_line("hello")
     with progress("working", total=2) as advance:
         advance(2)
     assert capsys.readouterr() == ("", "")
@@ -51,7 +59,7 @@ def test_progress_without_a_terminal_prints_lines_on_stderr(shown, capsys, monke
     with progress("working", total=5) as advance:
         advance(2)
         advance(3)
-    note("done")
+    print_line("done")
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == "working: 5/5\ndone\n"
@@ -70,7 +78,7 @@ def test_nested_bars_share_one_display_and_notes_stand_above_it(terminal):
     with progress("source [b]tasks", total=2) as outer:
         with progress("training", total=4) as inner:
             inner(3)
-            note("half [way]")
+            print_line("half [way]")
         outer(1)
         assert show_cursor not in terminal.getvalue()
     shown = terminal.getvalue()
@@ -86,13 +94,16 @@ def test_a_display_ends_with_an_error_and_a_new_one_can_begin(terminal):
     assert terminal.getvalue().count("\x1b[?25h") == 2
 
 
-def test_what_is_to_be_said_once_is_said_once_per_run(capsys):
+def test_a_warning_is_given_once_per_run(caplog):
+    logger = logging.getLogger("esm.tasks.load")
     for _ in range(2):
-        show_progress(True)
-        note("cut", once=True)
-        note("cut", once=True)
-        note("other", once=True)
-        note("again")
-        note("again")
-        show_progress(False)
-    assert capsys.readouterr().err.splitlines() == ["cut", "other", "again", "again"] * 2
+        show_progress(True)  # as the command line begins
+        for line in ("cut", "cut", "other", "cut"):
+            warn_once(logger, line)
+    assert caplog.messages == ["cut", "other"] * 2
+    first = caplog.records[0]
+    assert (first.name, first.levelname, first.filename) == (
+        "esm.tasks.load",
+        "WARNING",
+        "test_runtime.py",
+    )

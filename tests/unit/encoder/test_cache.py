@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esm.common.errors import EncoderError, ShapeError
-from esm.common.runtime import show_progress
 from esm.common.storage import load_tensors, save_tensors
 from esm.encoder.cache import EmbeddingCache, default_cache, unique_rows
 from esm.encoder.encoder import Encoder
@@ -31,13 +30,6 @@ def embedded(monkeypatch) -> list[list[str]]:
 
     monkeypatch.setattr(Encoder, "embed", recording)
     return calls
-
-
-@pytest.fixture
-def notes():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 @pytest.fixture
@@ -147,7 +139,7 @@ def test_files_are_private_and_hold_no_text(tiny_encoder, cache):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "rows", "names", "dtype", "nan", "width"])
-def test_a_damaged_file_is_made_again(tiny_encoder, cache, embedded, capsys, notes, damage):
+def test_a_damaged_file_is_made_again(tiny_encoder, cache, embedded, caplog, damage):
     first = cache.embed(tiny_encoder, TEXTS, wide=True)
     path = only_file(cache)
     tensors = load_tensors(path)
@@ -169,18 +161,16 @@ def test_a_damaged_file_is_made_again(tiny_encoder, cache, embedded, capsys, not
             save_tensors(path, {**tensors, "last": tensors["last"][:, 1:]})
     assert_equal(cache.embed(tiny_encoder, TEXTS, wide=True), first)
     assert len(embedded) == 2
-    assert "cached embeddings are made again: " in capsys.readouterr().err
+    assert "cached embeddings are made again: " in caplog.text
     assert_equal(cache.embed(tiny_encoder, TEXTS, wide=True), first)
     assert len(embedded) == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_the_caching_only(
-    tiny_encoder, tmp_path, capsys, notes
-):
+def test_a_cache_that_cannot_be_written_costs_the_caching_only(tiny_encoder, tmp_path, caplog):
     (tmp_path / "cache").write_text("a file where the folder should be")
     embeddings = EmbeddingCache(tmp_path / "cache").embed(tiny_encoder, TEXTS)
     assert len(embeddings) == len(TEXTS)
-    assert "embeddings are not cached: cannot write" in capsys.readouterr().err
+    assert "embeddings are not cached: cannot write" in caplog.text
 
 
 def test_no_folder_keeps_nothing(tiny_encoder, embedded):

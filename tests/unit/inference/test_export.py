@@ -21,8 +21,8 @@ from esm.inference.export import export_run
 from esm.inference.predict import predict_file
 from esm.report.inference import export_tables
 from esm.tasks.task import Problem
-from esm.trials.models import TrainedStore
-from esm.trials.validation import Validation
+from esm.trials.models import ModelStore
+from esm.trials.results import Validation
 from tests.tiny_models import save_tiny
 from tests.toy_tasks import TEXT_KINDS, toy_task
 from tests.trained_world import make_run
@@ -265,7 +265,7 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path, tiny_encoder):
 
 def test_truncated_weights_are_not_exported(tmp_path, tiny_encoder):
     run = features_run(tmp_path, tiny_encoder)
-    path = TrainedStore(run.folder).models()[0].folder / "model.safetensors"
+    path = ModelStore(run.folder).models()[0].whole / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(MapError, match="truncated"):
         export_run(run.folder, tmp_path / "out")

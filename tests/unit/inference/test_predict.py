@@ -17,7 +17,7 @@ from esm.report.inference import prediction_tables
 from esm.tasks.formats.files import read_table
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Problem
-from esm.trials.models import TrainedStore
+from esm.trials.models import ModelStore
 from tests.toy_tasks import toy_task
 from tests.trained_world import make_run
 
@@ -54,7 +54,7 @@ def texts():
 
 def chances(run, attribute, activation):
     """The oracle: the mean over seeds of scaled probabilities."""
-    kept = [one for one in TrainedStore(run.folder).models() if one.record.id == attribute]
+    kept = [one for one in ModelStore(run.folder).models() if one.record.id == attribute]
     temperatures = [trained.record.calibration.temperature for trained in kept]
     name = {"posts/tema": "téma", "posts/labels": "labels"}[attribute]
     outputs = [model.predict(texts()) for model in run.models[name]]
@@ -111,7 +111,7 @@ def test_below_the_threshold_the_label_is_empty_but_the_confidence_is_told(run, 
 
 def test_the_summary_says_what_the_calibration_rows_had(run, posts):
     task = TASKS["téma"]
-    kept = [one for one in TrainedStore(run.folder).models() if one.record.id == "posts/tema"]
+    kept = [one for one in ModelStore(run.folder).models() if one.record.id == "posts/tema"]
     vote = np.mean(
         [
             softmax(model.predict(task.test.texts) / one.record.calibration.temperature, axis=1)
@@ -205,7 +205,7 @@ def test_a_file_in_another_encoding_with_other_delimiters(run, posts, tmp_path):
 
 def test_a_file_without_the_column_of_texts(run, tmp_path):
     path = write(tmp_path / "new.csv", autor=["a", "b"], rok=[2020, 2021])
-    with pytest.raises(TaskError, match=r"no column called 'text'.* among 'autor', 'rok'"):
+    with pytest.raises(TaskError, match=r"no column that looks like texts.* 'autor', 'rok'"):
         predict_file(run.folder, path, device="cpu")
     with pytest.raises(TaskError, match=r"no column 'obsah' in .*'autor', 'rok'"):
         predict_file(run.folder, TaskSpec(location=str(path), text="obsah"), device="cpu")
@@ -225,7 +225,7 @@ def test_a_model_of_pairs_wants_two_texts(tmp_path, tiny_encoder):
     path = write(tmp_path / "new.csv", claim=firsts, evidence=seconds)
     found = predict_file(run.folder, path, device="cpu").attributes["topic"]
     outputs = [model.predict(firsts, seconds) for model in run.models["topic"]]
-    kept = TrainedStore(run.folder).models()
+    kept = ModelStore(run.folder).models()
     expected = [
         softmax(one / trained.record.calibration.temperature, axis=1)
         for one, trained in zip(outputs, kept, strict=True)
@@ -253,3 +253,13 @@ def test_the_table_tells_counts_and_what_to_expect(run, posts):
     assert table.rows[0][-1] == "24 test rows"
     assert table.rows[1][6:] == ("-", "-", "-", "-")
     assert "rows without a text, which have no label: 1" in table.notes
+
+
+def test_what_the_models_were_judged_by_is_said(run, posts):
+    found = predict_file(run.folder, posts, device="cpu").as_dict()
+    assert found["attributes"]["téma"]["data_notes"] == []
+    assert found["attributes"]["téma"]["untested"] == []
+    note = "rows left out because their label stands for no answer: 3, namely N/A 3"
+    found["attributes"]["téma"]["data_notes"] = [note]
+    (table,) = prediction_tables(found, "labels.csv")
+    assert f"téma: {note}" in table.notes

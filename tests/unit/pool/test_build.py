@@ -14,8 +14,8 @@ from esm.maps.fit.ridge import r_squared
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig, restore_pool_anchors
-from esm.pool.fingerprints import text_form
 from esm.pool.pool import Pool
+from esm.tasks.identity import fingerprint_form
 from esm.tasks.load import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.splits.draw import held_out
@@ -68,7 +68,7 @@ def test_every_task_gets_an_entry(built):
         assert entry.record.quality.keys() >= {"macro_f1", "accuracy"}
         assert entry.load_head()["weight"].shape == (2, 32)
         fingerprint = entry.load_fingerprint(pool.fingerprint_key())
-        texts = {text_form(text) for text in load_task(entry.record.task).train.texts}
+        texts = {fingerprint_form(text) for text in load_task(entry.record.task).train.texts}
         assert fingerprint.train.tolist() == sorted(pool.fingerprint_key().numbers([*texts]))
         assert len(fingerprint.sketches) == fingerprint.population > 0
         for form in MapForm:

@@ -12,9 +12,10 @@ from esm.encoder.settings import EncoderConfig
 from esm.maps.forms import MapForm
 from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
-from esm.pool.fingerprints import FINGERPRINT_NAME, unsalted_numbers
+from esm.pool.fingerprints import FINGERPRINT_NAME
 from esm.pool.pool import Pool
 from esm.pool.vectors import VECTORS_NAME
+from esm.tasks.identity import unsalted_numbers
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
 from tests.toy_folders import write_task

@@ -111,11 +111,9 @@ def test_r2_is_that_of_the_stored_delta_against_the_kept_encoder(built):
 
 def test_the_pool_shows_its_deltas(built):
     (table,) = pool_tables(built, *built.entries())
-    shown = [row for row in table.rows if row[5] == "delta"]
-    assert [row[0] for row in shown] == list(WORDS)
-    assert [row[7] for row in shown] == [
-        f"{built.entry(word).record.delta.r2_source:.2f}" for word in WORDS
-    ]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    shown = {row["source"]: row["R² own"] for row in rows if row["map"] == "delta"}
+    assert shown == {word: f"{built.entry(word).record.delta.r2_source:.2f}" for word in WORDS}
     assert any("deltas leave out embedding tables" in note for note in table.notes)
     assert verify_pool(built).faults == ()
 

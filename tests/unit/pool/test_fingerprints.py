@@ -21,9 +21,8 @@ from esm.pool.fingerprints import (
     load_key,
     open_key,
     read_fingerprint,
-    text_form,
-    unsalted_numbers,
 )
+from esm.tasks.identity import unsalted_numbers
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task
 
 WIDTH = 48
@@ -59,19 +58,6 @@ def vector(text):
 
 
 # ----------------------------------------------------------------------------------------- forms
-
-
-@pytest.mark.parametrize(
-    ("text", "form"),
-    [
-        ("RT @jano: Vakcíny  ZABÍJAJÚ! https://t.co/x", "vakcíny zabíjajú"),
-        ("Vakcíny zabíjajú", "vakcíny zabíjajú"),
-        ("art is long", "art is long"),
-        ("...", "..."),
-    ],
-)
-def test_what_two_copies_have_in_common(text, form):
-    assert text_form(text) == form
 
 
 def test_short_texts_do_not_tell():

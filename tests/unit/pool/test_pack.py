@@ -14,18 +14,13 @@ from esm.common.errors import MapError, PoolError, SettingError
 from esm.common.storage import save_tensors
 from esm.maps.forms import MapForm
 from esm.pool.filters import SourceFilters
-from esm.pool.fingerprints import (
-    FINGERPRINT_NAME,
-    KEY_NAME,
-    Fingerprint,
-    FingerprintKey,
-    unsalted_numbers,
-)
+from esm.pool.fingerprints import FINGERPRINT_NAME, KEY_NAME, Fingerprint, FingerprintKey
 from esm.pool.pack import pack_pool
 from esm.pool.pool import Pool
 from esm.pool.verify import verify_pool
 from esm.ranking.leaks.derived import DerivedSources
 from esm.ranking.leaks.overlap import Overlaps, TargetSketches
+from esm.tasks.identity import unsalted_numbers
 from esm.tasks.load import load_targets
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Task

@@ -94,15 +94,14 @@ def test_for_a_changed_base_all_maps_are_refitted(made, rebased, tiny_bert, tmp_
     assert all(np.array_equal(fresh[name], refitted[name]) for name in fresh)
 
 
-def test_it_is_said_that_the_maps_do_not_hold_and_a_second_call_goes_on(made, rebased, monkeypatch):
+def test_it_is_said_that_the_maps_do_not_hold_and_a_second_call_goes_on(made, rebased, caplog):
     _, pool = made
     adapted, _, new = rebased
-    said = []
-    monkeypatch.setattr("esm.pool.rebase.note", said.append)
+    caplog.set_level("INFO")
     again = rebase_pool(pool, new.folder, adapted, device="cpu")
     assert again.present == ("cats", "posts", "suns")
-    assert "the 3 maps of" in said[0]
-    assert "do not hold for it" in said[0]
+    assert "the 3 maps of" in caplog.messages[0]
+    assert "do not hold for it" in caplog.messages[0]
 
 
 def test_sources_keep_their_own_settings(made, tiny_bert, tmp_path):

@@ -20,7 +20,7 @@ from esm.pool.pack import pack_pool
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import Balance, RankConfig, Ranking
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target, load_targets
 from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.tasks.task import joint_hash
@@ -238,6 +238,21 @@ def test_a_rare_class_of_one_attribute_does_not_end_the_others(world, tmp_path):
         spec(path, attributes=("even", "rare")), Pool.open(world[0]), RankConfig(max_examples=50)
     )
     assert list(ranking.attributes) == ["even", "rare"]
+
+
+def test_rows_that_are_left_out_and_classes_without_test_rows_are_named(world, tmp_path):
+    rows = [f"the cat number {i} runs,{['yes', 'no', 'maybe'][i % 3]}" for i in range(60)]
+    path, test = tmp_path / "posts.csv", tmp_path / "test.csv"
+    path.write_text("text,good\n" + "\n".join(rows), encoding="utf-8")
+    others = [f"the dog number {i} runs,{['Yes', 'no', 'never'][i % 3]}" for i in range(30)]
+    test.write_text("text,good\n" + "\n".join(others), encoding="utf-8")
+    ranking = rank_sources(spec(path, test=str(test)), Pool.open(world[0]))
+    said = [one for one in ranking.warnings if one.startswith("good: ")]
+    assert said == [
+        "good: classes without a test row: 1 of 3; in train: maybe 20; scores say nothing of them",
+        "good: rows left out because no training row has their label: 10 of 30 test rows: never 10",
+        "good: rows whose label is another spelling of a class: 10; read Yes as yes 10",
+    ]
 
 
 def test_an_attribute_without_a_source_does_not_end_the_others(world, pool, tmp_path):

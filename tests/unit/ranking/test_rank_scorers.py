@@ -19,11 +19,10 @@ from esm.ranking.rank import rank_sources
 from esm.ranking.result import Balance, RankConfig, Ranking
 from esm.report.ranking import ranking_tables
 from esm.report.table import plain
-from esm.scorers import logme
 from esm.scorers.base import EmbeddingKind
 from esm.scorers.hscore import hscore
 from esm.scorers.leep import leep
-from esm.scorers.logme import LogME
+from esm.scorers.logme import LogME, logme
 from esm.scorers.nce import nce
 from esm.scorers.registry import ScorerName
 from esm.tasks.load import load_target
@@ -230,12 +229,9 @@ def test_amounts_cannot_be_ranked_by_scores_of_classes(world, tmp_path):
 class AllAtOnce(LogME):
     """LogME of the whole pool in one call, as an engine would do it."""
 
-    def score_pool(self, target, sources):
-        from esm.scorers.base import Evidence
-
+    def score_all(self, folds, sources):
         self.calls.append([source.id for source in sources])
-        found = {source.id: self.score(Evidence(target, source)) for source in sources}
-        return {**found, "sun": float("nan")}
+        return {**super().score_all(folds, sources), "sun": np.full(len(folds), np.nan)}
 
 
 def test_a_scorer_may_score_all_sources_at_once(world, monkeypatch):
@@ -244,7 +240,7 @@ def test_a_scorer_may_score_all_sources_at_once(world, monkeypatch):
     AllAtOnce.calls = []
     monkeypatch.setattr("esm.ranking.rank.make_scorer", lambda *_, **__: AllAtOnce())
     at_once = ranked((world[0], spec), ScorerName.LOGME)
-    assert AllAtOnce.calls == [["cat", "dog", "sun"]] * 4  # two attributes in two folds
+    assert AllAtOnce.calls == [["cat", "dog", "sun"]] * 2  # two attributes
     for name, found in at_once.attributes.items():
         expected = scores(one_by_one, name)
         for line in found.ranking:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from esm import logme
 from esm.common.errors import MapError, RankingError, SettingError
 from esm.common.storage import load_tensors, read_json, save_tensors, write_json
 from esm.encoder.encoder import Encoder
@@ -23,9 +24,9 @@ from esm.ranking import refine
 from esm.ranking.rank import rank_sources
 from esm.ranking.refine import Refinement
 from esm.ranking.result import RankConfig, Ranking
-from esm.report.ranking import ranking_tables, why_tables
+from esm.report.ranking import ranking_tables
 from esm.report.table import plain
-from esm.scorers import logme
+from esm.report.why import why_tables
 from esm.scorers.registry import ScorerName
 from esm.scorers.source import Source
 from esm.scorers.target import TargetAttribute

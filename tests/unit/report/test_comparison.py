@@ -7,7 +7,7 @@ import pytest
 from esm.pool.pool import Skipped
 from esm.report.comparison import comparison_tables
 from esm.report.table import plain
-from esm.trials.comparison import (
+from esm.trials.results import (
     AttributeComparison,
     Comparison,
     ComparisonFailure,
@@ -49,8 +49,7 @@ def totals(strategy, **more):
     return StrategyTotals(strategy=strategy, **(values | more))
 
 
-@pytest.fixture
-def found():
+def comparison():
     harmful = AttributeComparison(
         metric="macro_f1",
         num_train=300,
@@ -141,10 +140,15 @@ def found():
     )
 
 
+@pytest.fixture
+def found():
+    return comparison()
+
+
 def test_everything_is_shown(found):
     tables = comparison_tables(found)
-    text = "\n".join(plain(table) for table in tables)
-    overview = plain(tables[0]).splitlines()[2].split("  ")
+    text = "\n".join(plain(table, wide=True) for table in tables)
+    overview = plain(tables[0], wide=True).splitlines()[2].split("  ")
     cells = [cell.strip() for cell in overview if cell.strip()]
     assert cells == [
         "harmful",
@@ -171,7 +175,7 @@ def test_everything_is_shown(found):
         "p: paired bootstrap",
         "lora on harmful: 1 failed: it diverged",
         "ensemble: no source",
-        "unseen: test rows; gap: train - unseen",
+        "unseen (--wide): test rows; gap: train - unseen",
     ):
         assert line in text, line
 
@@ -187,3 +191,13 @@ def test_rows_for_programs(found):
         ("full", 50),
     ]
     assert rows[0]["test_macro_f1"] == 0.75
+
+
+def test_a_comparison_over_a_test_that_lost_a_class_says_so():
+    found = comparison()
+    note = "rows left out because no training row has their label: 28 of 50 test rows: Reliabel 28"
+    harmful = next(iter(found.attributes.values()))
+    lost = harmful.model_copy(update={"untested": ("no",), "data_notes": (note,)})
+    tables = comparison_tables(found.model_copy(update={"attributes": {"harmful": lost}}))
+    assert "harmful is judged without class 'no': no test row has it" in plain(tables[0])
+    assert any(note in plain(table) for table in tables[1:])

@@ -8,11 +8,11 @@ from esm.metrics.evaluate import evaluate_rankings
 from esm.ranking.result import AttributeRanking, RankConfig, RankedSource, Ranking, ranking_table
 from esm.report.evaluation import evaluation_tables
 from esm.report.ranking import ranking_tables
-from esm.report.table import plain
+from esm.report.table import plain, untested_note
 from esm.report.tasks import task_list
 from esm.report.validation import validation_tables
 from esm.tasks.spec import TaskSpec
-from esm.trials.validation import Validation
+from esm.trials.results import Validation
 
 
 def ranking() -> Ranking:
@@ -55,18 +55,27 @@ def truth() -> pd.DataFrame:
 def test_a_ranking_shows_what_it_rests_on_what_it_left_out_and_what_it_was_worth():
     judged = evaluate_rankings(ranking_table(ranking()), truth(), [1, 3])
     found = ranking().model_copy(update={"truth": judged.as_dict()})
-    table, unusable = ranking_tables(found, top=2)
+    table, legend, unusable = ranking_tables(found, top=2)
     assert plain(table) == (
         "posts/harmful\n"
-        "rank  source    score  predicted gain  map R²  source rows  licence\n"
-        "   1  a       -0.3000         +0.2000    0.80          600  not stated\n"
-        "   2  b       -0.4000         +0.1000    0.80          600  not stated\n"
+        "rank  source  predicted gain  trust   flags\n"
+        "   1  a              +0.2000  medium  licence?\n"
+        "   2  b              +0.1000  medium  licence?\n"
         "100 training rows, 3 sources, anchored maps, balanced logme (nats per example);"
         " the untouched base embeddings score -0.5000\n"
         "1 further sources: --top 0\n"
         "by measured results: regret@1 37.50 %, regret@3 0.00 %\n"
         "1 skipped:\n"
         "  d: its map is truncated\n"
+    )
+    assert plain(table, wide=True).splitlines()[1] == (
+        "rank  source    score  predicted gain  trust   flags     map R²  source rows  licence"
+    )
+    assert plain(legend) == (
+        "trust: low where the map explains less than half on texts of other tasks (R² < 0.5) or the"
+        " source was trained on texts of the target; medium else, - where R² is not known; high"
+        " takes --bootstrap 200\n"
+        "flags: licence?: its licence is not stated, or unclear on commercial use\n"
     )
     assert unusable.rows == [("id", "one class only")]
 
@@ -147,7 +156,7 @@ VALIDATION = {
 
 def test_a_validation_shows_the_metric_the_gain_and_one_metric_beside():
     table, below = validation_tables(validation())
-    assert plain(table) == (
+    assert plain(table, wide=True) == (
         "posts/harmful: 100 training rows, 50 test rows\n"
         "arm   source  rank  predicted  runs    macro_f1        gain  accuracy   time\n"
         "none  none       -          -     3  65.3 ± 1.2           -      70.1  1 min\n"
@@ -155,7 +164,29 @@ def test_a_validation_shows_the_metric_the_gain_and_one_metric_beside():
         "1.2 % of the weights were trained\n"
         "winner: a, +5.0 ± 1.0 over no transfer on the same test rows\n"
     )
+    assert plain(table).splitlines()[1] == "arm   source  predicted    macro_f1        gain"
     assert "6 of 6 runs finished" in plain(below)
+
+
+def test_a_verdict_over_a_test_that_lost_a_class_says_so():
+    found = validation()
+    note = "classes without a test row: 1 of 2; in train: no 40; scores say nothing of them"
+    lost = {"untested": ("no",), "data_notes": (note,)}
+    harmful = found.attributes["harmful"].model_copy(update=lost)
+    table, _ = validation_tables(found.model_copy(update={"attributes": {"harmful": harmful}}))
+    said = plain(table)
+    assert "same test rows; it is judged without class 'no': no test row has it" in said
+    assert note in said
+    won = {"attributes": {"harmful": harmful}, "winners": {"harmful": "none"}}
+    table, _ = validation_tables(found.model_copy(update=won))
+    assert "does better; it is judged without class 'no'" in plain(table)
+
+
+def test_classes_without_test_rows_are_named_up_to_five():
+    assert untested_note("x", ()) == []
+    assert untested_note("x", tuple("abcdefg")) == [
+        "x is judged without classes 'a', 'b', 'c', 'd', 'e' and 2 more: no test row has it"
+    ]
 
 
 def test_a_list_of_tasks_names_what_cannot_be_predicted():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esm.report.validation import training_notes
-from esm.trials.validation import ArmResult
+from esm.trials.results import ArmResult
 
 ARM = {
     "arm": "none",

@@ -5,8 +5,8 @@ from dataclasses import replace
 from esm.report.table import plain
 from esm.report.validation import plan_tables, validation_tables
 from esm.trials.costs import Estimate
-from esm.trials.plan import LeftOut
 from esm.trials.settings import Arm
+from esm.trials.trial import LeftOut
 from tests.unit.report.test_results import validation
 from tests.unit.trials.test_validation import plan_and_rows
 
@@ -56,5 +56,5 @@ def test_a_validation_names_what_it_left_out_and_who_chose_the_picks():
     below = plain(validation_tables(found)[-1])
     assert "1 arms left out for want of time, about 12 min more:" in below
     assert "harmful, random c: 2 runs" in below
-    assert "rank: the place over all attributes, by which the picks were chosen" in below
+    assert "rank (--wide): the place over all attributes, by which the picks were chosen" in below
     assert "want of time" not in plain(validation_tables(validation())[-1])

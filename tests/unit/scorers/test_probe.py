@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from esm.common.errors import TaskError
 from esm.metrics.predictions import performance
 from esm.scorers.base import EmbeddingKind, Need
-from esm.scorers.probe import FOLDS, Probe, cross_validated
+from esm.scorers.probe import FOLDS, Probe, cross_validate
 from esm.tasks.splits.draw import cross_folds
 from esm.tasks.task import Problem
 from tests.evidence import evidence_of, record_of, target_of
@@ -37,7 +37,7 @@ def test_classes_equal_scikit_learn_on_the_same_folds(balanced):
     predicted = cross_val_predict(
         model, features.astype(float), labels, cv=PredefinedSplit(folds), params=weights
     )
-    found = cross_validated(target, features, 0.1)
+    found = cross_validate(target, features, 0.1)
     assert found == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-12)
 
 
@@ -54,7 +54,7 @@ def test_amounts_and_ranks_equal_ridge_regression(problem):
         fitted = model.fit(features[rows].astype(float), amounts[rows])
         predicted[~rows] = fitted.predict(features[~rows].astype(float))
     expected = performance(target.task, amounts, predicted[:, None])[target.task.metric]
-    assert cross_validated(target, features, 0.1) == pytest.approx(expected, abs=1e-9)
+    assert cross_validate(target, features, 0.1) == pytest.approx(expected, abs=1e-9)
 
 
 def test_sets_of_labels_are_predicted_one_by_one():
@@ -70,20 +70,20 @@ def test_sets_of_labels_are_predicted_one_by_one():
             fitted = model.fit(features[rows].astype(float), columns[rows, column])
             outputs[~rows, column] = fitted.predict(features[~rows].astype(float)) - 0.5
     expected = performance(target.task, columns, outputs)["macro_f1"]
-    assert cross_validated(target, features, 0.1) == pytest.approx(expected, abs=1e-12)
+    assert cross_validate(target, features, 0.1) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_penalty_is_chosen_on_the_base_embeddings_once():
     features, labels = data()
     noise = np.random.default_rng(1).standard_normal(features.shape).astype(np.float32)
     target = target_of(labels, features)
-    grid = {c: cross_validated(target, features, c) for c in (0.001, 0.01, 0.1, 1.0)}
+    grid = {c: cross_validate(target, features, c) for c in (0.001, 0.01, 0.1, 1.0)}
     base = Probe().score(evidence_of(target))
     assert base == max(grid.values())
     best = min(c for c, value in grid.items() if value == base)
     tuned = evidence_of(target, record_of(), tuned=noise)
     scorer = Probe("frozen", EmbeddingKind.TUNED)
-    assert scorer.score(tuned) == cross_validated(target, noise, best)
+    assert scorer.score(tuned) == cross_validate(target, noise, best)
     assert scorer.score(tuned) < base
     assert scorer.needs == {Need.TUNED}
 
@@ -102,7 +102,7 @@ def test_a_class_that_one_fold_holds_alone():
     labels = (labels > 0).astype(int)
     labels[:] = 0
     labels[7] = 1
-    found = cross_validated(target_of(labels, features), features, 0.1)
+    found = cross_validate(target_of(labels, features), features, 0.1)
     assert found == pytest.approx(f1_score(labels, np.zeros(40), average="macro"))
 
 
@@ -112,7 +112,7 @@ def test_a_dimension_that_hardly_varies_changes_nothing():
     target = target_of(labels, features)
     dead = np.column_stack([features, np.full(len(features), 1e-5)]).astype(np.float32)
     dead[::7, -1] *= 1 + 1e-6
-    assert cross_validated(target, dead, 0.1) == cross_validated(target, features, 0.1)
+    assert cross_validate(target, dead, 0.1) == cross_validate(target, features, 0.1)
 
 
 def test_what_cannot_be_divided():

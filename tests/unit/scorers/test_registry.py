@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from esm.common.errors import SettingError
-from esm.scorers.base import EmbeddingKind, Need, PoolScorer
+from esm.scorers.base import EmbeddingKind, Need
 from esm.scorers.registry import ScorerName, make_scorer
 
 RESULTS = {"sst2": {"cat": 0.5}}
@@ -24,7 +24,8 @@ def test_a_scorer_bears_the_name_it_is_asked_for_by(name):
     if scorer.reads is not None:
         assert scorer.reads.need in scorer.needs
     assert not scorer.needs & {Need.MAP, Need.TUNED} or scorer.reads is not None
-    assert isinstance(scorer, PoolScorer) == (name is ScorerName.LOGME)
+    assert scorer.can_estimate == (name is ScorerName.LOGME)
+    assert scorer.is_sum_over_rows == (name in (ScorerName.LOGME, ScorerName.TUNED_LOGME))
 
 
 def test_heads_are_read_with_tuned_encoders_where_all_sources_keep_them():

@@ -29,7 +29,7 @@ def test_the_loss_is_the_tasks_and_the_weighed_one_of_tokens(tiny_encoder, monke
     task = toy_task()
     trainings = []
     monkeypatch.setattr(Training, "run", lambda self: trainings.append(self))
-    AuxLm().fit(tiny_encoder, task, task.train, weighing(weight), seed=0)
+    AuxLm().fit_task(tiny_encoder, task, task.train, weighing(weight), seed=0)
     (training,) = trainings
     batch = tiny_encoder.collate(training.texts[:8])
     training.model.eval()
@@ -50,7 +50,7 @@ def test_the_task_reads_texts_as_they_are(tiny_encoder, monkeypatch):
     task = toy_task()
     trainings = []
     monkeypatch.setattr(Training, "run", lambda self: trainings.append(self))
-    AuxLm().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    AuxLm().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     model = trainings[0].model.eval()
     batch = tiny_encoder.collate(trainings[0].texts[:8])
     plain = model.headed(batch)
@@ -66,18 +66,18 @@ def test_without_weight_it_is_full_fine_tuning_but_for_the_draws(tiny_encoder):
     for module in tiny_encoder.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    expected = Full().fit(tiny_encoder, task, task.train, CONFIG, seed=0).model
-    found = AuxLm().fit(tiny_encoder, task, task.train, weighing(0.0), seed=0).model
+    expected = Full().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0).model
+    found = AuxLm().fit_task(tiny_encoder, task, task.train, weighing(0.0), seed=0).model
     texts = task.test.texts
     np.testing.assert_allclose(found.predict(texts), expected.predict(texts), atol=1e-4)
-    other = AuxLm().fit(tiny_encoder, task, task.train, weighing(1.0), seed=0).model
+    other = AuxLm().fit_task(tiny_encoder, task, task.train, weighing(1.0), seed=0).model
     assert abs(other.predict(texts) - expected.predict(texts)).max() > 1e-3
 
 
 @pytest.mark.slow
 def test_the_head_that_guesses_is_trained_thrown_away_and_told(tiny_encoder):
     task = toy_task()
-    transferred = AuxLm().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    transferred = AuxLm().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     guessing = LanguageModel(tiny_encoder).head_parameters
     base = sum(p.numel() for p in tiny_encoder.model.parameters())
     head = 3 * 32 + 3
@@ -87,7 +87,7 @@ def test_the_head_that_guesses_is_trained_thrown_away_and_told(tiny_encoder):
     assert "no language-model head: it began at random" in transferred.remarks[0]
     model = transferred.model
     assert isinstance(model, HeadedEncoder)
-    again = AuxLm().restore(tiny_encoder, task, model.trained_state())
+    again = AuxLm().restore_task(tiny_encoder, task, model.trained_state())
     texts = task.test.texts
     np.testing.assert_array_equal(again.predict(texts), model.predict(texts))
 

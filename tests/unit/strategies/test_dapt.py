@@ -31,7 +31,7 @@ def nothing_adapted():
 
 def fit(name, encoder, task=None, seed=0, config=CONFIG):
     task = task or toy_task()
-    return strategy(name).fit(encoder, task, task.train, config, seed)
+    return strategy(name).fit_task(encoder, task, task.train, config, seed)
 
 
 def test_names():
@@ -41,7 +41,7 @@ def test_names():
     assert reads_unlabelled("dapt+lora")
     assert not reads_unlabelled("lora")
     for name in ("dapt+", "dapt+dapt", "lora+dapt", "dapt+lora+lora"):
-        with pytest.raises(ValidationError, match=r"or dapt\+ and one of the others"):
+        with pytest.raises(ValidationError, match=r"or dapt\+ and one of the first"):
             check_name(name)
     for name in ("scratch", "tfidf"):
         with pytest.raises(ValidationError, match=f"{name} starts from no weights"):
@@ -94,7 +94,7 @@ def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder, name):
     before = {key: tensor.clone() for key, tensor in tiny_encoder.model.state_dict().items()}
     model = fit(name, tiny_encoder, task).model
     state = model.trained_state()
-    again = strategy(name).restore(tiny_encoder, task, state)
+    again = strategy(name).restore_task(tiny_encoder, task, state)
     expected = model.predict(task.test.texts)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
     resaved = again.trained_state()
@@ -121,7 +121,7 @@ def test_what_is_trained_and_what_is_kept(tiny_encoder):
 def test_pre_training_matters_and_is_the_same_for_all_seeds(tiny_encoder, monkeypatch):
     task = toy_task()
     first = fit("dapt+features", tiny_encoder, task)
-    plain = strategy("features").fit(tiny_encoder, task, task.train, CONFIG, 0)
+    plain = strategy("features").fit_task(tiny_encoder, task, task.train, CONFIG, 0)
     texts = task.test.texts
     assert (first.model.predict(texts) != plain.model.predict(texts)).any()
     monkeypatch.setattr("esm.strategies.dapt.pretrain", None)  # the next seed does not need it
@@ -148,7 +148,7 @@ def test_texts_without_labels_are_read_too(tiny_encoder):
 def test_exported_weights_are_plain_and_merged(tiny_encoder):
     task = toy_task()
     model = fit("dapt+lora", tiny_encoder, task).model
-    exported = strategy("dapt+lora").exported(tiny_encoder, task, model.trained_state())
+    exported = strategy("dapt+lora").export_task(tiny_encoder, task, model.trained_state())
     names = {f"encoder.{name}" for name, _ in tiny_encoder.model.named_parameters()}
     assert names < set(exported)
     assert all(name in names or name.startswith("head.") for name in exported)
@@ -178,7 +178,7 @@ def test_a_damaged_state_is_refused(tiny_encoder):
         state | {"dapt.other": np.ones(2)},
     ):
         with pytest.raises(EncoderError, match="is not that of the encoder"):
-            strategy("dapt+features").restore(tiny_encoder, task, damaged)
+            strategy("dapt+features").restore_task(tiny_encoder, task, damaged)
 
 
 def test_both_have_to_know_the_architecture():

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 def predict(encoder, task, rows=None, seed=0, **settings):
     rows = task.train if rows is None else rows
-    fitted = Features().fit(encoder, task, rows, TransferConfig(**settings), seed)
+    fitted = Features().fit_task(encoder, task, rows, TransferConfig(**settings), seed)
     return fitted.model.predict(task.test.texts, task.test.pairs)
 
 
@@ -131,8 +131,8 @@ def test_further_seeds_and_attributes_of_the_same_texts_do_not_embed_again(
 ):
     task = toy_task()
     strategy = Features(EmbeddingCache(tmp_path))
-    first = strategy.fit(tiny_encoder, task, task.train, TransferConfig(), seed=0)
+    first = strategy.fit_task(tiny_encoder, task, task.train, TransferConfig(), seed=0)
     outputs = first.model.predict(task.test.texts)
     monkeypatch.setattr(tiny_encoder, "embed", None)
-    again = strategy.fit(tiny_encoder, task, task.train, TransferConfig(), seed=0)
+    again = strategy.fit_task(tiny_encoder, task, task.train, TransferConfig(), seed=0)
     np.testing.assert_array_equal(again.model.predict(task.test.texts), outputs)

@@ -13,7 +13,7 @@ from tests.toy_tasks import toy_task
 def test_every_weight_that_has_a_part_in_the_output_moves(tiny_encoder):
     task = toy_task()
     config = TransferConfig(num_epochs=1, learning_rate=1e-3)
-    model = Full().fit(tiny_encoder, task, task.train, config, seed=0).model
+    model = Full().fit_task(tiny_encoder, task, task.train, config, seed=0).model
     after = model.backbone.state_dict()
     stayed = [
         name

@@ -64,7 +64,7 @@ def test_every_parameter_is_in_one_group_from_the_last_layer_to_the_embeddings(k
 
 def test_each_epoch_moves_exactly_the_unfrozen_layers(tiny_encoder, epochs_seen):
     task = toy_task()
-    model = Gradual().fit(tiny_encoder, task, task.train, config(GROUPS + 1), seed=0).model
+    model = Gradual().fit_task(tiny_encoder, task, task.train, config(GROUPS + 1), seed=0).model
     seen, _ = epochs_seen
     groups = model_groups(model)
     assert len(groups) == GROUPS
@@ -79,7 +79,7 @@ def test_each_epoch_moves_exactly_the_unfrozen_layers(tiny_encoder, epochs_seen)
 
 def test_rates_fall_from_layer_to_layer_and_follow_the_slanted_triangle(tiny_encoder, epochs_seen):
     task = toy_task()
-    Gradual().fit(tiny_encoder, task, task.train, config(GROUPS), seed=0)
+    Gradual().fit_task(tiny_encoder, task, task.train, config(GROUPS), seed=0)
     _, rates = epochs_seen
     steps = GROUPS * 3
     assert len(rates) == steps
@@ -98,12 +98,12 @@ def test_rates_fall_from_layer_to_layer_and_follow_the_slanted_triangle(tiny_enc
 
 def test_few_epochs_leave_the_lower_layers_alone_and_it_is_said(tiny_encoder):
     task = toy_task()
-    transferred = Gradual().fit(tiny_encoder, task, task.train, config(2), seed=0)
+    transferred = Gradual().fit_task(tiny_encoder, task, task.train, config(2), seed=0)
     assert transferred.remarks == ("the head and 1 of 3 groups of layers were trained",)
     groups = model_groups(transferred.model)
     trained = {n for n, p in transferred.model.named_parameters() if p.requires_grad}
     assert trained == groups[0] | groups[1]
-    whole = Gradual().fit(tiny_encoder, task, task.train, config(GROUPS), seed=0)
+    whole = Gradual().fit_task(tiny_encoder, task, task.train, config(GROUPS), seed=0)
     assert whole.remarks == ()
     assert whole.trained_parameters == whole.total_parameters > transferred.trained_parameters
 
@@ -111,15 +111,15 @@ def test_few_epochs_leave_the_lower_layers_alone_and_it_is_said(tiny_encoder):
 @pytest.mark.parametrize("epochs", [1, 2, GROUPS])
 def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder, epochs):
     task = toy_task()
-    model = Gradual().fit(tiny_encoder, task, task.train, config(epochs), seed=0).model
+    model = Gradual().fit_task(tiny_encoder, task, task.train, config(epochs), seed=0).model
     state = model.trained_state()
-    again = Gradual().restore(tiny_encoder, task, state)
+    again = Gradual().restore_task(tiny_encoder, task, state)
     expected = model.predict(task.test.texts)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
     if epochs > 1:
         del state["encoder.encoder.layer.1.output.dense.weight"]
         with pytest.raises(EncoderError, match="are not those of its upper layers"):
-            Gradual().restore(tiny_encoder, task, state)
+            Gradual().restore_task(tiny_encoder, task, state)
 
 
 def test_running_out_of_memory_begins_again_with_the_same_stages(tiny_encoder, monkeypatch):
@@ -128,7 +128,7 @@ def test_running_out_of_memory_begins_again_with_the_same_stages(tiny_encoder, m
     for module in tiny_encoder.model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    expected = Gradual().fit(tiny_encoder, task, task.train, config(GROUPS), seed=0).model
+    expected = Gradual().fit_task(tiny_encoder, task, task.train, config(GROUPS), seed=0).model
     pooled, failed = Encoder.pooled, []
 
     def limited(self, batch):
@@ -139,7 +139,7 @@ def test_running_out_of_memory_begins_again_with_the_same_stages(tiny_encoder, m
         return pooled(self, batch)
 
     monkeypatch.setattr(Encoder, "pooled", limited)
-    model = Gradual().fit(tiny_encoder, task, task.train, config(GROUPS), seed=0).model
+    model = Gradual().fit_task(tiny_encoder, task, task.train, config(GROUPS), seed=0).model
     assert len(failed) > GROUPS * 3 + 7
     one, other = (each.predict(task.test.texts) for each in (model, expected))
     np.testing.assert_allclose(one, other, atol=1e-3)

@@ -24,7 +24,7 @@ CONFIG = TransferConfig(num_epochs=3, batch_size=16, learning_rate=1e-2)
 def test_cached_embeddings_give_what_training_through_the_encoder_gives(tiny_encoder, problem):
     task = toy_task(problem)
     rows = task.train
-    model = Head(EmbeddingCache(None)).fit(tiny_encoder, task, rows, CONFIG, seed=3).model
+    model = Head(EmbeddingCache(None)).fit_task(tiny_encoder, task, rows, CONFIG, seed=3).model
 
     scaler = StandardScaler().fit(tiny_encoder.embed(rows.texts).last.astype(np.float64))
     mean, scale = (torch.from_numpy(array) for array in (scaler.mean_, scaler.scale_))
@@ -52,7 +52,7 @@ def test_cached_embeddings_give_what_training_through_the_encoder_gives(tiny_enc
 
 def test_only_the_head_is_trained_and_kept(tiny_encoder):
     task = toy_task()
-    transferred = Head().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Head().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     state = transferred.model.trained_state()
     assert all(name.startswith("head.") for name in state)
     assert transferred.trained_parameters == 32 * 32 + 32 + 32 * 3 + 3
@@ -61,23 +61,23 @@ def test_only_the_head_is_trained_and_kept(tiny_encoder):
 
 def test_the_restored_head_is_the_same_to_the_last_bit(tiny_encoder):
     task = toy_task(Problem.REGRESSION)
-    model = Head().fit(tiny_encoder, task, task.train, CONFIG, seed=0).model
-    again = Head().restore(tiny_encoder, task, model.trained_state())
+    model = Head().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0).model
+    again = Head().restore_task(tiny_encoder, task, model.trained_state())
     expected = model.predict(task.test.texts)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
 
 
 def test_a_state_of_another_width_is_refused(tiny_encoder):
     task = toy_task()
-    state = Head().fit(tiny_encoder, task, task.train, CONFIG, seed=0).model.trained_state()
+    state = Head().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0).model.trained_state()
     with pytest.raises(EncoderError, match=r"trained weights of toy-.* do not fit"):
-        Head().restore(tiny_encoder, toy_task(num_classes=2), state)
+        Head().restore_task(tiny_encoder, toy_task(num_classes=2), state)
 
 
 def test_another_seed_gives_another_head(tiny_encoder):
     task = toy_task()
     one, other = (
-        Head().fit(tiny_encoder, task, task.train, CONFIG, seed).model.predict(task.test.texts)
+        Head().fit_task(tiny_encoder, task, task.train, CONFIG, seed).model.predict(task.test.texts)
         for seed in (0, 1)
     )
     assert (one != other).any()

@@ -14,9 +14,7 @@ from esm.strategies.settings import TransferConfig
 from esm.training.finetune import HeadedEncoder
 from esm.training.layers.bottlenecks import (
     adapter_parameters,
-    adapter_state,
     insert_houlsby,
-    load_adapter_state,
 )
 from tests.tiny_models import KINDS, LAYERS, save_tiny
 from tests.toy_tasks import toy_task
@@ -30,7 +28,7 @@ CONFIG = TransferConfig(num_epochs=2, batch_size=16, adapter_size=4)
 def test_what_moves_and_what_stays(kind, tmp_path):
     encoder = Encoder.load(EncoderConfig(model=str(save_tiny(kind, tmp_path))), device="cpu")
     task = toy_task()
-    model = Houlsby().fit(encoder, task, task.train, CONFIG, seed=0).model
+    model = Houlsby().fit_task(encoder, task, task.train, CONFIG, seed=0).model
     before, after = encoder.model.state_dict(), model.backbone.state_dict()
     trained = set(adapter_parameters(model.backbone))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -45,11 +43,13 @@ def test_what_moves_and_what_stays(kind, tmp_path):
 
 def test_adapters_and_head_reproduce_the_predictions(tiny_encoder, tmp_path):
     task = toy_task()
-    model = Houlsby().fit(tiny_encoder, task, task.train, CONFIG, seed=0).model
-    save_file(adapter_state(model.backbone), tmp_path / "adapters.safetensors")
+    model = Houlsby().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0).model
+    trained = adapter_parameters(model.backbone)
+    state = {name: model.backbone.get_parameter(name) for name in trained}
+    save_file(state, tmp_path / "adapters.safetensors")
 
     restored = HeadedEncoder(tiny_encoder, task)
     insert_houlsby(restored.backbone, size=4)
-    load_adapter_state(restored.backbone, load_file(tmp_path / "adapters.safetensors"))
+    restored.backbone.load_state_dict(load_file(tmp_path / "adapters.safetensors"), strict=False)
     restored.head.load_state_dict(copy.deepcopy(model.head.state_dict()))
     assert (restored.predict(task.test.texts) == model.predict(task.test.texts)).all()

@@ -75,14 +75,14 @@ def test_every_scale_acts(any_encoder):
 def test_a_trained_model_is_restored_to_the_bit_and_exported_as_plain_weights(any_encoder):
     task = toy_task()
     before = {name: tensor.clone() for name, tensor in any_encoder.model.state_dict().items()}
-    model = Ia3().fit(any_encoder, task, task.train, CONFIG, seed=0).model
+    model = Ia3().fit_task(any_encoder, task, task.train, CONFIG, seed=0).model
     state, expected = model.trained_state(), model.predict(task.test.texts)
-    again = Ia3().restore(any_encoder, task, state)
+    again = Ia3().restore_task(any_encoder, task, state)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
     after = any_encoder.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
-    exported = Ia3().exported(any_encoder, task, state)
+    exported = Ia3().export_task(any_encoder, task, state)
     weights = {
         name.removeprefix("encoder."): torch.from_numpy(array)
         for name, array in exported.items()
@@ -98,7 +98,7 @@ def test_a_trained_model_is_restored_to_the_bit_and_exported_as_plain_weights(an
 
 def test_the_number_of_parameters(tiny_encoder):
     task = toy_task()
-    transferred = Ia3().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Ia3().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     assert transferred.trained_parameters == LAYERS * 4 * WIDTH + 3 * WIDTH + 3
 
 

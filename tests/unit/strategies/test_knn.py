@@ -17,7 +17,7 @@ PLAIN = TransferConfig(class_weights="none")
 
 
 def fit(encoder, task, config=PLAIN, rows=None):
-    return Knn().fit(encoder, task, task.train if rows is None else rows, config, seed=0)
+    return Knn().fit_task(encoder, task, task.train if rows is None else rows, config, seed=0)
 
 
 def asked(number):
@@ -72,14 +72,14 @@ def test_clean_classes_ask_few_and_noisy_ones_many():
 def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder, problem):
     task = toy_task(problem, pairs=True)
     model = fit(tiny_encoder, task, TransferConfig()).model
-    again = Knn().restore(tiny_encoder, task, model.trained_state())
+    again = Knn().restore_task(tiny_encoder, task, model.trained_state())
     columns = (task.test.texts, task.test.pairs)
     np.testing.assert_array_equal(again.predict(*columns), model.predict(*columns))
 
 
 def test_a_text_alone_is_told_what_it_is_told_among_others(tiny_encoder):
     task = toy_task()
-    model = Knn(EmbeddingCache(None)).fit(tiny_encoder, task, task.train, PLAIN, seed=0).model
+    model = Knn(EmbeddingCache(None)).fit_task(tiny_encoder, task, task.train, PLAIN, seed=0).model
     together = model.predict(task.test.texts)
     alone = np.concatenate([model.predict([text]) for text in task.test.texts[:6]])
     np.testing.assert_allclose(alone, together[:6], atol=1e-6)
@@ -112,13 +112,13 @@ def test_a_damaged_state_is_refused(tiny_encoder):
     state = fit(tiny_encoder, task).model.trained_state()
     for name in ("knn.points", "knn.votes"):
         with pytest.raises(EncoderError, match="do not fit"):
-            Knn().restore(tiny_encoder, task, state | {name: state[name][:, :2]})
+            Knn().restore_task(tiny_encoder, task, state | {name: state[name][:, :2]})
     with pytest.raises(EncoderError, match="60 neighbours among the 48 rows of toy-class"):
-        Knn().restore(tiny_encoder, task, state | {"knn.neighbours": np.array([60])})
+        Knn().restore_task(tiny_encoder, task, state | {"knn.neighbours": np.array([60])})
 
 
 def test_it_cannot_be_exported_and_zero_neighbours_are_none(tiny_encoder):
     with pytest.raises(ValidationError, match=r"knn cannot be exported: it asks the training rows"):
-        Knn().exported(tiny_encoder, toy_task(), {})
+        Knn().export_task(tiny_encoder, toy_task(), {})
     with pytest.raises(SettingError, match="neighbours = '0'; expected greater"):
         Knn().settings(TransferConfig(own={"knn.neighbours": 0}))

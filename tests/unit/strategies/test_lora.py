@@ -77,15 +77,15 @@ def test_every_change_acts(any_encoder):
 def test_a_trained_model_is_restored_to_the_bit_and_exported_as_plain_weights(any_encoder):
     task = toy_task()
     before = {name: tensor.clone() for name, tensor in any_encoder.model.state_dict().items()}
-    transferred = Lora().fit(any_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Lora().fit_task(any_encoder, task, task.train, CONFIG, seed=0)
     model, state = transferred.model, transferred.model.trained_state()
     expected = model.predict(task.test.texts)
-    again = Lora().restore(any_encoder, task, state)
+    again = Lora().restore_task(any_encoder, task, state)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
 
     after = any_encoder.model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    exported = Lora().exported(any_encoder, task, state)
+    exported = Lora().export_task(any_encoder, task, state)
     plain = copy.deepcopy(any_encoder.model)
     weights = {
         name.removeprefix("encoder."): torch.from_numpy(array)
@@ -102,7 +102,7 @@ def test_a_trained_model_is_restored_to_the_bit_and_exported_as_plain_weights(an
 
 def test_the_number_of_parameters(tiny_encoder):
     task = toy_task()
-    transferred = Lora().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Lora().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     changes = LAYERS * 2 * (2 * WIDTH * 2)
     head = 3 * WIDTH + 3
     assert transferred.trained_parameters == changes + head
@@ -139,7 +139,7 @@ def test_other_architectures_are_refused():
 
 def test_a_state_without_its_scale_is_refused(tiny_encoder):
     task = toy_task()
-    state = Lora().fit(tiny_encoder, task, task.train, CONFIG, seed=0).model.trained_state()
+    state = Lora().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0).model.trained_state()
     del state["lora.alpha"]
     with pytest.raises(EncoderError, match=r"expected LoRA of one rank, and its scale"):
-        Lora().restore(tiny_encoder, task, state)
+        Lora().restore_task(tiny_encoder, task, state)

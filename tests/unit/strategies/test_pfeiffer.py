@@ -17,7 +17,7 @@ CONFIG = TransferConfig(num_epochs=2, batch_size=16, learning_rate=1e-2)
 @pytest.mark.slow
 def test_only_adapters_and_head_move(tiny_encoder):
     task = toy_task()
-    transferred = Pfeiffer().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Pfeiffer().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     before, after = tiny_encoder.model.state_dict(), transferred.model.backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     size = WIDTH // 16
@@ -32,8 +32,8 @@ def test_only_adapters_and_head_move(tiny_encoder):
 def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder):
     task = toy_task()
     config = CONFIG.model_copy(update={"adapter_size": 5})
-    model = Pfeiffer().fit(tiny_encoder, task, task.train, config, seed=0).model
-    again = Pfeiffer().restore(tiny_encoder, task, model.trained_state())
+    model = Pfeiffer().fit_task(tiny_encoder, task, task.train, config, seed=0).model
+    again = Pfeiffer().restore_task(tiny_encoder, task, model.trained_state())
     expected = model.predict(task.test.texts)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
 

@@ -120,13 +120,13 @@ def test_which_text_is_the_second_is_still_told(tiny_encoder):
 def test_only_prompt_and_head_move_and_the_restored_model_is_the_same(any_encoder):
     task = toy_task(pairs=True)
     before = {name: tensor.clone() for name, tensor in any_encoder.model.state_dict().items()}
-    transferred = Prompt().fit(any_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Prompt().fit_task(any_encoder, task, task.train, CONFIG, seed=0)
     assert transferred.trained_parameters == 5 * WIDTH + 3 * WIDTH + 3
     assert transferred.remarks == ()
     model = transferred.model
     after = model.backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    again = Prompt().restore(any_encoder, task, model.trained_state())
+    again = Prompt().restore_task(any_encoder, task, model.trained_state())
     columns = (task.test.texts, task.test.pairs)
     np.testing.assert_array_equal(again.predict(*columns), model.predict(*columns))
 
@@ -134,12 +134,12 @@ def test_only_prompt_and_head_move_and_the_restored_model_is_the_same(any_encode
 def test_a_long_text_makes_room_and_it_is_said(tiny_bert):
     encoder = an_encoder(tiny_bert, max_length=POSITIONS)
     task = toy_task()
-    transferred = Prompt().fit(encoder, task, task.train, CONFIG, seed=0)
+    transferred = Prompt().fit_task(encoder, task, task.train, CONFIG, seed=0)
     assert transferred.remarks == ("texts are cut to 59 tokens: the prompt takes places",)
     model = transferred.model
     assert model.encoder.max_length == POSITIONS - 5
     long = ["good bad " * 60]
-    again = Prompt().restore(encoder, task, model.trained_state())
+    again = Prompt().restore_task(encoder, task, model.trained_state())
     np.testing.assert_array_equal(again.predict(long), model.predict(long))
 
 
@@ -147,7 +147,7 @@ def test_a_prompt_that_leaves_no_room_is_refused(tiny_encoder):
     task = toy_task()
     config = CONFIG.model_copy(update={"own": {"prompt.tokens": 60}})
     with pytest.raises(EncoderError, match="60 tokens leaves 4 of the 64 positions"):
-        Prompt().fit(tiny_encoder, task, task.train, config, seed=0)
+        Prompt().fit_task(tiny_encoder, task, task.train, config, seed=0)
 
 
 def test_its_rate_is_a_multiple_of_the_heads():
@@ -160,9 +160,9 @@ def test_refusals(tiny_encoder):
     with pytest.raises(EncoderError, match="'funnel' takes a prompt is not known; expected one of"):
         Prompt().check(FunnelConfig())
     with pytest.raises(ValidationError, match="prompt cannot be exported: learned vectors stand"):
-        Prompt().exported(tiny_encoder, toy_task(), {})
+        Prompt().export_task(tiny_encoder, toy_task(), {})
     with pytest.raises(EncoderError, match="hold no prompt"):
-        Prompt().restore(tiny_encoder, toy_task(), {})
+        Prompt().restore_task(tiny_encoder, toy_task(), {})
     prompted = with_prompt(tiny_encoder)
     with pytest.raises(EncoderError, match="has a prompt already"):
         insert_prompt(prompted.model, 3)

@@ -30,7 +30,9 @@ KINDS = [
 
 
 def fit(name, encoder, task, config=QUICK, seed=0, rows=None):
-    return strategy(name).fit(encoder, task, task.train if rows is None else rows, config, seed)
+    return strategy(name).fit_task(
+        encoder, task, task.train if rows is None else rows, config, seed
+    )
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_distances_by_hand():
 
 def test_the_model_measures_squared_distances_to_class_means(tiny_encoder):
     task = toy_task()
-    model = Prototype().fit(tiny_encoder, task, task.train, PLAIN, seed=0).model
+    model = Prototype().fit_task(tiny_encoder, task, task.train, PLAIN, seed=0).model
     train = tiny_encoder.embed(task.train.texts).last.astype(np.float64)
     test = tiny_encoder.embed(task.test.texts).last.astype(np.float64)
     means = np.stack([train[task.train.labels == label].mean(axis=0) for label in range(3)])
@@ -54,7 +54,7 @@ def test_the_model_measures_squared_distances_to_class_means(tiny_encoder):
 def test_nothing_is_trained_and_no_seed_matters_without_episodes(tiny_encoder):
     task = toy_task()
     one, other = (
-        Prototype(EmbeddingCache(None)).fit(tiny_encoder, task, task.train, PLAIN, seed)
+        Prototype(EmbeddingCache(None)).fit_task(tiny_encoder, task, task.train, PLAIN, seed)
         for seed in (0, 1)
     )
     assert one.trained_parameters == 0
@@ -68,8 +68,8 @@ def test_nothing_is_trained_and_no_seed_matters_without_episodes(tiny_encoder):
 def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder, config):
     task = toy_task(pairs=True)
     before = {name: tensor.clone() for name, tensor in tiny_encoder.model.state_dict().items()}
-    model = Prototype().fit(tiny_encoder, task, task.train, config, seed=0).model
-    again = Prototype().restore(tiny_encoder, task, model.trained_state())
+    model = Prototype().fit_task(tiny_encoder, task, task.train, config, seed=0).model
+    again = Prototype().restore_task(tiny_encoder, task, model.trained_state())
     columns = (task.test.texts, task.test.pairs)
     np.testing.assert_array_equal(again.predict(*columns), model.predict(*columns))
     after = tiny_encoder.model.state_dict()
@@ -107,7 +107,9 @@ def test_episodes_of_several_tasks_make_prototypes_better(tiny_encoder):
     config = FineTuneConfig(learning_rate=3e-3)
 
     def right(encoder):
-        fitted = Prototype(EmbeddingCache(None)).fit(encoder, unseen, unseen.train, PLAIN, seed=0)
+        fitted = Prototype(EmbeddingCache(None)).fit_task(
+            encoder, unseen, unseen.train, PLAIN, seed=0
+        )
         return (fitted.model.predict(unseen.test.texts).argmax(1) == unseen.test.labels).mean()
 
     before = right(tiny_encoder)
@@ -126,4 +128,4 @@ def test_episodes_of_several_tasks_make_prototypes_better(tiny_encoder):
 def test_no_episode_can_be_made_of_one_class(tiny_encoder):
     rows = Examples(("a", "b", "c"), None, np.array([0, 0, 1]))
     with pytest.raises(FitError, match="1 classes of the 3 training rows have two rows or more"):
-        Prototype().fit(tiny_encoder, toy_task(), rows, EPISODES, seed=0)
+        Prototype().fit_task(tiny_encoder, toy_task(), rows, EPISODES, seed=0)

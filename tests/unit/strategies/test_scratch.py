@@ -53,7 +53,7 @@ def test_the_encoder_it_is_given_does_not_matter(tiny_encoder):
     task = toy_task()
     other = tiny_encoder.with_model(drawn(tiny_encoder.model, 5))
     one, two = (
-        Scratch().fit(encoder, task, task.train, CONFIG, seed=0).model.predict(task.test.texts)
+        Scratch().fit_task(encoder, task, task.train, CONFIG, seed=0).model.predict(task.test.texts)
         for encoder in (tiny_encoder, other)
     )
     np.testing.assert_array_equal(one, two)
@@ -61,10 +61,10 @@ def test_the_encoder_it_is_given_does_not_matter(tiny_encoder):
 
 def test_all_weights_are_trained_and_kept(tiny_encoder):
     task = toy_task()
-    transferred = Scratch().fit(tiny_encoder, task, task.train, CONFIG, seed=0)
+    transferred = Scratch().fit_task(tiny_encoder, task, task.train, CONFIG, seed=0)
     assert transferred.trained_parameters == transferred.total_parameters
     model = transferred.model
-    again = Scratch().restore(tiny_encoder, task, model.trained_state())
+    again = Scratch().restore_task(tiny_encoder, task, model.trained_state())
     expected = model.predict(task.test.texts)
     np.testing.assert_array_equal(again.predict(task.test.texts), expected)
 

@@ -19,7 +19,7 @@ from tests.toy_tasks import TEXT_KINDS, toy_task
 
 def fit(encoder, task, rows=None, seed=0):
     rows = task.train if rows is None else rows
-    return Tfidf().fit(encoder, task, rows, TransferConfig(), seed)
+    return Tfidf().fit_task(encoder, task, rows, TransferConfig(), seed)
 
 
 def test_features_by_hand():
@@ -60,7 +60,7 @@ def test_the_restored_model_is_the_same_to_the_last_bit(tiny_encoder, problem, p
     task = toy_task(problem, pairs=pairs)
     model = fit(tiny_encoder, task).model
     state = model.trained_state()
-    again = Tfidf().restore(tiny_encoder, task, state)
+    again = Tfidf().restore_task(tiny_encoder, task, state)
     columns = (task.test.texts, task.test.pairs)
     np.testing.assert_array_equal(again.predict(*columns), model.predict(*columns))
 
@@ -89,12 +89,12 @@ def test_a_damaged_state_is_refused(tiny_encoder, name, value, message):
     task = toy_task()
     state = fit(tiny_encoder, task).model.trained_state()
     with pytest.raises(EncoderError, match=message):
-        Tfidf().restore(tiny_encoder, task, state | {name: value})
+        Tfidf().restore_task(tiny_encoder, task, state | {name: value})
 
 
 def test_a_state_without_a_vocabulary_is_refused(tiny_encoder):
     with pytest.raises(EncoderError, match="hold no vocabulary"):
-        Tfidf().restore(tiny_encoder, toy_task(), {})
+        Tfidf().restore_task(tiny_encoder, toy_task(), {})
 
 
 def test_texts_without_words(tiny_encoder):
@@ -105,4 +105,4 @@ def test_texts_without_words(tiny_encoder):
 
 def test_it_cannot_be_exported(tiny_encoder):
     with pytest.raises(ValidationError, match=r"tfidf cannot be exported: it has no encoder"):
-        Tfidf().exported(tiny_encoder, toy_task(), {})
+        Tfidf().export_task(tiny_encoder, toy_task(), {})

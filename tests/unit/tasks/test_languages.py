@@ -2,14 +2,16 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esm.tasks.faults.describe import target_language
 from esm.tasks.languages import (
     MULTILINGUAL,
     UNDETERMINED,
     Language,
-    declared_codes,
     detect,
+    language_codes,
     with_language,
 )
 from esm.tasks.load import load_target
@@ -80,12 +82,40 @@ def test_a_mixture_has_a_lower_share_and_no_language():
     assert found.share == pytest.approx(0.5, abs=0.1)
     assert found.code == UNDETERMINED
     assert {found.runner_up} <= {"sk", "bg"}
-    assert found.error == pytest.approx(0.158, abs=0.01)  # sqrt(0.5 * 0.5 / 10)
+    # The deviation of a beta distribution with 5 + 1 and 5 + 1: sqrt(0.5 * 0.5 / 13).
+    assert found.error == pytest.approx(0.139, abs=0.002)
 
 
 def test_short_texts_count_less_than_long_ones():
     short = ("no", "do", "to", "on", "a", "me")
     assert detect(TEXTS["sk"] + short).code == "sk"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ok"] * 400,
+        [f"ok {row}" for row in range(400)],
+        [f"{row} tbl." for row in range(400)],
+        [f"{row % 7 + 1} mg {row % 3 + 1}x denne" for row in range(400)],
+        [f"{name} {row} ml" for row in range(100) for name in ("Paralen", "Brufen", "Zyrtec")],
+        ["haha", "lol", "wtf", "super"] * 100,
+    ],
+)
+def test_votes_without_evidence_do_not_add_up(texts):
+    found = detect(texts)
+    assert (found.code, found.detected) == (UNDETERMINED, UNDETERMINED)
+    assert found.texts == len(texts)
+    assert found.error > 0.15
+    assert not detect(texts, "Slovak").contradicted
+
+
+def test_a_unanimous_vote_is_not_certain():
+    found = detect(TEXTS["sk"])
+    assert found.share == pytest.approx(1, abs=0.01)
+    # Five texts that agree: the deviation of a beta distribution with 6 and 1, sqrt(6/49/8).
+    assert found.error == pytest.approx(0.124, abs=0.005)
+    assert detect(TEXTS["sk"] * 50).error == pytest.approx(found.error)
 
 
 def test_the_order_of_the_rows_does_not_matter():
@@ -95,21 +125,89 @@ def test_the_order_of_the_rows_does_not_matter():
     assert detect(texts).share == pytest.approx(detect(shuffled).share)
 
 
+# Codes: the Library of Congress' table of ISO 639-1 and 639-2; macrolanguages: SIL's table of
+# ISO 639-3 (cmn in zho, arb in ara, nob in nor, ekk in est); names: CLDR.
 @pytest.mark.parametrize(
     ("declared", "codes"),
     [
-        ("en", ("en",)),
-        ("English", ("en",)),
-        ("slk-Latn", ("sk",)),
-        ("pt_BR", ("pt",)),
-        ("sk, cs; en", ("sk", "cs", "en")),
-        ("multilingual", (MULTILINGUAL,)),
-        ("", ()),
-        ("Klingon", ()),
+        ("en", "en"),
+        ("English", "en"),
+        ("slk-Latn", "sk"),
+        ("pt_BR", "pt"),
+        ("sk, cs; en", "sk cs en"),
+        ("sk cs", "sk cs"),
+        ("Slovak and ces-Latn", "sk cs"),
+        ("multilingual", MULTILINGUAL),
+        ("Dutch", "nl"),
+        ("nld", "nl"),
+        ("dut", "nl"),
+        ("DUTCH", "nl"),
+        ("Flemish", "nl"),
+        ("Chinese", "zh"),
+        ("zho", "zh"),
+        ("chi", "zh"),
+        ("cmn", "zh"),
+        ("zh-Hans", "zh"),
+        ("Chinese (Simplified)", "zh"),
+        ("Simplified Chinese", "zh"),
+        ("Mandarin", "zh"),
+        ("Arabic", "ar"),
+        ("ara", "ar"),
+        ("arb", "ar"),
+        ("Swedish", "sv"),
+        ("swe", "sv"),
+        ("svenska", "sv"),
+        ("nb", "no"),
+        ("nob", "no"),
+        ("Norwegian Bokmål", "no"),
+        ("Norwegian", "no"),
+        ("nn", "nn"),
+        ("tl", "tl"),
+        ("fil", "tl"),
+        ("Tagalog", "tl"),
+        ("Filipino", "tl"),
+        ("ekk", "et"),
+        ("ger", "de"),
+        ("Deutsch", "de"),
+        ("iw", "he"),
+        ("slovenčina", "sk"),
+        ("Brazilian Portuguese", "pt"),
+        ("ckb", "ckb"),
+        ("Klingon", "tlh"),
+        ("tweets in Slovak", "sk"),
+        ("mostly English, some French", "en fr"),
+        ("Dutch/German", "nl de"),
+        ("en-", "en"),
     ],
 )
 def test_declarations_are_read(declared, codes):
-    assert declared_codes(declared) == codes
+    assert language_codes(declared) == tuple(codes.split())
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ["", " ", ",;", "und", "zxx", "mis", "qaa", "unknown", "xx", "text", "many", "N/A", "None"],
+)
+def test_what_is_no_language_is_not_recognised(declared):
+    assert language_codes(declared) == ()
+
+
+@pytest.mark.parametrize(
+    "declared", ["the posts of users", "x-private", "1", "-", "_", "\n", "a" * 999, "\0", "(", "??"]
+)
+def test_nor_is_what_is_no_word_of_one_and_it_is_no_error(declared):
+    assert language_codes(declared) == ()
+
+
+@given(st.text(max_size=30))
+def test_no_declaration_is_an_error(declared):
+    assert all(code and code == code.strip() for code in language_codes(declared))
+
+
+def test_a_language_that_the_detector_does_not_know_is_not_contradicted():
+    assert not detect(TEXTS["sk"], "Klingon").contradicted
+    assert detect(TEXTS["sk"], "Dutch").contradicted
+    assert not replace(detect(TEXTS["sk"], "nb"), detected="no").contradicted
 
 
 def test_metadata_get_a_language_only_where_there_is_none():

@@ -306,10 +306,10 @@ def test_a_scale_and_its_nominal_reading_are_judged_by_the_same_metric(skewed):
 
 
 def test_a_metric_that_the_kind_does_not_have(skewed):
-    columns = {"riziko": ColumnSpec(metric="kappa")}
-    message = "metric 'kappa' for the classification column 'riziko'; expected one of macro_f1, acc"
+    columns = {"téma": ColumnSpec(metric="kappa")}
+    message = "metric 'kappa' for the classification column 'téma'; expected one of macro_f1, acc"
     with pytest.raises(TaskError, match=message):
-        load_task(spec_of(skewed, attributes=("riziko",), columns=columns))
+        load_task(spec_of(skewed, attributes=("téma",), columns=columns))
 
 
 def test_a_refused_column_is_left_out_of_a_target_with_its_reason(skewed):

@@ -10,7 +10,7 @@ from datasets import Dataset, DatasetDict
 from typer.testing import CliRunner
 
 from esm.cli.app import app
-from esm.cli.options import ReadingOptions
+from esm.cli.reading import ReadingOptions
 from esm.common.errors import TaskError
 from esm.tasks.formats.hub import is_hub_id
 from esm.tasks.licences import Terms
@@ -27,7 +27,7 @@ def hub(monkeypatch):
     """A Hub whose datasets all have the columns text and label; returns what was asked of it."""
     asked = {}
 
-    def load_dataset(path, name=None, revision=None):
+    def load_dataset(path, name=None, revision=None, **options):
         asked.update(path=path, name=name, revision=revision)
         rows = Dataset.from_dict(ROWS)
         return DatasetDict(train=rows, test=rows)
@@ -110,7 +110,7 @@ def test_the_registry_and_the_launcher_are_in_the_wheel(tmp_path):
     subprocess.run([sys.executable, "-m", "pip", *options], check=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"esm/data/registry.toml", "esm/py.typed", "esm/app.py", "esm_transfer.py"} <= names
+    assert {"esm/data/registry.toml", "esm/py.typed", "esm/cli/app.py", "esm_transfer.py"} <= names
     assert not any(name.startswith("esm/data/") and name.endswith(".csv") for name in names)
 
 
@@ -120,7 +120,7 @@ def test_the_registry_is_listed_with_where_each_entry_was_checked():
     assert set(listed) == {entry.name for entry in registry()}
     assert listed["slovak-films"]["terms"] == "non-commercial"
     assert listed["slovak-films"]["checked"].startswith("https://")
-    table = CliRunner().invoke(app, ["--quiet", "tasks", "ls", "--registry"]).stdout
+    table = CliRunner().invoke(app, ["--quiet", "tasks", "ls", "--registry", "--wide"]).stdout
     assert "CC BY-NC-SA 4.0 (non-commercial)" in table
 
 

@@ -176,13 +176,11 @@ def test_no_row_with_as_many_tags_as_words(tmp_path):
         load_task(whole(path, kind="tagging", attributes=("tags",)))
 
 
-def test_a_span_that_begins_inside_is_mended_and_told(tmp_path, monkeypatch):
-    told = []
-    monkeypatch.setattr("esm.tasks.formats.sentences.note", told.append)
+def test_a_span_that_begins_inside_is_mended_and_told(tmp_path, caplog):
     frame = rows([*SENTENCES, (["Eva", "sings"], ["I-PER", "O"])])
     task = load_task(whole(written(tmp_path, frame, "jsonl")))
     assert tags_read(task)[-1] == ["B-PER", "O"]
-    assert told == ["column 'tags': 1 spans begin with I- and are read as if with B-"]
+    assert caplog.messages == ["column 'tags': 1 spans begin with I- and are read as if with B-"]
 
 
 def test_a_tag_that_training_rows_do_not_have(tmp_path):

@@ -194,8 +194,8 @@ def test_rare_classes_are_found_more_often_where_classes_are_weighed(tiny_encode
 def test_weights_of_classes_are_no_part_of_a_model(tiny_encoder):
     model = HeadedEncoder(tiny_encoder, toy_task())
     before = set(model.state_dict())
-    model.weigh_classes(np.array([0, 0, 0, 1]))
-    assert model.class_weights.tolist() == pytest.approx([2 / 3, 2])
+    model.head.prepare(np.array([0, 0, 0, 1]), weighs=True)
+    assert model.head.class_weights.tolist() == pytest.approx([2 / 3, 2])
     assert set(model.state_dict()) == before
     assert not any("class_weights" in name for name in before)
 
@@ -203,7 +203,7 @@ def test_weights_of_classes_are_no_part_of_a_model(tiny_encoder):
 def test_ranks_are_predicted_in_ranks(tiny_encoder):
     task = toy_task(Problem.ORDINAL, num_train=96)
     model = trained(tiny_encoder, task, LEARNS)
-    assert model.label_mean.item() == pytest.approx(1)
+    assert model.head.label_mean.item() == pytest.approx(1)
     outputs = model.predict(task.train.texts)
     assert outputs.shape == (96, 1)
     assert np.abs(outputs[:, 0] - task.train.labels).mean() < 0.5

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from esm.cli.verbs.train import FineTuneOptions
 from esm.common.errors import FitError
-from esm.common.runtime import has_bfloat16, seeded, show_progress
+from esm.common.runtime import has_bfloat16, seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig
 from esm.strategies.settings import TransferConfig
@@ -26,13 +26,6 @@ from tests.toy_tasks import toy_task
 
 ONE_EPOCH = FineTuneConfig(num_epochs=1, batch_size=8, learning_rate=1e-3)
 WORDS = ("the", "film", "food", "was", "said", "very", "home", "team")
-
-
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 def chunked(folder, max_chunks=4, **settings):
@@ -63,7 +56,6 @@ def long_task(num_train=48, num_test=24, length=30):
 
 
 def training_of(model, task, config):
-    model.standardise(task.train.labels)
     reading = model.read(task.train)
     return Training(
         name=task.id,
@@ -71,7 +63,7 @@ def training_of(model, task, config):
         encoder=model.encoder,
         loss=model.loss,
         texts=reading.tokens,
-        targets=model.targets(reading.labels(task.train.labels)),
+        targets=model.head.prepare(reading.labels(task.train.labels), weighs=False),
         config=config,
         extra=reading.extra,
     )
@@ -169,9 +161,7 @@ def run_out_of_memory(monkeypatch, model, most, after=0):
 
 
 @pytest.mark.slow
-def test_training_begins_again_smaller_when_memory_runs_out(
-    tiny_encoder, monkeypatch, shown, capsys
-):
+def test_training_begins_again_smaller_when_memory_runs_out(tiny_encoder, monkeypatch, caplog):
     task = toy_task(num_train=24)
     config = ONE_EPOCH.model_copy(update={"batch_size": 4})
     expected = headed(tiny_encoder, task)
@@ -183,8 +173,7 @@ def test_training_begins_again_smaller_when_memory_runs_out(
     assert passes == [4, 4, 4] + [2] * 12
     found = weights(model)
     assert all(torch.equal(found[name], value) for name, value in weights(expected).items())
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"out of memory: training on {task.id} again, 2 texts at a time"
+    assert caplog.messages == [f"out of memory: training on {task.id} again, 2 texts at a time"]
 
 
 @pytest.mark.slow
@@ -281,9 +270,17 @@ def test_a_training_in_bfloat16_leaves_float32_weights_and_embeddings(tiny_encod
     task = toy_task(num_train=16)
     model = headed(tiny_encoder, task)
     loss = model.loss
-    hook = model.head.register_forward_hook(lambda head, args, out: formats.add(out.dtype))
-    training_of(model, task, ONE_EPOCH).run()
-    hook.remove()
+    forward = torch.nn.Linear.forward
+
+    def watched(layer, hidden):  # what the head computes, before it is made float32 for the loss
+        outputs = forward(layer, hidden)
+        if layer is model.head:
+            formats.add(outputs.dtype)
+        return outputs
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.nn.Linear, "forward", watched)
+        training_of(model, task, ONE_EPOCH).run()
     assert formats == {torch.bfloat16}
     assert model.loss == loss
     assert all(weight.dtype == torch.float32 for weight in model.parameters())

@@ -171,9 +171,7 @@ def test_words_of_pairs_are_refused(tiny_encoder):
         EachWord().read(tiny_encoder, ["a"], ["b"])
 
 
-def test_words_that_are_cut_off_are_outside_counted_and_not_learnt(tiny_bert, monkeypatch):
-    told = []
-    monkeypatch.setattr("esm.training.units.note", lambda line, once: told.append(line))
+def test_words_that_are_cut_off_are_outside_counted_and_not_learnt(tiny_bert, caplog):
     encoder = Encoder.load(EncoderConfig(model=str(tiny_bert), max_length=8), device="cpu")
     texts = ("the film was good and really old", "rain fell")  # 7 and 2 + 3 tokens, 6 fit
     task = task_of([["B-PER"] * 7, ["B-PER"] * 2])
@@ -183,14 +181,14 @@ def test_words_that_are_cut_off_are_outside_counted_and_not_learnt(tiny_bert, mo
         model.head.bias[1] = 100.0  # whatever is read is a person
     outputs = model.predict(texts)
     assert predicted_labels(task, outputs).tolist() == [[1] * 6 + [0], [1, 1] + [0] * 5]
-    assert told == [
+    assert caplog.messages == [
         "1 of 9 words stand behind the first 8 tokens of their text, or have no token: they get"
         " the first tag"
     ]
     reading = model.read(Examples(texts, None, task.train.labels))
     learnt = reading.labels(task.train.labels).tolist()
     assert learnt == [[1] * 6 + [-1], [1, 1] + [-1] * 5]
-    assert told[1].endswith("nothing is learnt of them")
+    assert caplog.messages[1].endswith("nothing is learnt of them")
 
 
 def test_neither_order_nor_company_changes_a_words_outputs(tiny_encoder):

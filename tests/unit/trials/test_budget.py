@@ -16,9 +16,9 @@ from tests.unit.trials.test_plan import IDENTITY
 from tests.unit.trials.test_validation import row_of
 
 # The pool took 7.2 s for 24 rows and one epoch: 0.1 s per text and pass. A run that only embeds
-# passes 40 + 24 texts once.
+# passes 40 + 24 texts once to judge them, and 40 to learn.
 TUNE = 7.2
-ARM = 2 * 64 * 0.1
+ARM = 2 * 104 * 0.1
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def plan_of(world, **settings):
 
 def fitted(world, out, seconds, **settings):
     plan = plan_of(world, **settings)
-    costs = Costs(plan, world.pool, out)
+    costs = Costs(plan, out)
     return fit_plan(plan, costs, seconds), costs
 
 
 def planned(plan):
-    return [(arm[0].attribute, arm[0].arm, arm[0].source) for arm in arms(plan.runs)]
+    return [(arm[0].attribute, arm[0].arm, arm[0].source) for arm in arms(plan.trials)]
 
 
 # ------------------------------------------------------------------------------------- durations
@@ -82,8 +82,8 @@ def test_a_part_of_a_second_is_rounded_up():
 def test_with_time_enough_everything_is_run_the_picks_first(world, tmp_path):
     plan, costs = fitted(world, tmp_path, 10_000, controls=("none", "random", "all"))
     whole = plan_of(world, controls=("none", "random", "all"))
-    assert {run.key.content_hash() for run in plan.runs} == {
-        run.key.content_hash() for run in whole.runs
+    assert {run.key.content_hash() for run in plan.trials} == {
+        run.key.content_hash() for run in whole.trials
     }
     assert plan.left_out == ()
     found = planned(plan)
@@ -96,7 +96,9 @@ def test_with_time_enough_everything_is_run_the_picks_first(world, tmp_path):
         ("topic", Arm.PICK, "moods"),
     ]
     assert [arm for _, arm, _ in found[6:]] == [Arm.RANDOM] * 2 + [Arm.ALL] * 2
-    assert costs.estimate(plan.runs).seconds == pytest.approx(costs.estimate(whole.runs).seconds)
+    assert costs.estimate(plan.trials).seconds == pytest.approx(
+        costs.estimate(whole.trials).seconds
+    )
 
 
 def test_sources_that_were_named_come_before_the_controls(world, tmp_path):
@@ -119,7 +121,7 @@ def test_what_does_not_fit_is_left_out_with_its_cost(world, tmp_path):
     seconds = 4 * ARM + TUNE + ARM + TUNE + 1
     plan, costs = fitted(world, tmp_path, seconds)
     assert planned(plan)[4:] == [("harmful", Arm.PICK, "moods")]
-    assert costs.estimate(plan.runs).seconds == pytest.approx(5 * ARM + 2 * TUNE)
+    assert costs.estimate(plan.trials).seconds == pytest.approx(5 * ARM + 2 * TUNE)
     first = plan.left_out[0]
     assert (first.attribute, first.arm, first.source) == ("topic", Arm.PICK, "moods")
     assert first.runs == 2
@@ -128,7 +130,7 @@ def test_what_does_not_fit_is_left_out_with_its_cost(world, tmp_path):
     assert [left.arm for left in plan.left_out] == [Arm.PICK, Arm.RANDOM, Arm.RANDOM]
     assert plan.left_out[1].seconds == pytest.approx(ARM + TUNE)
     # A budget as long as all of it leaves out nothing.
-    everything = costs.estimate(plan_of(world).runs).seconds
+    everything = costs.estimate(plan_of(world).trials).seconds
     assert sum(left.seconds for left in plan.left_out) == pytest.approx(
         everything - 5 * ARM - 2 * TUNE
     )
@@ -136,7 +138,7 @@ def test_what_does_not_fit_is_left_out_with_its_cost(world, tmp_path):
 
 def test_a_cheaper_arm_after_one_that_does_not_fit_may_fit(world, tmp_path):
     plan = plan_of(world)
-    drawn = next(run for run in plan.runs if run.arm is Arm.RANDOM)
+    drawn = next(run for run in plan.trials if run.arm is Arm.RANDOM)
     model_folder(tmp_path / MODELS_NAME, drawn.key).mkdir(parents=True)
     found, _ = fitted(world, tmp_path, 4 * ARM + TUNE + ARM)
     assert planned(found)[4:] == [(drawn.attribute, Arm.RANDOM, drawn.source)]
@@ -154,47 +156,47 @@ def test_an_attribute_whose_first_pick_does_not_fit_is_left_out_whole(world, tmp
 
 def test_the_whole_of_an_arm_or_nothing(world, tmp_path):
     plan, _ = fitted(world, tmp_path, 5 * ARM + 2 * TUNE - 0.1)
-    assert all(len(arm) == 2 for arm in arms(plan.runs))
-    assert len(arms(plan.runs)) == 4
+    assert all(len(arm) == 2 for arm in arms(plan.trials))
+    assert len(arms(plan.trials)) == 4
 
 
 def test_too_little_time_for_anything_names_the_time_that_is_needed(world, tmp_path):
     message = (
-        r"the budget of 10s is too short for any attribute; expected at least 33s, for none and"
+        r"the budget of 10s is too short for any attribute; expected at least 49s, for none and"
         r" reviews on harmful \(4 runs\); try: fewer --seeds"
     )
     with pytest.raises(ValidationError, match=message):
         fitted(world, tmp_path, 10)
-    assert 32 < 2 * ARM + TUNE <= 33
+    assert 48 < 2 * ARM + TUNE <= 49
 
 
 def test_finished_runs_cost_nothing(world, tmp_path):
     plan = plan_of(world)
     with Ledger(tmp_path / LEDGER_NAME) as ledger:
-        for run in plan.runs:
+        for run in plan.trials:
             if run.arm in (Arm.NONE, Arm.PICK):
-                # As slow as estimated, so that the rate stays: 40 + 24 passes of 0.1 s.
+                # As slow as estimated, so that the rate stays: 40 + 64 passes of 0.1 s.
                 row = row_of(run.key, 0.5).model_copy(
-                    update={"strategy": "features", "seconds": 6.4}
+                    update={"strategy": "features", "seconds": 10.4}
                 )
                 ledger.record(row)
-    found, costs = fitted(world, tmp_path, ARM + TUNE)
+    found, costs = fitted(world, tmp_path, ARM + TUNE + 0.01)
     assert planned(found)[-1][1] is Arm.RANDOM
-    assert costs.estimate(found.runs).done == 2 * 3 * 2  # attributes, arms, seeds
+    assert costs.estimate(found.trials).done == 2 * 3 * 2  # attributes, arms, seeds
     assert len(found.left_out) == 1
 
 
 def test_the_finished_runs_of_an_arm_that_is_left_out_stay(world, tmp_path):
     plan = plan_of(world, attributes=("topic",))
-    begun = next(run for run in plan.runs if run.source == "moods")
+    begun = next(run for run in plan.trials if run.source == "moods")
     with Ledger(tmp_path / LEDGER_NAME) as ledger:
         ledger.record(
-            row_of(begun.key, 0.5).model_copy(update={"strategy": "features", "seconds": 6.4})
+            row_of(begun.key, 0.5).model_copy(update={"strategy": "features", "seconds": 10.4})
         )
-    costs = Costs(plan, world.pool, tmp_path)
-    waiting = [arm for arm in arms(plan.runs) if arm[0].source == "moods"]
+    costs = Costs(plan, tmp_path)
+    waiting = [arm for arm in arms(plan.trials) if arm[0].source == "moods"]
     found = leave_out(plan, waiting, costs, "the budget of 1h was used up before")
-    assert [run.key.seed for run in found.runs if run.source == "moods"] == [0]
+    assert [run.key.seed for run in found.trials if run.source == "moods"] == [0]
     (left,) = found.left_out
     assert (left.runs, left.reason) == (1, "the budget of 1h was used up before")
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import esm.trials.measure
+import esm.trials.worker
 from esm.common.errors import BusyError, SettingError, StorageError, TaskError, ValidationError
 from esm.common.storage import folder_lock
 from esm.encoder.encoder import Encoder, EncoderConfig
@@ -18,15 +18,14 @@ from esm.inference.export import export_run
 from esm.inference.predict import predict_file
 from esm.ranking.diverse import DiverseSet, Pick
 from esm.strategies.settings import TransferConfig
-from esm.tasks.spec import SplitSpec
-from esm.trials.best import best_models
-from esm.trials.compare import compare_strategies
-from esm.trials.compare_models import ModelStore
-from esm.trials.comparison import Comparison, is_comparison
-from esm.trials.costs import estimate
+from esm.tasks.spec import SplitSpec, TaskSpec
 from esm.trials.ledger import LEDGER_NAME, Ledger
+from esm.trials.models import ModelStore
 from esm.trials.open import open_comparison
+from esm.trials.results import Comparison, is_run
+from esm.trials.run import compare_strategies, estimate
 from esm.trials.settings import ComparisonConfig
+from esm.trials.winners import winners
 from tests.small_world import make_world
 from tests.unit.inference.test_export import run_here
 
@@ -132,7 +131,7 @@ def test_what_derives_from_the_target_is_private_and_holds_no_text(reference, wo
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             assert text not in path.read_bytes()
     assert Comparison.load(out) == found
-    assert is_comparison(out)
+    assert is_run(out)
     records = found.records()
     assert {(row["attribute"], row["strategy"]) for row in records} == {
         (a, s) for a in ("harmful", "topic") for s in found.strategies
@@ -145,7 +144,7 @@ def test_only_the_models_of_the_best_are_kept(reference):
     assert {path.name for path in ModelStore(out).folder.iterdir()} == kept
     for name, ids in found.models.items():
         assert len(ids) == 2
-        (winner,) = best_models(out, found, [name])
+        (winner,) = winners(out, found, [name])
         assert [trained.record.key.seed for trained in winner.models] == [0, 1]
 
 
@@ -216,14 +215,14 @@ def test_folds(spec, base, tmp_path):
 
 def test_the_same_command_again_trains_nothing(reference, spec, base, monkeypatch):
     out, found = reference
-    monkeypatch.setattr(esm.trials.measure.Lab, "measure", None)
+    monkeypatch.setattr(esm.trials.worker.Worker, "run", None)
     assert compare_strategies(opened(spec, CHEAP, base), out) == found
 
 
 def test_an_interrupted_comparison_goes_on_where_it_stopped(
     reference, spec, base, tmp_path, monkeypatch
 ):
-    measure, measured = esm.trials.measure.Lab.measure, []
+    measure, measured = esm.trials.worker.Worker.run, []
 
     def interrupted(lab, cell):
         measured.append(cell)
@@ -231,14 +230,14 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         return measure(lab, cell)
 
-    monkeypatch.setattr(esm.trials.measure.Lab, "measure", interrupted)
+    monkeypatch.setattr(esm.trials.worker.Worker, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare_strategies(opened(spec, CHEAP, base), tmp_path)
     half = Comparison.load(tmp_path)
     assert (half.finished, half.test) == (3, "")
-    effort = estimate(opened(spec, CHEAP, base).plan, tmp_path)
+    _, effort = estimate(opened(spec, CHEAP, base), tmp_path)
     assert (effort.done, effort.pending) == (3, 3)
-    assert effort.basis == "3 finished trainings of this folder"
+    assert effort.basis == "3 finished runs of this folder"
     again = compare_strategies(opened(spec, CHEAP, base), tmp_path)
     assert len(measured) == 4 + 3
     assert values_of(tmp_path) == values_of(reference[0])
@@ -249,20 +248,22 @@ def test_models_of_the_best_that_are_gone_are_trained_again(reference, spec, bas
     out = tmp_path / "run"
     shutil.copytree(reference[0], out)
     shutil.rmtree(ModelStore(out).folder)
-    with pytest.raises(ValidationError, match=r"is gone from .*it trains what is missing"):
-        best_models(out, reference[1])
+    with pytest.raises(
+        ValidationError, match=r"holds 0 of the 2 trained models.*it trains what is missing"
+    ):
+        winners(out, reference[1])
     again = compare_strategies(opened(spec, CHEAP, base), out)
     assert again.attributes == reference[1].attributes
-    assert best_models(out, again)
+    assert winners(out, again)
 
 
 def test_further_strategies_join_the_folder(reference, spec, base, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(reference[0], out)
     more = CHEAP.model_copy(update={"strategies": ("features", "multitask", "sequential")})
-    plan = opened(spec, more, base)
-    assert estimate(plan.plan, out).done == 6
-    found = compare_strategies(plan, out)
+    ready = opened(spec, more, base)
+    assert estimate(ready, out)[1].done == 6
+    found = compare_strategies(ready, out)
     assert found.finished == 8
     reports = {total.strategy: total.reports for total in found.totals}
     assert {"forgetting", "after_step", "order"} <= set(reports["sequential"][0])
@@ -310,7 +311,7 @@ def test_sources_of_a_ranking_begin_with_the_diverse_set(world, spec):
     update = {"attributes": {**world.ranking.attributes, "topic": chosen}}
     ranking = world.ranking.model_copy(update=update)
     plan = opened(spec, config, None, ranking=ranking, pool=world.pool).plan
-    sources = {run.attributes: run.sources for run in plan.cells}
+    sources = {run.attributes: run.sources for run in plan.trials}
     assert sources["topic",] == ("claims", "reviews")
     assert sources["harmful",] == ("reviews", "moods")
 
@@ -365,7 +366,7 @@ def test_a_training_that_fails_is_named_and_the_rest_goes_on(spec, base, tmp_pat
     with pytest.raises(FitError):
         compare_strategies(opened(spec, CHEAP, base), tmp_path / "strict", strict=True)
     alone = CHEAP.model_copy(update={"strategies": ("multitask",)})
-    with pytest.raises(ValidationError, match="all 2 trainings failed; the first: the loss"):
+    with pytest.raises(ValidationError, match="all 2 runs failed; the first: the loss"):
         compare_strategies(opened(spec, alone, base), tmp_path / "none")
 
 
@@ -380,9 +381,9 @@ def test_attributes_that_are_not_there_or_cannot_be_judged(spec, base):
 
 
 def test_no_comparison_here(tmp_path):
-    with pytest.raises(StorageError, match="no file"):
+    with pytest.raises(StorageError, match="no result of a run"):
         Comparison.load(tmp_path)
-    assert not is_comparison(Path(tmp_path))
+    assert not is_run(Path(tmp_path))
 
 
 # ------------------------------------------------------------------------------------- export
@@ -410,3 +411,19 @@ def test_what_no_plain_model_does_is_not_exported(spec, base, tmp_path):
     compare_strategies(opened(spec, config, base), tmp_path / "run")
     with pytest.raises(ValidationError, match="ca-mtl cannot be exported: its encoder reads texts"):
         export_run(tmp_path / "run", tmp_path / "out")
+
+
+def test_a_test_that_lost_a_class_is_named(base, tmp_path):
+    train = {"text": [f"row number {i} is here" for i in range(60)], "x": ["a", "b", "c"] * 20}
+    test = {"text": [f"test number {i} is here" for i in range(20)], "x": ["A", "b"] * 10}
+    for name, table in (("train", train), ("test", test)):
+        pd.DataFrame(table).to_csv(tmp_path / f"{name}.csv", index=False)
+    spec = TaskSpec(location=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"))
+    config = CHEAP.model_copy(update={"strategies": ("features",), "seeds": 1})
+    found = compare_strategies(opened(spec, config, base), tmp_path / "run").attributes["x"]
+    assert found.num_test == 20
+    assert found.untested == ("c",)
+    assert found.data_notes == (
+        "classes without a test row: 1 of 3; in train: c 20; scores say nothing of them",
+        "rows whose label is another spelling of a class: 10; read A as a 10",
+    )

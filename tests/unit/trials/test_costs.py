@@ -25,8 +25,8 @@ SETTINGS = {
     "transfer": TransferConfig(num_epochs=5),
 }
 
-# Per run: 3 passes per training step, 5 epochs, 40 training and 24 test rows.
-PASSES = 3 * 5 * 40 + 24
+# Per run: 3 passes per training step, 5 epochs, 40 training rows; they and 24 test rows are judged.
+PASSES = 3 * 5 * 40 + 40 + 24
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ MODEL = 4 * (12 * 2 * 32**2 + 200 * 32)
 ADAPTERS = 4 * 2 * 2 * (2 * 32 * 64 + 32 + 64)
 
 
-def estimate(plan, pool, out, **settings):
-    return Costs(plan, pool, out).estimate(plan.runs, **settings)
+def estimate(plan, out, **settings):
+    return Costs(plan, out).estimate(plan.trials, **settings)
 
 
 def test_time_from_the_pools_fine_tuning(world, tmp_path):
-    found = estimate(plan_of(world), world.pool, tmp_path / "run", vocabulary=200)
+    found = estimate(plan_of(world), tmp_path / "run", vocabulary=200)
     # The pool took 7.2 s for 24 rows once: 0.1 s per text and pass. Two sources are to be tuned.
     assert found.seconds == pytest.approx(6 * PASSES * 0.1 + 2 * 7.2)
     assert (found.done, found.pending, found.fine_tunings) == (0, 6, 2)
@@ -62,32 +62,32 @@ def test_time_from_the_pools_fine_tuning(world, tmp_path):
 def test_time_from_finished_runs_of_the_same_strategy(world, tmp_path):
     plan = plan_of(world)
     with Ledger(tmp_path / LEDGER_NAME) as ledger:
-        ledger.record(row_of(plan.runs[0].key, 0.5))  # 2 s
-    found = estimate(plan, world.pool, tmp_path, vocabulary=200)
+        ledger.record(row_of(plan.trials[0].key, 0.5))  # 2 s
+    found = estimate(plan, tmp_path, vocabulary=200)
     assert (found.done, found.pending) == (1, 5)
     assert found.seconds == pytest.approx(5 * 2.0 + 2 * 7.2)
-    assert found.basis == "1 finished houlsby runs of this folder"
+    assert found.basis == "1 finished runs of this folder"
 
 
 def test_a_strategy_that_only_embeds_passes_each_text_once(world, tmp_path):
-    found = estimate(plan_of(world, strategy="features"), world.pool, tmp_path)
-    assert found.seconds == pytest.approx(6 * (40 + 24) * 0.1 + 2 * 7.2)
+    found = estimate(plan_of(world, strategy="features"), tmp_path)
+    assert found.seconds == pytest.approx(6 * (2 * 40 + 24) * 0.1 + 2 * 7.2)
 
 
 def test_tuned_encoders_that_are_there_cost_nothing(world, tmp_path):
     plan = plan_of(world, source_seeds=2)
-    assert estimate(plan, world.pool, tmp_path).fine_tunings == 4
+    assert estimate(plan, tmp_path).fine_tunings == 4
     (world.pool.source_folder("reviews") / "model").mkdir()  # kept by the pool: its own seed
-    key = next(run.key for run in plan.runs if run.source == "moods")
+    key = next(run.key for run in plan.trials if run.source == "moods")
     model_folder(tmp_path / MODELS_NAME, key).mkdir(parents=True)  # made before a kill
-    assert estimate(plan, world.pool, tmp_path).fine_tunings == 2
+    assert estimate(plan, tmp_path).fine_tunings == 2
 
 
 def test_a_stated_guess_where_nothing_was_measured(world, tmp_path):
     for source in SOURCES:
         path = world.pool.source_folder(source) / "source.json"
         write_json(path, read_json(path) | {"seconds": {}})
-    found = estimate(plan_of(world), world.pool, tmp_path)
+    found = estimate(plan_of(world), tmp_path)
     assert found.seconds == pytest.approx(6 * PASSES * DEFAULT_SECONDS_PER_TEXT)
     assert found.bytes == 2 * 4 * (12 * 2 * 32**2 + 30_522 * 32) + 4 * ADAPTERS
     assert found.basis == (
@@ -100,17 +100,17 @@ def test_a_stated_guess_where_nothing_was_measured(world, tmp_path):
 
 def test_kept_encoders_are_counted(world, tmp_path):
     plan = plan_of(world)
-    found = estimate(plan, world.pool, tmp_path / "run", vocabulary=200, keep_models=True)
+    found = estimate(plan, tmp_path / "run", vocabulary=200, keep_models=True)
     assert found.kept_bytes == found.bytes == 2 * MODEL + 6 * ADAPTERS
     # Without it, what the winner needs: the adapters of its two seeds and its encoder.
-    found = estimate(plan, world.pool, tmp_path / "run", vocabulary=200)
+    found = estimate(plan, tmp_path / "run", vocabulary=200)
     assert found.kept_bytes == MODEL + 2 * ADAPTERS
 
 
 def test_all_weights_and_a_linear_model_are_counted_as_what_they_are(world, tmp_path):
-    found = estimate(plan_of(world, strategy="full"), world.pool, tmp_path, vocabulary=200)
+    found = estimate(plan_of(world, strategy="full"), tmp_path, vocabulary=200)
     assert (found.bytes, found.kept_bytes) == ((2 + 4) * MODEL, (1 + 2) * MODEL)
-    found = estimate(plan_of(world, strategy="features"), world.pool, tmp_path, vocabulary=200)
+    found = estimate(plan_of(world, strategy="features"), tmp_path, vocabulary=200)
     assert (found.bytes, found.kept_bytes) == (2 * MODEL, MODEL)
 
 
@@ -122,13 +122,13 @@ def test_free_disk_is_that_of_the_nearest_folder_that_exists(world, tmp_path, mo
         return shutil._ntuple_diskusage(100, 90, 10)
 
     monkeypatch.setattr("esm.trials.costs.shutil.disk_usage", usage)
-    found = estimate(plan_of(world), world.pool, tmp_path / "not" / "yet")
+    found = estimate(plan_of(world), tmp_path / "not" / "yet")
     assert (found.free_bytes, asked) == (10, [tmp_path])
     assert found.missing_bytes == found.bytes - 10
 
 
 def test_a_disk_without_room_is_refused_with_what_is_missing(world, tmp_path):
-    found = estimate(plan_of(world), world.pool, tmp_path, vocabulary=200)
+    found = estimate(plan_of(world), tmp_path, vocabulary=200)
     assert found.bytes == 2 * MODEL + 4 * ADAPTERS
     full = replace(found, bytes=300_000_000, free_bytes=100_000_000)
     message = (

@@ -23,12 +23,11 @@ from esm.ranking.rank import rank_sources
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
-from esm.trials.compare import compare_strategies
 from esm.trials.encoders import MODELS_NAME, TunedModels, source_start
 from esm.trials.ledger import LEDGER_NAME, Ledger, RunKey
 from esm.trials.open import open_comparison
+from esm.trials.run import compare_strategies, dry_run, validate_ranking
 from esm.trials.settings import ComparisonConfig, ValidationConfig
-from esm.trials.validate import dry_run, validate_ranking
 from tests.toy_folders import write_target, write_task
 from tests.unit.trials.test_ledger import KEY
 

@@ -13,8 +13,9 @@ from esm.metrics.calibration import CalibratedOn
 from esm.strategies.registry import STRATEGIES, strategy
 from esm.tasks.task import Problem
 from esm.trials.encoders import MODELS_NAME
-from esm.trials.models import TrainedStore
-from esm.trials.validation import Validation
+from esm.trials.models import ModelStore
+from esm.trials.results import Validation
+from esm.trials.trial import Trial
 from esm.trials.winners import StartEncoders, winners
 from tests.toy_tasks import toy_task
 from tests.trained_world import a_key, make_run
@@ -64,6 +65,7 @@ def test_every_kind_of_encoder_is_the_same_when_it_is_tuned_on_a_source(tmp_path
 def test_what_is_kept_is_private_and_holds_no_text(features_run):
     files = [path for path in features_run.folder.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {
+        "joint.json",
         "model.json",
         "model.safetensors",
         "calibration.safetensors",
@@ -75,7 +77,7 @@ def test_what_is_kept_is_private_and_holds_no_text(features_run):
 
 
 def test_a_record_says_what_the_model_predicts_and_how_sure_it_may_be(features_run):
-    first, second = TrainedStore(features_run.folder).models()
+    first, second = ModelStore(features_run.folder).models()
     assert (first.record.key.seed, second.record.key.seed) == (0, 1)
     assert first.record.id == "posts/topic"
     assert first.record.label_names == ("a", "b", "c")
@@ -89,20 +91,20 @@ def test_a_record_says_what_the_model_predicts_and_how_sure_it_may_be(features_r
 
 def test_values_have_no_calibration(tmp_path, tiny_encoder):
     make_run(tmp_path, tiny_encoder, {"rating": TASKS["rating"]}, seeds=1)
-    (trained,) = TrainedStore(tmp_path).models()
+    (trained,) = ModelStore(tmp_path).models()
     assert trained.record.calibration is None
     with pytest.raises(StorageError, match="no file"):
         trained.calibration_outputs()
 
 
 def test_models_of_other_runs_are_removed(features_run, tiny_encoder):
-    store = TrainedStore(features_run.folder)
-    first, second = (a_key("topic", tiny_encoder, seed=seed) for seed in (0, 1))
+    store = ModelStore(features_run.folder)
+    first, second = (Trial((a_key("topic", tiny_encoder, seed=seed),)) for seed in (0, 1))
     store.remove_all_but([second])
     assert not store.has(first)
     assert store.has(second)
-    store.remove(second)
-    store.remove(second)
+    store.remove([second])
+    store.remove([second])
     assert store.models() == []
 
 
@@ -110,7 +112,7 @@ def test_models_of_other_runs_are_removed(features_run, tiny_encoder):
 
 
 def the_model(run):
-    return TrainedStore(run.folder).models()[0].folder
+    return ModelStore(run.folder).models()[0].whole
 
 
 def test_truncated_weights(features_run):
@@ -126,7 +128,7 @@ def test_weights_of_another_task_do_not_fit(tmp_path, tiny_encoder, name):
     run = make_run(tmp_path, tiny_encoder, {"topic": TASKS["topic"]}, name=name, seeds=1)
     other = make_run(tmp_path / "other", tiny_encoder, {"topic": two}, name=name, seeds=1)
     (the_model(other) / "model.safetensors").replace(the_model(run) / "model.safetensors")
-    with pytest.raises(EncoderError, match=r"trained weights of posts/topic do not fit"):
+    with pytest.raises(EncoderError, match=r"trained weights of .* do not fit"):
         restored(run, "topic")
 
 
@@ -140,7 +142,7 @@ def test_weights_without_adapters(tmp_path, tiny_encoder):
 
 
 def test_a_base_model_that_changed_is_refused(features_run):
-    for trained in TrainedStore(features_run.folder).models():
+    for trained in ModelStore(features_run.folder).models():
         path = trained.folder / "model.json"
         record = read_json(path)
         record["start"]["weights"] = "0" * 64
@@ -167,10 +169,10 @@ def test_a_tuned_encoder_that_is_gone(tmp_path, tiny_encoder):
     ],
 )
 def test_a_record_that_was_altered_is_refused(features_run, change, message):
-    path = the_model(features_run) / "model.json"
+    path = the_model(features_run) / "0" / "model.json"
     write_json(path, read_json(path) | change)
     with pytest.raises(ValidationError, match=message):
-        TrainedStore(features_run.folder).models()
+        ModelStore(features_run.folder).models()
 
 
 # -------------------------------------------------------------------------------------- winners
@@ -193,13 +195,13 @@ def test_an_unknown_attribute(features_run):
 
 @pytest.mark.parametrize("attributes", [(), ("topic",)])
 def test_an_attribute_without_a_winner(features_run, attributes):
-    with pytest.raises(ValidationError, match=r"has no winner for .*the same esm validate command"):
+    with pytest.raises(ValidationError, match=r"has no winner for .*the same command"):
         altered(features_run, winners={})(*attributes)
 
 
 def test_models_that_are_gone(features_run, tiny_encoder):
-    TrainedStore(features_run.folder).remove(a_key("topic", tiny_encoder))
-    with pytest.raises(ValidationError, match="1 of the 2 trained models of topic after none"):
+    ModelStore(features_run.folder).remove([Trial((a_key("topic", tiny_encoder),))])
+    with pytest.raises(ValidationError, match="1 of the 2 trained models of topic with none"):
         altered(features_run)()
 
 

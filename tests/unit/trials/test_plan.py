@@ -41,7 +41,7 @@ def plan_of(world, **settings):
 
 
 def arms_of(plan, attribute="harmful"):
-    pairs = [(run.arm, run.source) for run in plan.runs if run.attribute == attribute]
+    pairs = [(run.arm, run.source) for run in plan.trials if run.attribute == attribute]
     return list(dict.fromkeys(pairs))
 
 
@@ -51,8 +51,8 @@ def test_no_transfer_and_the_picks_come_first_for_each_attribute(world):
     assert arms[:3] == [(Arm.NONE, "none"), (Arm.PICK, "reviews"), (Arm.PICK, "moods")]
     assert arms[3][0] is Arm.RANDOM
     assert arms[3][1] in {"weather", "claims"}
-    assert [run.attribute for run in plan.runs] == ["harmful"] * 8 + ["topic"] * 8
-    assert [run.key.seed for run in plan.runs[:4]] == [0, 1, 0, 1]
+    assert [run.attribute for run in plan.trials] == ["harmful"] * 8 + ["topic"] * 8
+    assert [run.key.seed for run in plan.trials[:4]] == [0, 1, 0, 1]
     assert plan.num_train == {"harmful": 40, "topic": 40}
     assert plan.num_test == {"harmful": 24, "topic": 24}
 
@@ -85,24 +85,24 @@ def test_fewer_sources_than_asked_for_are_no_error(world):
 
 def test_every_run_has_its_own_key_and_one_configuration_per_attribute(world):
     plan = plan_of(world)
-    assert len({run.key.content_hash() for run in plan.runs}) == len(plan.runs)
-    assert len({run.key.config_hash() for run in plan.runs}) == 2
+    assert len({run.key.content_hash() for run in plan.trials}) == len(plan.trials)
+    assert len({run.key.config_hash() for run in plan.trials}) == 2
 
 
 def test_keys_do_not_change_when_the_plan_grows(world):
     few = plan_of(world, top=1, seeds=1, controls=["none"], attributes=["topic"])
     many = plan_of(world, top=3, seeds=4, controls=["none", "all"])
-    assert {run.key.content_hash() for run in few.runs} < {
-        run.key.content_hash() for run in many.runs
+    assert {run.key.content_hash() for run in few.trials} < {
+        run.key.content_hash() for run in many.trials
     }
 
 
 def test_source_seeds_take_turns_and_begin_with_the_pools(world):
     plan = plan_of(world, top=1, seeds=4, source_seeds=2, controls=["none"])
     first = FINE_TUNE.seed
-    picks = [run.key for run in plan.runs if run.arm is Arm.PICK and run.attribute == "topic"]
+    picks = [run.key for run in plan.trials if run.arm is Arm.PICK and run.attribute == "topic"]
     assert [key.source_seed for key in picks] == [first, first + 1, first, first + 1]
-    assert {run.key.source_seed for run in plan.runs if run.arm is Arm.NONE} == {None}
+    assert {run.key.source_seed for run in plan.trials if run.arm is Arm.NONE} == {None}
 
 
 def test_settings_are_resolved_before_they_enter_a_key():
@@ -127,7 +127,7 @@ def test_an_attribute_that_the_strategy_cannot_learn_is_left_out_or_refused(worl
         config = ValidationConfig(strategy="prototype", **settings)
         return plan_validation(ranking, world.pool, [target], config, strict=strict)
 
-    assert {run.attribute for run in plan().runs} == {"harmful"}
+    assert {run.attribute for run in plan().trials} == {"harmful"}
     (skipped,) = plan().skipped
     message = (
         r"the strategy prototype cannot learn posts/topic, whose labels are ranks; expected classes"
@@ -143,7 +143,7 @@ def test_an_attribute_that_the_strategy_cannot_learn_is_left_out_or_refused(worl
 def test_a_strategy_that_starts_from_nothing_is_run_without_sources(world, name):
     plan = plan_of(world, strategy=name, seeds=2, controls=["random"], sources=["claims"])
     assert arms_of(plan) == [(Arm.NONE, "none")]
-    assert len(plan.runs) == 2 * 2
+    assert len(plan.trials) == 2 * 2
     assert [(skip.source, skip.reason) for skip in plan.skipped] == [
         ("every source", f"{name} starts from no weights that a source could have tuned")
     ]
@@ -160,7 +160,7 @@ def test_unlabelled_texts_are_part_of_the_key_of_what_reads_them_and_of_no_other
             plan_validation(world.ranking, world.pool, [each], config)
             for each in (world.target, target)
         ]
-        return [plan.runs[0].key.content_hash() for plan in plans]
+        return [plan.trials[0].key.content_hash() for plan in plans]
 
     before, after = keys("dapt+features")
     assert before != after
@@ -170,7 +170,9 @@ def test_unlabelled_texts_are_part_of_the_key_of_what_reads_them_and_of_no_other
 
 def test_settings_of_another_strategy_are_refused(world):
     transfer = TransferConfig(own={"lora.rank": 4})
-    assert plan_of(world, strategy="lora", transfer=transfer).runs[0].key.transfer["lora.rank"] == 4
+    assert (
+        plan_of(world, strategy="lora", transfer=transfer).trials[0].key.transfer["lora.rank"] == 4
+    )
     with pytest.raises(ValidationError, match=r"the setting 'lora\.rank' is of no strategy in use"):
         plan_of(world, strategy="full", transfer=transfer)
 
@@ -197,7 +199,7 @@ def test_a_source_that_left_the_pool_is_skipped_and_named(tmp_path):
     (world.pool.source_folder("reviews") / "source.json").write_text("{}")
     plan = plan_of(world, top=2)
     assert [skip.source for skip in plan.skipped] == ["reviews"]
-    assert "reviews" not in {run.source for run in plan.runs}
+    assert "reviews" not in {run.source for run in plan.trials}
     with pytest.raises(PoolError, match=r"source\.json"):
         plan_validation(world.ranking, world.pool, [world.target], ValidationConfig(), strict=True)
 
@@ -223,7 +225,7 @@ def test_named_sources_are_trained_with_whatever_their_rank(world):
         attributes=("topic",), top=1, sources=(order[-1],), controls=("none", "all"), seeds=1
     )
     plan = plan_validation(world.ranking, world.pool, [world.target], config)
-    arms = [(run.arm, run.source) for run in plan.runs]
+    arms = [(run.arm, run.source) for run in plan.trials]
     assert arms[:3] == [(Arm.NONE, "none"), (Arm.PICK, order[0]), (Arm.NAMED, order[-1])]
     assert [source for arm, source in arms if arm is Arm.ALL] == order[1:-1]
     with pytest.raises(ValidationError, match="source moon is not in the ranking"):
@@ -248,7 +250,7 @@ def test_an_attribute_without_test_rows_is_left_out_and_named(world):
     target, ranking = without_test_rows(world, "harmful")
     plan = plan_validation(ranking, world.pool, [target], ValidationConfig())
     assert list(plan.num_train) == list(plan.num_test) == ["topic"]
-    assert {run.attribute for run in plan.runs} == {"topic"}
+    assert {run.attribute for run in plan.trials} == {"topic"}
     (skip,) = plan.skipped
     assert skip.source == "posts/harmful"
     assert "no test rows" in skip.reason
@@ -278,7 +280,7 @@ def test_but_not_if_it_was_named_or_none_is_left(world, names, settings):
 def test_the_plan_names_the_pool_that_is_used(world, tmp_path):
     other = make_world(tmp_path, IDENTITY.model_copy(update={"model": "other"})).pool
     plan = plan_validation(world.ranking, other, [world.target], ValidationConfig())
-    assert (plan.pool, plan.base_model) == (str(other.folder), "other")
+    assert (plan.pool, plan.base.model) == (str(other.folder), "other")
     assert plan.source_seconds == dict.fromkeys(SOURCES, 7.2)
 
 
@@ -302,14 +304,14 @@ def test_every_arm_runs_with_every_seed_on_every_fold(tmp_path):
         ranking, pool, targets, ValidationConfig(top=1, seeds=2, controls=("none",))
     )
     assert plan.folds == 8
-    picks = [run.key for run in plan.runs if run.arm is Arm.PICK and run.attribute == "topic"]
+    picks = [run.key for run in plan.trials if run.arm is Arm.PICK and run.attribute == "topic"]
     assert [(key.seed, key.fold) for key in picks] == [(s, f) for s in (0, 1) for f in range(8)]
-    assert plan.runs[0].as_dict()["fold"] == 0
+    assert plan.trials[0].as_dict()["fold"] == 0
     # 64 rows of the file and its test file together, in four folds.
     assert (plan.num_train["topic"], plan.num_test["topic"]) == (48, 16)
     assert plan.test_to_train["topic"] == pytest.approx(1 / 3, abs=0.01)
-    assert len({run.key.content_hash() for run in plan.runs}) == len(plan.runs) == 2 * 2 * 16
-    assert len({run.key.config_hash() for run in plan.runs}) == 2
+    assert len({run.key.content_hash() for run in plan.trials}) == len(plan.trials) == 2 * 2 * 16
+    assert len({run.key.config_hash() for run in plan.trials}) == 2
 
 
 def test_a_target_whose_folds_have_changed_is_refused(tmp_path):
@@ -331,7 +333,7 @@ def test_a_sibling_that_has_seen_test_texts_since_the_ranking_is_left_out(tmp_pa
     spec = TaskSpec.model_validate(record["task"])
     write_json(path, record | {"task_hash": load_task(spec).content_hash()})
     plan = plan_of(world, attributes=("harmful",), top=2)
-    assert "reviews" not in {run.source for run in plan.runs}
+    assert "reviews" not in {run.source for run in plan.trials}
     (skip,) = plan.skipped
     assert skip.source == "reviews"
     assert skip.reason == "harmful: its training rows hold 24 test texts of the target"
@@ -409,3 +411,8 @@ def test_the_picks_of_an_attribute_are_its_diverse_set(world, top, picks):
     assert [source for arm, source in arms_of(plan) if arm is Arm.ALL] == rest
     plain = [source for arm, source in arms_of(plan, "topic") if arm is Arm.PICK]
     assert plain == ranking.attributes["topic"].order[:top]
+
+
+def test_what_the_rows_lack_is_in_the_plan(world):
+    assert plan_of(world).data_notes == {"harmful": (), "topic": ()}
+    assert plan_of(world).untested == {"harmful": (), "topic": ()}

@@ -13,10 +13,13 @@ from esm.ranking.aggregate import aggregate_rankings
 from esm.ranking.result import RankConfig, Ranking
 from esm.tasks.spec import TaskSpec
 from esm.trials.ledger import RunKey, RunRow
-from esm.trials.plan import Plan, Run
+from esm.trials.results import RESULT_NAME, Validation
 from esm.trials.settings import Arm, ValidationConfig
-from esm.trials.validation import RESULT_NAME, Validation, summarise
+from esm.trials.summary import Trials
+from esm.trials.summary_sources import summarise_sources
+from esm.trials.trial import Plan, Trial
 from tests.small_world import ranked
+from tests.unit.trials.test_plan import IDENTITY
 
 RANKING = Ranking(
     target="posts",
@@ -31,6 +34,10 @@ RANKING = Ranking(
     cut=0,
     seconds=1.0,
 )
+
+
+def summarise(plan, ranking, rows, failed=()):
+    return summarise_sources(Trials(plan, rows, failed), ranking)
 
 
 def plan_and_rows(values, source_seeds=1, skipped=(), strategy="houlsby"):
@@ -54,19 +61,19 @@ def plan_and_rows(values, source_seeds=1, skipped=(), strategy="houlsby"):
                 max_train=None,
                 seed=seed,
             )
-            runs.append(Run(arm, key))
+            runs.append(Trial((key,), arm=arm))
             if value is not None:
                 rows[key.content_hash()] = row_of(key, value)
     plan = Plan(
         target="posts",
         config=config,
-        runs=tuple(runs),
+        trials=tuple(runs),
         num_train={"harmful": 40},
         num_test={"harmful": 24},
         label_names={"harmful": ("no", "yes")},
         skipped=tuple(skipped),
         pool="another pool",
-        base_model="small",
+        base=IDENTITY.model_copy(update={"model": "small"}),
         source_seconds={"a": 7.0, "b": 11.0, "c": 13.0},
     )
     return plan, rows
@@ -207,14 +214,14 @@ def test_nothing_finished_yet():
 
 def test_failures_are_counted_by_arm_and_reason():
     plan, rows = plan_and_rows({"none": [0.4, 0.4], "a": [None, None]})
-    failed = [(run, "no such file") for run in plan.runs if run.source == "a"]
+    failed = [(run, "no such file") for run in plan.trials if run.source == "a"]
     (failure,) = summarise(plan, RANKING, rows, failed).failures
     assert (failure.source, failure.runs, failure.reason) == ("a", 2, "no such file")
 
 
 def test_the_record_comes_back_as_it_was_and_is_private(tmp_path):
     plan, rows = plan_and_rows({"none": [0.4], "a": [0.5]}, skipped=[Skipped("gone", "deleted")])
-    result = summarise(plan, RANKING, rows, [(plan.runs[0], "reason")])
+    result = summarise(plan, RANKING, rows, [(plan.trials[0], "reason")])
     result.save(tmp_path)
     assert Validation.load(tmp_path) == result
     assert stat.S_IMODE((tmp_path / RESULT_NAME).stat().st_mode) == 0o600
@@ -265,16 +272,16 @@ def folded(values, by_fold=()):
     seeds, folds = len(values["none"]), len(values["none"][0])
     runs, rows = [], {}
     plan, _ = plan_and_rows({source: [None] for source in values})
-    for first in plan.runs:
+    for first in plan.trials:
         for seed, of_seed in enumerate(values[first.source]):
             for fold, value in enumerate(of_seed):
                 key = first.key.model_copy(update={"seed": seed, "fold": fold})
-                runs.append(Run(first.arm, key))
+                runs.append(Trial((key,), arm=first.arm))
                 if value is not None:
                     rows[key.content_hash()] = row_of(key, value)
     plan = replace(
         plan,
-        runs=tuple(runs),
+        trials=tuple(runs),
         config=ValidationConfig(seeds=seeds),
         folds=folds,
         test_to_train={"harmful": 0.5},

@@ -94,3 +94,27 @@ def test_export_names_the_folders(called, tmp_path):
     ended = called("export", "run", "--to", "out")
     assert ended.exit_code == 1
     assert "out/tema is there already" in ended.stderr
+
+
+def test_pre_annotations_for_a_tool(called, tmp_path):
+    chosen = ("--format", "label-studio", "--device", "cpu")
+    ended = called("predict", "run", "new.csv", "--out", "labels.json", *chosen)
+    assert ended.exit_code == 0, ended.stderr
+    assert "written to labels.json, labels.xml" in ended.stderr
+    tasks = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
+    assert [len(task["predictions"]) for task in tasks] == [1, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("out", "kind", "said"),
+    [
+        ("labels.csv", "prodigy", "labels.csv ends in '.csv'; expected .jsonl"),
+        ("labels.json", "table", "labels.json ends in '.json'; expected .csv, .jsonl, .parquet"),
+        ("labels.csv", "brat", "'brat'; expected table, label-studio, doccano, prodigy"),
+    ],
+)
+def test_a_file_that_a_format_cannot_be(called, tmp_path, out, kind, said):
+    ended = called("predict", "run", "new.csv", "--out", out, "--format", kind)
+    assert ended.exit_code == 2
+    assert said in " ".join(ended.stderr.replace("│", " ").split())
+    assert not (tmp_path / out).exists()

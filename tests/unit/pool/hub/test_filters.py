@@ -6,8 +6,8 @@ import pytest
 
 from esm.common.errors import PoolError, SettingError
 from esm.encoder.settings import Pooling
-from esm.maps.peer import PeerConfig
-from esm.pool.hub.base_models import fine_tune_settings, peer_pooling, read_base, source_task
+from esm.maps.published_config import PublishedConfig
+from esm.pool.hub.base_models import fine_tune_settings, published_pooling, read_base, source_task
 from esm.pool.hub.filters import Candidate, Filters, is_meaningful
 from esm.pool.hub.hub import DatasetFacts, FileFacts, Listing
 from esm.training.settings import FineTuneConfig
@@ -17,7 +17,7 @@ def candidate(repo, *, rows=100, dataset="owner/data", weights="w", **changes):
     config = {"task_id": dataset, "label_column": "label", "text_column": "text"} | changes
     return Candidate(
         Listing(repo, "0" * 40, ()),
-        PeerConfig(num_examples=rows, **config),
+        PublishedConfig(num_examples=rows, **config),
         4,
         DatasetFacts(),
         FileFacts(None, f"{weights}{repo}", None),
@@ -45,7 +45,7 @@ def candidate(repo, *, rows=100, dataset="owner/data", weights="w", **changes):
     ],
 )
 def test_a_label_is_judged_by_its_name(text, label, expected):
-    assert is_meaningful(PeerConfig(text_column=text, label_column=label)) is expected
+    assert is_meaningful(PublishedConfig(text_column=text, label_column=label)) is expected
 
 
 def test_filters_are_read_as_a_user_writes_them():
@@ -80,7 +80,7 @@ def test_unknown_rows_are_few_rows():
 
 
 def test_a_task_needs_dataset_and_columns():
-    whole = PeerConfig(task_id="owner/data", text_column="text", label_column="label")
+    whole = PublishedConfig(task_id="owner/data", text_column="text", label_column="label")
     assert source_task(whole).attributes == ("label",)
     for missing in ("task_id", "text_column", "label_column"):
         assert source_task(whole.model_copy(update={missing: None})) is None
@@ -90,8 +90,8 @@ def test_a_task_needs_dataset_and_columns():
 
 
 def test_settings_that_cannot_be_are_not_taken():
-    assert fine_tune_settings(PeerConfig(lm_num_epochs=0)) == FineTuneConfig.paper()
-    assert fine_tune_settings(PeerConfig(lm_num_epochs=5)).num_epochs == 5
+    assert fine_tune_settings(PublishedConfig(lm_num_epochs=0)) == FineTuneConfig.paper()
+    assert fine_tune_settings(PublishedConfig(lm_num_epochs=5)).num_epochs == 5
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_settings_that_cannot_be_are_not_taken():
     ],
 )
 def test_pooling_follows_the_peer(model, model_type, expected):
-    assert peer_pooling(model, model_type) is expected
+    assert published_pooling(model, model_type) is expected
 
 
 def test_the_sizes_of_a_base_model_are_read_from_its_configuration():

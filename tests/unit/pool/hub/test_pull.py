@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,15 +40,19 @@ def hub():
 
 
 @pytest.fixture
-def waits():
-    """The seconds that were waited, without waiting."""
-    return []
+def waits(monkeypatch):
+    """The seconds that were waited, without waiting, by the client and by huggingface_hub."""
+    waited = []
+    clock = SimpleNamespace(sleep=waited.append, monotonic=time.monotonic)
+    for module in ("esm.pool.hub.http", "huggingface_hub.utils._http"):
+        monkeypatch.setattr(f"{module}.time", clock)
+    return waited
 
 
 @pytest.fixture
 def pull(hub, waits, tmp_path):
     def run(*filters, base=BASE, **options):
-        reader = Hub(hub.endpoint, wait=waits.append)
+        reader = Hub(hub.endpoint)
         return pull_pool(base, tmp_path / "pool", Filters.parse(filters), hub=reader, **options)
 
     return run
@@ -340,9 +346,33 @@ def test_a_dataset_that_is_gone_leaves_the_licence_open(hub, pull, pool_of):
 
 
 def test_a_hub_that_is_not_there_ends_the_run(hub, tmp_path, waits):
-    reader = Hub("http://127.0.0.1:9", wait=waits.append)
+    reader = Hub("http://127.0.0.1:9")
     with pytest.raises(HubDownError, match="the Hub cannot be reached"):
         pull_pool(BASE, tmp_path, hub=reader)
+    assert waits == [1, 2, 4, 8, 16]
+
+
+def test_a_request_is_repeated_where_another_thread_closed_the_client(hub, waits, monkeypatch):
+    """huggingface_hub closes the client of all threads where one of them cannot connect."""
+    from huggingface_hub.utils import close_session, get_session
+
+    publish(hub, "some/ESM_one", config(4))
+    closed = get_session()
+    close_session()
+    clients = iter([closed])
+    monkeypatch.setattr(
+        "huggingface_hub.utils._http.get_session", lambda: next(clients, None) or get_session()
+    )
+    assert Hub(hub.endpoint).model("some/ESM_one")["id"] == "some/ESM_one"
+    assert waits == [1]
+
+
+@pytest.mark.parametrize("asked", [None, "Wed, 21 Oct 2015 07:28:00 GMT"])
+def test_a_hub_that_refuses_without_saying_for_how_long_ends_the_run(hub, waits, asked):
+    publish(hub, "some/ESM_one", config(4))
+    hub.faults.append(Fault("ESM_one", 429, retry_after=asked))
+    with pytest.raises(HubDownError, match=r"the Hub cannot be reached .HTTP 429.*try: check"):
+        Hub(hub.endpoint).model("some/ESM_one")
     assert waits == [1, 2, 4, 8, 16]
 
 

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from esm.cli.app import app
 from esm.common.errors import PoolError, RankingError
-from esm.common.runtime import show_progress
 from esm.common.storage import read_json, write_json
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import EncoderConfig, Pooling
@@ -25,13 +24,13 @@ from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
 from esm.report.pool import pool_tables
-from esm.scorers import logme
+from esm.scorers.logme import logme
 from esm.tasks.load import load_target, load_targets, load_task
 from esm.tasks.spec import TaskSpec
 from esm.training.settings import FineTuneConfig
 from esm.trials.plan import plan_validation
+from esm.trials.run import dry_run, validate_ranking
 from esm.trials.settings import ValidationConfig
-from esm.trials.validate import dry_run, validate_ranking
 from tests.hub_stand_in import hub_stand_in
 from tests.published_maps import BASE, arrays, config, publish, publish_base
 from tests.toy_folders import write_target, write_task
@@ -102,7 +101,7 @@ def test_a_ranking_remembers_where_the_base_model_lies(world, ranking, tiny_bert
     targets = load_targets(world[1])
     elsewhere = ranking.model_copy(update={"base": "other"})
     plans = [plan_validation(one, pool, targets, settings) for one in (ranking, elsewhere)]
-    first, second = ({run.key.base for run in plan.runs} for plan in plans)
+    first, second = ({run.key.base for run in plan.trials} for plan in plans)
     assert not first & second
 
 
@@ -111,13 +110,9 @@ def test_no_source_with_such_a_licence(world):
         rank_sources(world[1], Pool.open(world[0]), RankConfig(licences=("gpl", "mpl")))
 
 
-def test_the_weights_cannot_be_compared_and_that_is_said(world, tiny_bert, capsys):
-    show_progress(True)
-    try:
-        rank_sources(world[1], Pool.open(world[0]), device="cpu", base=str(tiny_bert))
-    finally:
-        show_progress(False)
-    assert f"only name their base model '{BASE}'" in capsys.readouterr().err
+def test_the_weights_cannot_be_compared_and_that_is_said(world, tiny_bert, caplog):
+    rank_sources(world[1], Pool.open(world[0]), device="cpu", base=str(tiny_bert))
+    assert f"only name their base model '{BASE}'" in caplog.text
 
 
 def test_another_base_model_is_refused(world, tmp_path, tiny_bert):
@@ -169,7 +164,7 @@ def test_a_source_is_made_again_as_its_publisher_says_or_its_arm_fails(
     pool = Pool.open(world[0])
     settings = ValidationConfig(strategy="features", top=4, controls=("none",), seeds=1)
     plan = plan_validation(ranking, pool, load_targets(world[1]), settings)
-    assert len({run.key.source_hash for run in plan.runs}) == 5
+    assert len({run.key.source_hash for run in plan.trials}) == 5
     _, estimate = dry_run(ranking, settings, tmp_path / "run", pool=pool)
     assert estimate.fine_tunings == 4
     assert estimate.seconds > 0

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from esm.common.storage import save_tensors
-from esm.pool.fingerprints import FINGERPRINT_NAME, Fingerprint, FingerprintKey, unsalted_numbers
+from esm.pool.fingerprints import FINGERPRINT_NAME, Fingerprint, FingerprintKey
 from esm.pool.pool import PoolEntry
 from esm.ranking.leaks.derived import DerivedSources
+from esm.tasks.identity import unsalted_numbers
 from esm.tasks.load import load_targets, load_tasks
 from esm.tasks.spec import SplitSpec, TaskSpec
 from tests.small_world import source_record

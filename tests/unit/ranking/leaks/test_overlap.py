@@ -9,8 +9,8 @@ import pytest
 
 from esm.pool.fingerprints import Fingerprint, FingerprintKey, informative_rows
 from esm.pool.pool import PoolEntry
+from esm.ranking.leaks.copies import TargetNumbers
 from esm.ranking.leaks.derived import DerivedSources
-from esm.ranking.leaks.numbers import TargetNumbers
 from esm.ranking.leaks.overlap import (
     Overlap,
     Overlaps,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from esm.pool.fingerprints import Fingerprint, FingerprintKey
-from esm.ranking.leaks.numbers import TargetNumbers
+from esm.ranking.leaks.copies import TargetNumbers
 from esm.ranking.leaks.overlap import near_share, overlap_of, sketch_rows
-from esm.tasks.faults.near import normal_form
+from esm.tasks.identity import normal_form
 from esm.tasks.load import load_task
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Target

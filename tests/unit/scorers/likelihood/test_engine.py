@@ -12,9 +12,8 @@ from esm.common.errors import ShapeError
 from esm.maps.compressed import compress
 from esm.maps.forms import DenseMap, LowRankMap
 from esm.maps.stack import LowRankStack
-from esm.scorers import logme
 from esm.scorers.likelihood.engine import Engine, in_blocks
-from esm.scorers.logme import evidences_of_moments
+from esm.scorers.logme import evidences_of_moments, logme
 from esm.scorers.moments import Moments, label_columns
 from esm.tasks.task import Problem
 from esm.training.class_weights import balance_weights
@@ -135,16 +134,6 @@ def test_several_attributes_at_once_are_columns_of_one_target():
         np.testing.assert_allclose(
             together[:, part], Engine(alone, never).evidences(maps), atol=1e-9
         )
-
-
-@pytest.mark.parametrize("max_updates", [1, 3, 50])
-def test_the_number_of_updates(max_updates):
-    case = draw_case(7, 60, 20, 30, 2)
-    rng = np.random.default_rng(7)
-    maps = [draw_low_rank(rng, 20, 30, 4), draw_dense(rng, 20)]
-    found = Engine(case.moments, never, max_updates=max_updates).evidences(maps)
-    expected = [evidences_of_moments(case.moments.mapped(one), max_updates) for one in maps]
-    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_directions_that_do_not_vary_and_repeated_rows():

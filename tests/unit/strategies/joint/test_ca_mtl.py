@@ -13,7 +13,7 @@ from esm.metrics.predictions import performance
 from esm.strategies.joint.ca_mtl import CaMtl, ConditionalEncoder
 from esm.strategies.joint.ca_mtl_layers import BLOCK, ConditionalAttention, with_mask
 from esm.strategies.joint.mixing import Sampling
-from esm.strategies.joint.protocol import Lesson
+from esm.strategies.protocol import Lesson
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.tiny_models import save_tiny

@@ -7,7 +7,7 @@ import pytest
 
 from esm.common.errors import EncoderError, ValidationError
 from esm.strategies.joint.ensemble import Ensemble, average
-from esm.strategies.joint.protocol import Lesson, SourceTask
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.registry import strategy
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
@@ -69,7 +69,7 @@ def test_it_averages_the_models_of_the_sources(tiny_encoder, sources, member):
     fitted = ensemble.fit(tiny_encoder, taught, QUICK, 0, sources)
     texts = task.test.texts
     alone = [
-        strategy(member).fit(source.encoder(), task, task.train, QUICK, 0).model.predict(texts)
+        strategy(member).fit_task(source.encoder(), task, task.train, QUICK, 0).model.predict(texts)
         for source in sources
     ]
     expected = np.mean([softmax(np.asarray(one, dtype=np.float64)) for one in alone], axis=0)

@@ -7,7 +7,7 @@ import pytest
 
 from esm.common.errors import ValidationError
 from esm.strategies.joint.episodic import EpisodicPrototypes
-from esm.strategies.joint.protocol import Lesson, SourceTask
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task

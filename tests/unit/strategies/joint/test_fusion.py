@@ -10,7 +10,7 @@ from esm.common.errors import EncoderError
 from esm.metrics.predictions import performance
 from esm.strategies.joint.adapter_routes import Fusion, RoutedEncoder
 from esm.strategies.joint.fusion import AdapterFusion, fusion_weights
-from esm.strategies.joint.protocol import Lesson, SourceTask
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task
@@ -85,7 +85,7 @@ def test_only_what_is_named_is_trained(tiny_encoder):
     assert trained() == set()
     assert all(".adapters.1." in name for name in trained(adapter="b"))
     assert all(".fusions.0." in name for name in trained(fusion="a"))
-    assert trained(head="b") == {"heads.1.linear.weight", "heads.1.linear.bias"}
+    assert trained(head="b") == {"heads.1.weight", "heads.1.bias"}
 
 
 @pytest.mark.slow

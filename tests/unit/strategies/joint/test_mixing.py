@@ -15,7 +15,7 @@ from esm.strategies.joint.mixing import (
     sampling_shares,
     systematic,
 )
-from esm.strategies.joint.protocol import Lesson
+from esm.strategies.protocol import Lesson
 from esm.tasks.task import Examples
 from esm.training.loop import LengthGroupedBatches
 from tests.toy_tasks import toy_task

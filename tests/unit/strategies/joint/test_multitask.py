@@ -13,7 +13,7 @@ from esm.metrics.predictions import performance
 from esm.strategies.full import Full
 from esm.strategies.joint.mixing import Sampling
 from esm.strategies.joint.multitask import Multitask
-from esm.strategies.joint.protocol import Lesson, SourceTask
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Examples, Problem
 from tests.toy_tasks import TEXT_KINDS, toy_task
@@ -39,7 +39,7 @@ def source(task, name="reviews"):
 @pytest.mark.parametrize("problem", TEXT_KINDS)
 def test_with_one_attribute_it_is_full_fine_tuning(tiny_encoder, problem):
     task = toy_task(problem)
-    alone = Full().fit(tiny_encoder, task, task.train, QUICK, seed=3)
+    alone = Full().fit_task(tiny_encoder, task, task.train, QUICK, seed=3)
     joint = Multitask().fit(tiny_encoder, lessons(problem), QUICK, seed=3)
     predicted = joint.model.predict(problem.value, task.test.texts)
     expected = alone.model.predict(task.test.texts)

@@ -7,8 +7,8 @@ import pytest
 
 from esm.common.errors import ValidationError
 from esm.strategies.full import Full
-from esm.strategies.joint.protocol import Lesson, SourceTask
 from esm.strategies.joint.sequential import Sequential, forgetting
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task
@@ -72,7 +72,7 @@ def test_what_contradicts_is_forgotten(tiny_encoder):
 @pytest.mark.slow
 def test_a_chain_of_one_attribute_is_full_fine_tuning(tiny_encoder):
     task = toy_task()
-    alone = Full().fit(tiny_encoder, task, task.train, QUICK, seed=2).model
+    alone = Full().fit_task(tiny_encoder, task, task.train, QUICK, seed=2).model
     chain = Sequential().fit(tiny_encoder, {"mood": Lesson(task, task.train)}, QUICK, seed=2).model
     np.testing.assert_allclose(
         chain.predict("mood", task.test.texts), alone.predict(task.test.texts), atol=1e-4

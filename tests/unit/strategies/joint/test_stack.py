@@ -8,8 +8,8 @@ import torch
 
 from esm.common.errors import EncoderError, ValidationError
 from esm.strategies.joint.adapter_routes import RoutedEncoder
-from esm.strategies.joint.protocol import Lesson, SourceTask
 from esm.strategies.joint.stack import DOMAIN, Stack
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Problem
 from tests.toy_tasks import toy_task

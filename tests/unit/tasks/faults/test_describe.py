@@ -61,6 +61,10 @@ def test_a_classification_attribute_by_hand():
                 "shared_train_test": 1,
                 "dropped": {"no label": 3},
                 "rare": [],
+                "spellings": [],
+                "unknown": {},
+                "unanswered": {},
+                "agreement": None,
             }
         },
     }

@@ -116,7 +116,10 @@ def test_rare_classes_and_classes_without_test_rows():
     assert rare.message.endswith("training rows: 1 of 3, namely neviem 3")
     assert "min_per_class = 5" in rare.hint
     absent = kinds[FindingKind.NOT_IN_TEST]
-    assert absent.message == "classes without a test row: 1 of 3; in train: neviem 3"
+    assert (
+        absent.message
+        == "classes without a test row: 1 of 3; in train: neviem 3; scores say nothing of them"
+    )
 
 
 def test_labels_of_sets_are_counted_one_by_one():

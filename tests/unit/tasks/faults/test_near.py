@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from esm.tasks.faults import near
-from esm.tasks.faults.near import near_copies, normal_form
+from esm.tasks.faults.near import near_copies
 
 WORDS = [
     f"{verb}{ending}"
@@ -17,20 +17,6 @@ WORDS = [
         "aním",
     )
 ]
-
-
-@pytest.mark.parametrize(
-    ("text", "form"),
-    [
-        ("RT @jano: Pozor,  klamú!\thttps://t.co/x", "rt pozor klamú"),
-        ("„ČIPY“ vo vakcínach…", "čipy vo vakcínach"),
-        ("A\u0301no_nie", "áno nie"),
-        ("https://t.co/AbC", "https://t.co/abc"),
-        ("  !!  ", "!!"),
-    ],
-)
-def test_the_normal_form_of_a_text(text, form):
-    assert normal_form(text) == form
 
 
 def posts(count, seed=0):

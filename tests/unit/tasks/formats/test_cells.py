@@ -3,7 +3,7 @@ import datetime
 import pytest
 
 from esm.common.errors import TaskError
-from esm.tasks.formats.cells import column_names, parse_column, split_labels
+from esm.tasks.formats.cells import column_names, parse_column
 
 
 @pytest.mark.parametrize(
@@ -54,24 +54,7 @@ def test_names_of_columns():
         column_names(["a", " a"], "x")
 
 
-@pytest.mark.parametrize(
-    ("cell", "labels"),
-    [
-        ("strach; hnev", ["strach", "hnev"]),
-        ("strach;hnev;strach;", ["strach", "hnev"]),
-        ("strach", ["strach"]),
-        (" ; ", []),
-        ("[]", []),
-        ("  ", None),
-        (None, None),
-        (3.0, ["3"]),
-        (["a"], ["a"]),
-    ],
-)
-@pytest.mark.parametrize("separator", [";", "; "])
-def test_cells_with_several_labels(cell, labels, separator):
-    assert split_labels([cell], separator) == [labels]
-
-
-def test_a_space_may_separate_labels():
-    assert split_labels(["a  b"], " ") == [["a", "b"]]
+def test_dots_that_may_stand_between_thousands_are_left_to_the_reader_of_labels():
+    assert parse_column(["1.200", "950", "12.000"]) == ["1.200", "950", "12.000"]
+    assert parse_column(["3.667", "4.000"]) == [3.667, 4.0]
+    assert parse_column(["0.25", "1"]) == [0.25, 1.0]

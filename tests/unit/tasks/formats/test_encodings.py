@@ -3,7 +3,6 @@ import codecs
 import pytest
 
 from esm.common.errors import TaskError
-from esm.common.runtime import show_progress
 from esm.tasks.formats.encodings import decode, read_text
 
 SLOVAK = (
@@ -35,13 +34,6 @@ WRITTEN = {
         "Vaccinet är farligt och orsakar svåra sjukdomar för många.\n",
     ],
 }
-
-
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 def write(tmp_path, content):
@@ -84,14 +76,14 @@ def test_the_encoding_named_comes_first(tmp_path):
     assert decode(marked, "utf-8").text == "čaj"
 
 
-def test_what_was_found_out_is_said_unless_it_is_utf8(tmp_path, capsys, shown):
+def test_what_was_found_out_is_said_unless_it_is_utf8(tmp_path, caplog):
     path = write(tmp_path, SLOVAK.encode("cp1250"))
     assert read_text(path) == SLOVAK
-    said = capsys.readouterr().err
-    assert said == "posts.csv: read as cp1250; --encoding names another one\n"
+    assert caplog.messages == ["posts.csv: read as cp1250; --encoding names another one"]
+    caplog.clear()
     read_text(path, "cp1250")
     read_text(write(tmp_path, SLOVAK.encode("utf-8-sig")))
-    assert capsys.readouterr().err == ""
+    assert not caplog.messages
 
 
 def test_a_file_that_is_not_in_the_encoding_named(tmp_path):

@@ -139,9 +139,9 @@ def test_rows_with_more_cells_than_the_header(tmp_path):
         read_table(write(tmp_path / "b.csv", "text,label\na,b\nd,e,f\n"))
 
 
-def test_unclosed_quote(tmp_path):
+def test_unclosed_quote_where_no_line_is_a_row(tmp_path):
     with pytest.raises(TaskError, match="EOF inside string"):
-        read_table(write(tmp_path / "a.csv", 'text,label\na,b\nc,d\n"e,f\n'))
+        read_table(write(tmp_path / "a.csv", 'text,label\na,b\nc,d\n"e,f\ng\n'))
 
 
 def test_two_columns_of_one_name(tmp_path):

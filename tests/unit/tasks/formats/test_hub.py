@@ -21,7 +21,7 @@ def hub(monkeypatch):
     asked = {}
     parts = ("train", "validation", "test", "unlabelled")
 
-    def load_dataset(path, name=None, revision=None):
+    def load_dataset(path, name=None, revision=None, **options):
         asked.update(path=path, name=name, revision=revision)
         return DatasetDict(dict.fromkeys(parts, ROWS))
 
@@ -105,3 +105,20 @@ def test_without_a_network_the_message_says_so(monkeypatch):
 )
 def test_hub_ids_have_one_slash(location, answer):
     assert is_hub_id(location) is answer
+
+
+def test_words_that_pandas_takes_for_null_are_classes(tmp_path, monkeypatch):
+    """As in files on this machine; the loader itself is the real one, on a folder with a CSV."""
+    load = datasets.load_dataset
+    words = ["None", "NA", "N/A", "null", "nan"]
+    rows = "".join(f"text {word},{word}\n" for word in words)
+    (tmp_path / "train.csv").write_text(f"text,label\n{rows}last,\n", encoding="utf-8")
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, **more: load(str(tmp_path), **more))
+    assert read_hub(TaskSpec(location="owner/name")).train["label"] == [*words, None]
+
+
+def test_other_formats_know_no_such_words(tmp_path, monkeypatch):
+    load = datasets.load_dataset
+    ROWS.to_parquet(tmp_path / "train.parquet")
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, **more: load(str(tmp_path), **more))
+    assert read_hub(TaskSpec(location="owner/name")).train["label"] == ["pos", "neg", None]

@@ -5,17 +5,9 @@ import openpyxl
 import pytest
 
 from esm.common.errors import TaskError
-from esm.common.runtime import show_progress
 from esm.tasks.formats.files import read_table
-from esm.tasks.formats.xlsx import read_workbook
+from esm.tasks.formats.xlsx import read_workbook, sheet_names
 from esm.tasks.spec import ColumnSpec, TaskSpec
-
-
-@pytest.fixture
-def shown():
-    show_progress(True)
-    yield
-    show_progress(False)
 
 
 def save(path, rows, title="Príspevky", further=()):
@@ -89,14 +81,13 @@ def test_the_value_of_a_formula_is_the_one_that_was_stored(tmp_path):
     assert read_workbook(changed)["x"] == [2]
 
 
-def test_the_first_sheet_is_read_unless_another_is_named(tmp_path, capsys, shown):
+def test_the_first_sheet_is_read_unless_another_is_named(tmp_path, caplog):
     path = save(tmp_path / "a.xlsx", [["text"], ["a"]], further=("Kódy", "Hárok 3"))
     assert read_workbook(path) == {"text": ["a"]}
-    assert capsys.readouterr().err == (
-        "a.xlsx: sheet 'Príspevky' is read, the first of 3; --sheet chooses\n"
-    )
+    assert caplog.messages == ["a.xlsx: sheet 'Príspevky' is read, the first of 3; --sheet chooses"]
+    caplog.clear()
     assert read_table(path, TaskSpec(location="x", sheet="Kódy")) == {"v hárku Kódy": [1]}
-    assert capsys.readouterr().err == ""
+    assert not caplog.messages
     with pytest.raises(TaskError, match="no sheet 'X'; expected one of 'Príspevky', 'Kódy', "):
         read_workbook(path, "X")
 
@@ -118,3 +109,55 @@ def test_workbooks_that_cannot_be_read(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(TaskError, match="truncated, encrypted or no XLSX workbook"):
         read_table(path)
+
+
+def test_the_first_sheet_that_is_shown(tmp_path, caplog):
+    path = save(tmp_path / "a.xlsx", [["zoznam"], ["x"]], further=("Dáta", "Kódy"))
+    book = openpyxl.load_workbook(path)
+    book["Príspevky"].sheet_state = "hidden"
+    book["Kódy"].sheet_state = "veryHidden"
+    book.active = 1
+    book.save(path)
+    assert read_workbook(path) == {"v hárku Dáta": [1]}
+    assert " ".join(caplog.messages) == (
+        "a.xlsx: sheet 'Dáta' is read, the only one that is shown (hidden: 'Príspevky', 'Kódy');"
+        " --sheet chooses"
+    )
+    assert sheet_names(path) == ["Dáta"]
+    assert read_workbook(path, "Príspevky") == {"zoznam": ["x"]}
+    assert caplog.messages[1:] == ["a.xlsx: sheet 'Príspevky' is hidden in the workbook"]
+
+
+def test_hidden_rows_are_read_and_counted(tmp_path, caplog):
+    path = save(tmp_path / "a.xlsx", [["text"], ["a"], [None], ["b"], ["c"]])
+    book = openpyxl.load_workbook(path)
+    for row in (2, 3, 5):  # the third is empty
+        book.active.row_dimensions[row].hidden = True
+    book.save(path)
+    assert read_workbook(path)["text"] == ["a", "b", "c"]
+    assert "2 hidden rows are read as well: remove the ones" in " ".join(caplog.messages)
+
+
+def test_a_merged_label_holds_for_all_its_rows(tmp_path, caplog):
+    rows = [["text", "postoj", "škoda"], ["a", "áno", 1], ["b", None, 2], ["c", "nie", 3], ["d"]]
+    path = save(tmp_path / "a.xlsx", rows)
+    book = openpyxl.load_workbook(path)
+    for cells in ("B2:B3", "B4:B5", "C4:C5"):
+        book.active.merge_cells(cells)
+    book.save(path)
+    assert read_workbook(path) == {
+        "text": ["a", "b", "c", "d"],
+        "postoj": ["áno", "áno", "nie", "nie"],
+        "škoda": [1, 2, 3, 3],
+    }
+    said = " ".join(caplog.messages)
+    assert "merged cells have the value of their first one (2 in 'postoj', 1 in 'škoda')" in said
+
+
+def test_formulas_that_were_never_computed(tmp_path, caplog):
+    rows = [["text", "x", "y"], ["a", "=1+1", 1], ["b", "=2+2", 2], ["c", 3, 3]]
+    assert read_workbook(save(tmp_path / "a.xlsx", rows))["x"] == [None, None, 3]
+    said = " ".join(" ".join(caplog.messages).split())
+    assert (
+        "2 formulas have no stored value and are read as empty (in 'x'): open and save the" in said
+    )

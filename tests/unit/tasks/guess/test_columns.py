@@ -1,8 +1,9 @@
 import pytest
 
 from esm.common.errors import TaskError
-from esm.tasks.guess.columns import choose_attributes, choose_texts, offered_attributes
-from esm.tasks.raw import LabelColumn, RawData, to_id
+from esm.tasks.guess.columns import choose_attributes, choose_texts
+from esm.tasks.guess.facts import Facts
+from esm.tasks.raw import RawData, to_id
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import SplitName
 
@@ -19,19 +20,30 @@ def texts_of(raw, **options):
     return choose_texts(raw, TaskSpec(location="data.csv", **options))
 
 
-def test_the_column_called_text_then_the_only_one_of_varied_long_strings():
+def test_the_column_called_text_then_the_likeliest_of_varied_long_strings():
     assert texts_of(raw_of(text=TEXTS, body=TEXTS)) == ("text", None)
     assert texts_of(raw_of(id=list(range(N)), body=TEXTS, label=["a", "b"] * 20)) == ("body", None)
-    assert texts_of(raw_of(text=TEXTS, text_pair=TEXTS)) == ("text", "text_pair")
+    assert texts_of(raw_of(note=[None, *TEXTS[1:]], title=TEXTS)) == ("title", None)
     assert texts_of(raw_of(a=TEXTS, b=TEXTS), text="a", text_pair="b") == ("a", "b")
+
+
+def test_a_second_text_is_called_so_or_makes_a_pair():
+    assert texts_of(raw_of(text=TEXTS, text_pair=TEXTS)) == ("text", "text_pair")
+    assert texts_of(raw_of(premise=TEXTS, hypothesis=TEXTS)) == ("premise", "hypothesis")
+    raw = raw_of(claim=TEXTS, evidence=TEXTS)
+    spec = TaskSpec(location="data.csv", text="claim")
+    facts = [Facts(name, values) for name, values in raw.train.items()]
+    assert choose_texts(raw, spec, facts) == ("claim", "evidence")
+    assert choose_texts(raw, spec) == ("claim", None)
+    # What is described is all there is.
+    assert texts_of(raw_of({}, True, text=TEXTS, question=TEXTS, answer=TEXTS)) == ("text", None)
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"a": TEXTS, "b": TEXTS}, "2 columns that may be it; .* among 'a', 'b'"),
-        ({"id": [f"id{i}" for i in range(N)]}, "none like it; .* among 'id'"),
-        ({"a": ["a short list of", "repeated long strings"] * 20}, "none like it"),
+        ({"id": [f"id{i}" for i in range(N)]}, "looks like texts; .* one of 'id'"),
+        ({"a": ["a short list of", "repeated long strings"] * 20}, "looks like texts"),
     ],
 )
 def test_where_no_text_column_can_be_told_the_columns_are_listed(columns, message):
@@ -58,42 +70,6 @@ def test_a_text_column_of_lists():
         texts_of(raw_of(text=[["a", "b"]]))
 
 
-def test_columns_of_few_values_are_offered_in_the_order_of_the_file():
-    raw = raw_of(
-        stance=["for", "against"] * 20,
-        row=list(range(N)),
-        text=TEXTS,
-        user=[f"u{i // 2}" for i in range(N)],
-        grade=[1, 2, 3, None] * 10,
-        topics=[["a"], ["b", "c"]] * 20,
-        constant=["x"] * N,
-        record=[{"a": 1}, {"a": 2}] * 20,
-        turns=[[{"role": "user"}]] * N,
-        hashes=[f"h{i}" for i in range(N)],
-        sparse=["a", "b", *[None] * (N - 2)],
-        empty=[None] * N,
-    )
-    assert offered_attributes(raw, ("text", None)) == ("stance", "user", "grade", "topics")
-
-
-def test_a_column_called_label_is_always_offered():
-    raw = raw_of(text=TEXTS, label=[i / 7 for i in range(N)])
-    assert offered_attributes(raw, ("text", None)) == ("label",)
-
-
-def test_groups_and_splits_are_no_attributes():
-    raw = raw_of(text=TEXTS, part=["train", "test"] * 20, stance=["for", "against"] * 20)
-    assert offered_attributes(raw, ("text", None, None, "part")) == ("stance",)
-    described = raw_of({"part": LabelColumn()}, True, text=TEXTS, part=["train", "test"] * 20)
-    assert offered_attributes(described, ("text", "part")) == ()
-
-
-def test_described_attributes_are_the_only_ones_offered():
-    known = {"q2": LabelColumn(), "q1": LabelColumn()}
-    raw = raw_of(known, True, text=TEXTS, q1=["a"] * N, q2=["b"] * N, q3=["c", "d"] * 20)
-    assert offered_attributes(raw, ("text", None)) == ("q2", "q1")
-
-
 def test_named_attributes_win_and_must_be_there():
     raw = raw_of(text=TEXTS, q1=["a", "b"] * 20, q2=["c", "d"] * 20)
     spec = TaskSpec(location="data.csv", attributes=("q2",))
@@ -105,7 +81,7 @@ def test_named_attributes_win_and_must_be_there():
 
 def test_nothing_to_offer():
     spec = TaskSpec(location="data.csv")
-    message = "no column that looks like an attribute; .* 2 to 30 distinct values among 'text'"
+    message = "no column that looks like an attribute; expected labels in one of 'text'"
     with pytest.raises(TaskError, match=message):
         choose_attributes(raw_of(text=TEXTS), spec, ())
 

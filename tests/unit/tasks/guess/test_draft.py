@@ -75,7 +75,10 @@ def test_the_data_file_is_named_relative_to_the_specification(tmp_path):
 
 def test_names_with_quotes_line_ends_and_dots_survive(tmp_path):
     names = ('a "b"', "riadok\n1", "x.y", "#", "č'")
-    columns = {name: ColumnSpec(kind="classification", order=(name, "\\")) for name in names}
+    columns = {
+        name: ColumnSpec(kind="classification", order=(name.replace("\n", " "), "\\"))
+        for name in names
+    }
     spec = TaskSpec(
         location=str(tmp_path / "p.csv"),
         text="te\nxt",

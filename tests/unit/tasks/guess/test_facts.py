@@ -53,18 +53,15 @@ def test_addresses_on_the_web():
     assert not facts("áno", "nie").is_addresses
 
 
-@pytest.mark.parametrize(
-    ("cells", "separator"),
-    [
-        (["strach; hnev", "žiaľ", "hnev;žiaľ", ";", "hnev"], ";"),
-        (["a|b", "b", "a", "b|a"], "|"),
-        (["strach, hnev", "hnev", "strach", "hnev, žiaľ", "žiaľ, strach"], ","),
-        # Labels with a comma inside: no cell holds one part alone.
-        (["no, harmless", "yes, harmful", "no, harmless", "yes, harmful"], None),
-        (["áno", "nie", "áno"], None),
-        (["a; b", "c", "d", "c", "d"], None),
-        ([f"Veta číslo {i}; a ešte jedna" for i in range(90)], None),
-    ],
-)
-def test_what_separates_labels_in_a_cell(cells, separator):
-    assert facts(*cells).separator == separator
+def test_what_separates_labels_is_seen_in_the_cells_as_they_are_written():
+    assert facts("strach; hnev", "žiaľ", "hnev;žiaľ", ";", "hnev").separated.separator == ";"
+    assert facts("a\nb", "a", "b", "a\nb").separated.separator == "\n"
+    assert facts("áno", "nie", "áno").separated is None
+    assert facts(["a"], ["b"]).separated is None
+
+
+def test_of_many_values_some_tell_what_they_look_like():
+    values = [f"slovo {i}" for i in range(4001)]
+    assert len(facts(*values).looked_at) == 1334
+    assert facts(*values).mean_words == 2
+    assert facts("a", None, "b").looked_at == ["a", "b"]

@@ -5,11 +5,10 @@ from collections import Counter, defaultdict
 import pytest
 
 from esm.common.errors import TaskError
-from esm.common.runtime import show_progress
 from esm.tasks.load import load_target, load_targets, load_task, load_tasks
 from esm.tasks.spec import SplitMethod, SplitSpec, TaskSpec
 from esm.tasks.splits.divide import split_of
-from esm.tasks.splits.draw import joined_keys, row_keys, text_keys
+from esm.tasks.splits.draw import joined_keys
 from esm.tasks.task import SplitName, joint_hash
 
 
@@ -47,13 +46,14 @@ def test_the_share_of_test_rows_is_the_one_asked_for(posts):
 
 
 def test_columns_of_many_small_groups_do_not_spoil_the_proportions(posts):
-    """There are three posts by each author, which is offered as an attribute too."""
-    target = load_target(spec_of(posts))
+    """There are three posts by each author, which is named as an attribute too."""
+    both = {"attributes": ("škodlivý", "autor")}
+    target = load_target(spec_of(posts, **both))
     assert "autor" in target.attributes
     task = target.attributes["škodlivý"]
     assert (len(task.train), len(task.test)) == (48, 12)
     assert Counter(task.test.labels.tolist()) == {0: 4, 1: 8}
-    for fold in load_targets(spec_of(posts, method="k-fold", folds=4)):
+    for fold in load_targets(spec_of(posts, method="k-fold", folds=4, **both)):
         assert Counter(fold.attributes["škodlivý"].test.labels.tolist()) == {0: 5, 1: 10}
 
 
@@ -85,9 +85,12 @@ def test_too_few_groups_leave_no_test_rows(tmp_path):
         load_target(spec_of(path, group="source"))
 
 
-def test_a_group_column_that_is_missing_or_not_named(posts):
+def test_a_group_column_that_is_missing_or_not_named(posts, tmp_path):
+    # Named like an origin, it is found.
+    assert load_target(spec_of(posts, method="grouped")).origin.group == "autor"
+    other = write(tmp_path / "b.csv", [f"text {i},{'ab'[i % 2]}" for i in range(40)], "text,tón")
     with pytest.raises(TaskError, match=r"grouped split without a group column.*--group NAME"):
-        load_target(spec_of(posts, method="grouped"))
+        load_target(spec_of(other, method="grouped"))
     with pytest.raises(TaskError, match="no column 'author' in the train rows"):
         load_target(spec_of(posts, method="grouped", group="author"))
 
@@ -102,8 +105,8 @@ def with_test_file(posts, tmp_path):
     return TaskSpec(location=str(posts), attributes=("škodlivý",), test=str(test))
 
 
-def test_given_splits_are_kept_unless_a_method_is_named(with_test_file, capsys):
-    show_progress(True)
+def test_given_splits_are_kept_unless_a_method_is_named(with_test_file, caplog):
+    caplog.set_level("INFO")
     given = load_target(with_test_file)
     assert (len(given.attributes["škodlivý"].train), given.origin.method) == (60, "given")
     how = SplitSpec(method=SplitMethod.STRATIFIED)
@@ -112,10 +115,7 @@ def test_given_splits_are_kept_unless_a_method_is_named(with_test_file, capsys):
     assert (len(task.train), len(task.test)) == (80, 20)
     assert any(text.startswith("nový") for text in task.train.texts)
     assert any(text.startswith("nový") for text in task.test.texts)
-    show_progress(False)
-    assert "given splits (train and test) are put together and divided anew" in (
-        capsys.readouterr().err
-    )
+    assert "given splits (train and test) are put together and divided anew" in caplog.text
 
 
 def test_a_column_that_the_test_rows_lack_is_empty_there(with_test_file):
@@ -196,7 +196,7 @@ def test_every_text_is_a_test_text_once_per_repetition(posts):
             tested = [text for fold in repetition for text in fold.test.texts]
             assert sorted(tested) == sorted(task.train.texts)
         for fold in folds:
-            assert not text_keys(fold.train) & text_keys(fold.test)
+            assert not set(fold.train.texts) & set(fold.test.texts)
             assert len(fold.train) + len(fold.test) == len(task.train)
             assert fold.label_names == task.label_names
 
@@ -261,14 +261,13 @@ def test_outside_a_fold_two_labels_are_needed(tmp_path):
         load_targets(spec_of(path, method="k-fold", folds=3))
 
 
-def test_new_rows_are_counted_and_what_becomes_of_them_is_said(posts, capsys):
+def test_new_rows_are_counted_and_what_becomes_of_them_is_said(posts, caplog):
     load_target(spec_of(posts))
     with posts.open("a", encoding="utf-8") as file:
         file.write("celkom nový príspevok,autor 3,áno,vážny\n")
-    show_progress(True)
+    caplog.set_level("INFO")
     load_target(spec_of(posts))
-    show_progress(False)
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "1 rows are new since" in told
     assert "else they are training rows" in told
     assert "celkom" not in told
@@ -299,12 +298,4 @@ def test_named_attributes_are_a_source_each_on_the_training_rows_of_the_split(po
         assert len(single.attributes) == 1
         assert load_task(single).content_hash() == task.content_hash() == of_target.content_hash()
         for other in target.attributes.values():
-            assert not text_keys(task.train) & text_keys(other.test)
-
-
-def test_keys_of_texts_take_pairs_apart(tmp_path):
-    rows = [f"left {i % 3},right {i},{i / 7:.3f}" for i in range(50)]
-    path = write(tmp_path / "sts.csv", rows, "s1,s2,score")
-    task = load_task(TaskSpec(location=str(path), text="s1", text_pair="s2", attributes=("score",)))
-    assert len(text_keys(task.train)) == 3 + 40
-    assert text_keys(task.train) >= set(row_keys(["left 0", "left 1", "left 2"], None))
+            assert not set(task.train.texts) & set(other.test.texts)

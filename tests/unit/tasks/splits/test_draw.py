@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esm.common.errors import TaskError
-from esm.tasks.splits.draw import held_out, row_keys, sample, sample_together, split_rows, strata
+from esm.tasks.splits.draw import held_out, sample, sample_together, split_rows, strata
 from esm.tasks.task import Examples, Metric, Problem, SplitName, Target, Task
 
 
@@ -85,12 +85,6 @@ def test_parts_are_disjoint_whole_and_share_no_text(rows, share, seed):
     train, test = split_rows(keys, strata([label for _, label in rows]), share, seed)
     assert sorted([*train.tolist(), *test.tolist()]) == list(range(len(rows)))
     assert not {keys[i] for i in train} & {keys[i] for i in test}
-
-
-def test_keys_tell_pairs_apart():
-    assert row_keys(["a", "a"], ["b", "c"])[0] != row_keys(["a", "a"], ["b", "c"])[1]
-    assert row_keys(["ab"], ["c"]) != row_keys(["a"], ["bc"])
-    assert len(set(row_keys(["a", "a"], None))) == 1
 
 
 # ----------------------------------------------------------------------------------- held out

@@ -7,8 +7,9 @@ import pytest
 from esm.common.caches import cache_folder
 from esm.common.errors import TaskError
 from esm.common.storage import read_json
-from esm.tasks.splits.draw import joined_keys, row_keys, split_rows, strata
-from esm.tasks.splits.stored import Drawing, split_places, stored_division
+from esm.tasks.identity import row_keys
+from esm.tasks.splits.draw import joined_keys, split_rows, strata
+from esm.tasks.splits.stored import SplitDraw, split_places, stored_division
 
 
 def divide(places, texts, groups=None, *, columns=("text",), **drawing):
@@ -16,7 +17,11 @@ def divide(places, texts, groups=None, *, columns=("text",), **drawing):
     joined = keys if groups is None else joined_keys(keys, groups)
     how = {"test_share": 0.2} | drawing if "folds" not in drawing else drawing
     return stored_division(
-        places, keys, joined, strata([text[-1] for text in texts]), Drawing(columns=columns, **how)
+        places,
+        keys,
+        joined,
+        strata([text[-1] for text in texts]),
+        SplitDraw(columns=columns, **how),
     )
 
 
