@@ -33,7 +33,7 @@ import numpy as np
 from esm.cli.demo.grammar import POSTS, advice, style_post, view, witness
 from esm.cli.demo.run import ANCHORS_PER_TASK, FINE_TUNE
 from esm.cli.demo.tasks import PLANTED, write_demo_tasks
-from esm.common.arrays import Float32, Int64
+from esm.common.arrays import Array, Float32
 from esm.common.runtime import show_progress
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
@@ -119,7 +119,7 @@ def measure(seed: int, base: str = "offline") -> list[dict[str, Any]]:
         ]
 
 
-def posts(seed: int, relation: str, level: str, count: int = ROWS) -> tuple[list[str], Int64]:
+def posts(seed: int, relation: str, level: str, count: int = ROWS) -> tuple[list[str], Array]:
     """Return balanced posts and their labels; at ``none`` the cue tells nothing of the label."""
     names = (list(_RELATIONS).index(relation), list(LEVELS).index(level))
     rng = np.random.default_rng([seed, 77, *names])
