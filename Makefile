@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo tutorial test test-fast bench bench-quality docs lint format clean
+.PHONY: help setup demo tutorial test test-fast bench bench-blind bench-quality docs lint format clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -33,6 +33,9 @@ test-fast: setup  ## the suite without the slow tests
 
 bench: setup  ## speed, memory and exactness against hf-dataset-selector (BENCH=--quick: rough)
 	$(BIN)/python -m benchmarks.speed $(BENCH)
+
+bench-blind: setup  ## how often maps, deltas and whole encoders find a planted source (SEEDS=24)
+	$(BIN)/python -m benchmarks.blind --seeds $(or $(SEEDS),24)
 
 bench-quality: setup  ## the verdict on selectors, from the committed results
 	$(BIN)/python -m benchmarks.fit_forecast
