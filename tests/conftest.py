@@ -26,7 +26,8 @@ import pytest
 from esm.common.runtime import show_progress
 
 # How long an example takes depends on what else the machine does.
-hypothesis.settings.register_profile("esm", deadline=None)
+# In continuous integration every run draws the same examples; elsewhere each draws others.
+hypothesis.settings.register_profile("esm", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("esm")
 
 if TYPE_CHECKING:

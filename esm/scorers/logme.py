@@ -37,6 +37,7 @@ _GRID_STEP = 0.25
 _NEAR_ZERO = 0.1 * NOISE_FLOOR
 _NEAR_INFINITY = 1e4
 _SECTIONS = 36
+_MOST_HILLS = 8
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -317,17 +318,44 @@ def _maximum(spectrum: _Spectrum) -> _Maximum:
     high = math.log(_NEAR_INFINITY * total)
     grid = np.linspace(low, high, math.ceil((high - low) / _GRID_STEP) + 1)
     heights = np.array([spectrum.profile(np.full(num_columns, math.exp(at))) for at in grid])
-    best = grid[heights.argmax(0)]
     step = grid[1] - grid[0]
-    left, right = np.maximum(best - step, low), np.minimum(best + step, high)
+    ratio, evidence = np.exp(grid[heights.argmax(0)]), heights.max(0)
+    for start in _hills(heights):
+        found = _refined(spectrum, grid[start], step, (low, high))
+        higher = found.evidence > evidence
+        ratio = np.where(higher, found.ratio, ratio)
+        evidence = np.where(higher, found.evidence, evidence)
+    ratio = np.where(limit >= evidence, math.exp(high), ratio)
+    return _Maximum(np.maximum(evidence, limit), ratio)
+
+
+def _hills(heights: Float64) -> list[npt.NDArray[np.int64]]:
+    """Return places (K,) on a grid (G, K) that are no lower than those beside them, highest first.
+
+    A column with fewer such places than another repeats its highest.
+    """
+    edge = np.full((1, heights.shape[1]), -np.inf)
+    around = np.concatenate([edge, heights, edge])
+    is_hill = (heights >= around[:-2]) & (heights >= around[2:])
+    order = np.argsort(np.where(is_hill, -heights, np.inf), axis=0, kind="stable")
+    counts = is_hill.sum(0)
+    return [
+        np.where(rank < counts, order[rank], order[0])
+        for rank in range(min(int(counts.max()), _MOST_HILLS))
+    ]
+
+
+def _refined(
+    spectrum: _Spectrum, start: Float64, step: float, ends: tuple[float, float]
+) -> _Maximum:
+    """Return the maxima within a step of log t around places (K,), by golden sections."""
+    left, right = np.maximum(start - step, ends[0]), np.minimum(start + step, ends[1])
     for _ in range(_SECTIONS):
         inner = right - _GOLDEN * (right - left), left + _GOLDEN * (right - left)
         goes_left = spectrum.profile(np.exp(inner[0])) >= spectrum.profile(np.exp(inner[1]))
         left, right = np.where(goes_left, left, inner[0]), np.where(goes_left, inner[1], right)
     ratio = np.exp((left + right) / 2)
-    evidence = np.maximum(spectrum.profile(ratio), heights.max(0))
-    ratio = np.where(limit >= evidence, math.exp(high), ratio)
-    return _Maximum(np.maximum(evidence, limit), ratio)
+    return _Maximum(spectrum.profile(ratio), ratio)
 
 
 def _reference(spectrum: _Spectrum, max_updates: int) -> Float64:
