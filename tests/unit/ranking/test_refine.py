@@ -123,6 +123,7 @@ def little(monkeypatch):
     monkeypatch.setattr(refine, "MOST_COST", 40 * 3000 * 10**6)
 
 
+@pytest.mark.slow
 def test_a_source_that_maps_cannot_see_is_found_among_five_hundred(little):
     texts = Texts(the_labels(), planted=("planted",))
     found = outcome(texts, many(500, ("planted",)))
@@ -134,6 +135,7 @@ def test_a_source_that_maps_cannot_see_is_found_among_five_hundred(little):
     assert sum(texts.asked.values()) == 24_000 + 12_000 + 12_000 + 6_804
 
 
+@pytest.mark.slow
 def test_the_order_of_the_pool_does_not_matter(little):
     sources = many(120, ("planted", "other"))
     shuffled = [sources[i] for i in np.random.default_rng(3).permutation(len(sources))]

@@ -34,6 +34,7 @@ def each_by_itself(moments, maps):
     return np.array([evidences_of_moments(moments.mapped(one)) for one in maps])
 
 
+@pytest.mark.slow
 @settings(max_examples=120, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
