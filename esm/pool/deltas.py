@@ -28,6 +28,7 @@ DeltaSize = int | Literal["auto", "none", "full"]
 
 MOST_JUDGED = 256
 
+_WORDS: dict[str, DeltaSize] = {"auto": "auto", "none": "none", "full": "full"}
 _UNITS = {"": 1, "b": 1, "kb": 1_000, "mb": 1_000_000, "gb": 1_000_000_000}
 
 
@@ -42,8 +43,8 @@ def parse_size(text: str) -> DeltaSize:
         (500000, 'full')
     """
     word = text.strip().lower()
-    if word in ("auto", "none", "full"):
-        return word  # type: ignore[return-value]
+    if word in _WORDS:
+        return _WORDS[word]
     found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([kmg]?b?)", word)
     if found is None or found[2] not in _UNITS or float(found[1]) == 0:
         raise ValueError("a size such as 0.5MB or 300kB, auto, none or full")

@@ -65,7 +65,7 @@ class HeadModel:
         return frozen.spread(outputs * state["head.label_scale"] + state["head.label_mean"])
 
     def trained_state(self) -> State:
-        """See :meth:`esm.strategies.protocol.TransferModel.trained_state`."""
+        """Return the head's tensors."""
         return {name: array.copy() for name, array in self.state.items()}
 
 

@@ -66,7 +66,7 @@ class KnnModel:
         return outputs(self.problem, self.votes[rows], self.weights[rows])
 
     def trained_state(self) -> State:
-        """See :meth:`esm.strategies.protocol.TransferModel.trained_state`."""
+        """Return the training rows' embeddings and labels."""
         return {
             "knn.points": self.points.copy(),
             "knn.votes": self.votes.copy(),

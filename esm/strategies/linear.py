@@ -73,7 +73,7 @@ class LinearModel:
         return outputs
 
     def trained_state(self) -> State:
-        """See :meth:`esm.strategies.protocol.TransferModel.trained_state`."""
+        """Return the linear model's arrays."""
         return {
             "head.weight": self.weight.T.copy(),
             "head.bias": self.bias.copy(),

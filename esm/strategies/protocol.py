@@ -123,7 +123,7 @@ class AttributeModel:
     attribute: str
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Array:
-        """See :meth:`esm.strategies.protocol.TransferModel.predict`."""
+        """Return raw outputs (n, c) of the attribute's model."""
         return self.joint.predict(self.attribute, texts, pairs)
 
     def trained_state(self) -> State:

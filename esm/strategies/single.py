@@ -107,7 +107,7 @@ class SeparateModels:
     def predict(
         self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> Array:
-        """See :meth:`JointModel.predict`."""
+        """Return raw outputs of the attribute's own model."""
         return np.asarray(self.models[attribute].predict(texts, pairs))
 
     def trained_state(self) -> State:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -100,7 +101,7 @@ class TaskHead(nn.Linear):
         }
 
 
-class EncoderWithHeads(nn.Module):
+class EncoderWithHeads(nn.Module, ABC):
     """A copy of an encoder with dropout before what a subclass puts on it.
 
     Args:
@@ -120,9 +121,9 @@ class EncoderWithHeads(nn.Module):
         std = float(getattr(self.backbone.config, "initializer_range", 0.02))
         return TaskHead(self.encoder.width, task, std)
 
+    @abstractmethod
     def head_places(self) -> dict[str, Tensor]:
         """Return the tensors of the heads, by the names under which they are kept."""
-        raise NotImplementedError
 
     def places(self) -> dict[str, Tensor]:
         """Return the tensors to keep: the heads, and the encoder's weights that can be trained."""
@@ -231,7 +232,7 @@ class SharedHeads:
     def restore(
         self, encoder: Encoder, tasks: Mapping[str, Outputs], state: State
     ) -> SharedEncoder:
-        """See :meth:`esm.strategies.protocol.Strategy.restore`."""
+        """Return a model of the tasks with the tensors of a state put in."""
         with seeded(0):
             model = self.build(encoder, tasks)
         model.load_trained(state)

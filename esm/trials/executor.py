@@ -39,7 +39,7 @@ class Serial:
         self._worker = worker
 
     def run(self, trials: Iterable[Trial]) -> Iterator[tuple[Trial, Finished | EsmError]]:
-        """See :meth:`Executor.run`."""
+        """Run one trial after the other, here."""
         for trial in trials:
             found: Finished | EsmError
             try:

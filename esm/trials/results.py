@@ -6,6 +6,7 @@ are the best. Who predicts, exports or shows needs to know no more.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -153,7 +154,7 @@ class CurvePoint(Record):
     standard_error: float | None
 
 
-class AttributeFound(Record):
+class AttributeFound(Record, ABC):
     """What was found for one attribute.
 
     Attributes:
@@ -175,9 +176,9 @@ class AttributeFound(Record):
     curve: tuple[CurvePoint, ...] = ()
 
     @property
+    @abstractmethod
     def lines(self) -> tuple[Line, ...]:
         """What was tried, in the order in which it was named; what has no run is absent."""
-        raise NotImplementedError
 
 
 class AttributeResult(AttributeFound):
@@ -278,7 +279,7 @@ class ComparisonFailure(Record):
     reason: str
 
 
-class Result(Record):
+class Result(Record, ABC):
     """What trials found, finished or not.
 
     Attributes:
@@ -324,13 +325,13 @@ class Result(Record):
     seconds: float
 
     @property
+    @abstractmethod
     def found(self) -> Mapping[str, AttributeFound]:
         """What was found, by attribute."""
-        raise NotImplementedError
 
+    @abstractmethod
     def best(self, attribute: str) -> Line | None:
         """Return the line of which the models label new texts; None before there is one."""
-        raise NotImplementedError
 
     def records(self, folder: Path) -> list[dict[str, Any]]:
         """Return the result as rows for a program.

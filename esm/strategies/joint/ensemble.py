@@ -86,7 +86,7 @@ class Vote:
     def predict(
         self, attribute: str, texts: Sequence[str], pairs: Sequence[str] | None = None
     ) -> Array:
-        """See :meth:`esm.strategies.protocol.JointModel.predict`."""
+        """Return the mean of the members' outputs for an attribute."""
         outputs = [
             np.asarray(member.models[attribute].predict(texts, pairs), dtype=np.float64)
             for member in self._members

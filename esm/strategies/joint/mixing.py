@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from esm.common.arrays import Float64
 from esm.encoder.chunks import Tokens
@@ -221,8 +222,8 @@ class MixedBatches(LengthGroupedBatches):
         self._epoch = 0
         self.weights: Float64 = np.zeros(annotated.shape)
 
+    @override
     def draw(self) -> npt.NDArray[np.int64]:
-        """See :meth:`LengthGroupedBatches.draw`."""
         sizes = self._annotated.sum(axis=0).tolist()
         share = sampling_shares(sizes, self._sampling, self._epoch, self._num_epochs)
         self._epoch += 1
