@@ -53,6 +53,7 @@ def library(posts, before=""):
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_without_configuration_a_library_user_hears_warnings_once_and_no_steps(posts):
     out, err = library(posts)
     assert out == ""
@@ -60,6 +61,7 @@ def test_without_configuration_a_library_user_hears_warnings_once_and_no_steps(p
     assert "divided anew" not in err
 
 
+@pytest.mark.slow
 def test_with_plain_logging_a_library_user_hears_all_with_the_module_it_comes_from(posts):
     _, err = library(posts, "import logging; logging.basicConfig(level=logging.INFO)\n")
     assert f"WARNING:esm.tasks.formats.delimited:{SHORT}" in err

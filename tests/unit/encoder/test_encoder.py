@@ -140,6 +140,7 @@ def test_pairs_embed_as_pairs(folders, kind):
         np.testing.assert_allclose(paired.last[0], hidden[-1].mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_long_texts_are_cut_to_what_the_model_takes(folders, kind):
     encoder = load(folders[kind], max_length=4096)
     assert encoder.max_length == (4096 if kind == "t5" else POSITIONS)  # T5's are relative

@@ -199,6 +199,7 @@ def esm(*arguments, code=0):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_pulls_lists_and_shows(tmp_path, monkeypatch):
     pool = tmp_path / "pool"
     with hub_stand_in() as hub:
