@@ -118,6 +118,7 @@ def hub_stand_in() -> Iterator[HubStandIn]:
 class _Handler(BaseHTTPRequestHandler):
     content: HubStandIn
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes: the second waited for 40 ms
 
     def log_message(self, *arguments: object) -> None:
         """Say nothing on stderr."""
