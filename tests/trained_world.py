@@ -17,8 +17,9 @@ from esm.strategies.single import SeparateModels
 from esm.tasks.task import Task
 from esm.trials.encoders import MODELS_NAME, model_folder
 from esm.trials.ledger import RunKey
+from esm.trials.lines import ArmResult
 from esm.trials.models import ModelStore, TrainedModel
-from esm.trials.results import ArmResult, AttributeResult, Validation
+from esm.trials.results import AttributeResult, Validation
 from esm.trials.settings import Arm
 from esm.trials.trial import Trial
 

@@ -12,7 +12,8 @@ from esm.report.numbers import number, points
 from esm.report.table import Table
 
 if TYPE_CHECKING:
-    from esm.trials.results import AttributeFound, Line, Result
+    from esm.trials.lines import Line
+    from esm.trials.results import AttributeFound, Result
 
 # The cells of a label's two by two table, row by row.
 _OF_A_LABEL = ("rightly absent", "wrongly found", "missed", "rightly found")

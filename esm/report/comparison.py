@@ -11,13 +11,8 @@ from esm.report.validation import cost_notes, left_out_notes
 
 if TYPE_CHECKING:
     from esm.trials.costs import Estimate
-    from esm.trials.results import (
-        AttributeComparison,
-        AttributeFound,
-        Comparison,
-        StrategyResult,
-        StrategyTotals,
-    )
+    from esm.trials.lines import StrategyResult, StrategyTotals
+    from esm.trials.results import AttributeComparison, AttributeFound, Comparison
     from esm.trials.trial import Plan
 
 _BEST, _TIED = "*", "~"

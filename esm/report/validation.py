@@ -13,7 +13,8 @@ from esm.report.table import Table, skipped_notes, untested_note
 
 if TYPE_CHECKING:
     from esm.trials.costs import Estimate
-    from esm.trials.results import ArmResult, AttributeResult, Validation
+    from esm.trials.lines import ArmResult
+    from esm.trials.results import AttributeResult, Validation
     from esm.trials.trial import LeftOut, Plan
 
 

@@ -12,7 +12,7 @@ from typing_extensions import override
 from esm.common.records import Record
 from esm.encoder.settings import BaseIdentity
 from esm.strategies import full
-from esm.strategies.protocol import TEXT_PROBLEMS
+from esm.strategies.checks import TEXT_PROBLEMS
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuned, Tuning

@@ -20,13 +20,8 @@ from esm.common.runtime import seeded
 from esm.common.storage import content_hash, hash_texts
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import (
-    PASSES_PER_STEP,
-    TransferModel,
-    check_kind,
-    encoder_size,
-    training_settings,
-)
+from esm.strategies.checks import check_kind
+from esm.strategies.protocol import PASSES_PER_STEP, TransferModel, encoder_size, training_settings
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Effort, Single, Transferred
 from esm.tasks.task import Examples, Outputs, SplitName, Task, Texts

@@ -19,8 +19,9 @@ from esm.common.runtime import progress
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
+from esm.strategies.checks import EVERY_PROBLEM
 from esm.strategies.linear import check_state
-from esm.strategies.protocol import EVERY_PROBLEM, training_settings
+from esm.strategies.protocol import training_settings
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Effort, Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Problem, Task

@@ -17,7 +17,7 @@ from esm.common.neighbours import nearest, nearest_others
 from esm.common.records import Record
 from esm.encoder.cache import EmbeddingCache
 from esm.encoder.encoder import Encoder
-from esm.strategies.protocol import no_plain_model
+from esm.strategies.checks import no_plain_model
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Problem, Task

@@ -12,7 +12,8 @@ from esm.common.errors import EncoderError
 from esm.common.records import Record
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import TEXT_PROBLEMS, no_plain_model, training_passes
+from esm.strategies.checks import TEXT_PROBLEMS, no_plain_model
+from esm.strategies.protocol import training_passes
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Effort
 from esm.strategies.tuning import Tuned, Tuning

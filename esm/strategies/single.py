@@ -15,6 +15,7 @@ from esm.common.arrays import Array
 from esm.common.memory import peak_memory
 from esm.common.runtime import seeded
 from esm.encoder.settings import BaseIdentity
+from esm.strategies.checks import check_kind
 from esm.strategies.protocol import (
     Jointly,
     JointModel,
@@ -22,7 +23,6 @@ from esm.strategies.protocol import (
     SourceTask,
     Strategy,
     TransferModel,
-    check_kind,
     most,
     part_of,
 )

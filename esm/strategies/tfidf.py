@@ -16,8 +16,8 @@ from esm.common.arrays import Array
 from esm.common.errors import EncoderError, FitError, ShapeError
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
+from esm.strategies.checks import no_plain_model
 from esm.strategies.linear import Penalties, check_state, fit_linear
-from esm.strategies.protocol import no_plain_model
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Effort, Frozen, Learnt
 from esm.tasks.task import Examples, Outputs, Task

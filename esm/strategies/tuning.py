@@ -13,13 +13,8 @@ from esm.common.memory import peak_memory
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
-from esm.strategies.protocol import (
-    EVERY_PROBLEM,
-    check_kind,
-    encoder_size,
-    training_passes,
-    training_settings,
-)
+from esm.strategies.checks import EVERY_PROBLEM, check_kind
+from esm.strategies.protocol import encoder_size, training_passes, training_settings
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import Effort, Single, Transferred
 from esm.tasks.task import Examples, Outputs, Task

@@ -31,7 +31,8 @@ from esm.tasks.formats.sentences import as_sentences
 from esm.tasks.guess.columns import choose_attributes, choose_texts
 from esm.tasks.guess.reading import read_columns, summary
 from esm.tasks.guess.roles import Role
-from esm.tasks.labels.read import AUTO, NO_LABEL, Labels, read_labels
+from esm.tasks.labels.problem import AUTO
+from esm.tasks.labels.read import NO_LABEL, Labels, read_labels
 from esm.tasks.raw import LabelColumn, RawData, Values, attribute_id, num_rows
 from esm.tasks.spec import ColumnSpec, SplitMethod, TaskSpec, Voting
 from esm.tasks.splits.divide import Divider, join_splits, method_of

@@ -16,9 +16,9 @@ from esm.metrics.confusion import class_results, confusion_matrix
 from esm.metrics.predictions import performance
 from esm.tasks.task import Target
 from esm.trials.ledger import RunRow
+from esm.trials.lines import CurvePoint, Line
 from esm.trials.outputs import OutputStore, TrialRecord
 from esm.trials.outside import Outside
-from esm.trials.results import CurvePoint, Line
 from esm.trials.significance import LEVEL, RESAMPLES, Judged, all_pairs, resampled_values
 from esm.trials.standard_errors import FoldAndSeed, mean_and_error, paired_gains
 from esm.trials.trial import Plan, Trial
@@ -98,7 +98,7 @@ class Trials:
         attribute: str,
         without: Mapping[FoldAndSeed, float],
     ) -> dict[str, Any]:
-        """Return what is known of a line: the fields of :class:`~esm.trials.results.Line`.
+        """Return what is known of a line: the fields of :class:`~esm.trials.lines.Line`.
 
         Args:
             trials: Its trials, of which at least one is finished.

@@ -10,7 +10,8 @@ import numpy as np
 
 from esm.metrics.rankings import DEFAULT_KS, NO_TRANSFER, measures
 from esm.ranking.result import Ranking
-from esm.trials.results import ArmResult, AttributeResult, Failure, Validation
+from esm.trials.lines import ArmResult, Failure
+from esm.trials.results import AttributeResult, Validation
 from esm.trials.settings import Arm, ValidationConfig
 from esm.trials.standard_errors import error_sentence, out_of_fold
 from esm.trials.summary import Trials

@@ -10,14 +10,9 @@ import numpy as np
 
 from esm.metrics.rankings import NO_TRANSFER
 from esm.strategies.registry import strategy
+from esm.trials.lines import ComparisonFailure, StrategyResult, StrategyTotals
 from esm.trials.outputs import TrialRecord
-from esm.trials.results import (
-    AttributeComparison,
-    Comparison,
-    ComparisonFailure,
-    StrategyResult,
-    StrategyTotals,
-)
+from esm.trials.results import AttributeComparison, Comparison
 from esm.trials.standard_errors import error_sentence
 from esm.trials.summary import Trials
 from esm.trials.trial import Plan, Trial

@@ -12,9 +12,10 @@ from esm.encoder.settings import EncoderConfig
 from esm.pool.pool import Pool, PoolEntry
 from esm.trials.encoders import MODELS_NAME, load_start
 from esm.trials.ledger import RunKey
+from esm.trials.lines import Line
 from esm.trials.model_record import TrainedRecord
 from esm.trials.models import AGAIN, TRAINED_NAME, ModelStore, Trained
-from esm.trials.results import Line, Result
+from esm.trials.results import Result
 
 if TYPE_CHECKING:
     from esm.encoder.encoder import Encoder

@@ -15,7 +15,8 @@ from esm.pool.verify import verify_pool
 from esm.ranking.rank import rank_sources
 from esm.ranking.result import RankConfig
 from esm.report.pool import pool_tables
-from esm.strategies.protocol import Lesson, SourceTask, source_lessons
+from esm.strategies.checks import source_lessons
+from esm.strategies.protocol import Lesson, SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.task import Metric, Problem

@@ -16,7 +16,8 @@ from esm.pool.build import train_pool
 from esm.pool.entry import TrainConfig
 from esm.pool.pool import Pool
 from esm.ranking.rank import rank_sources
-from esm.strategies.protocol import SourceTask, source_lessons
+from esm.strategies.checks import source_lessons
+from esm.strategies.protocol import SourceTask
 from esm.strategies.settings import TransferConfig
 from esm.tasks.spec import TaskSpec
 from esm.tasks.tagging import words_of

@@ -15,6 +15,7 @@ from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.encoder.tokens import SHARES
+from esm.strategies.checks import no_plain_model
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.annotations import learn_rows
 from esm.strategies.joint.ca_mtl_layers import ConditionalParts, check_bert_like, freeze_lower_half
@@ -26,7 +27,6 @@ from esm.strategies.protocol import (
     SourceTask,
     Strategy,
     metered,
-    no_plain_model,
     training_passes,
     training_settings,
 )

@@ -14,16 +14,8 @@ from esm.common.errors import EncoderError
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.calibration import has_probabilities, mean_probabilities, probabilities
-from esm.strategies.protocol import (
-    Jointly,
-    Lesson,
-    SourceTask,
-    Strategy,
-    TransferModel,
-    needs_sources,
-    no_plain_model,
-    part_of,
-)
+from esm.strategies.checks import needs_sources, no_plain_model
+from esm.strategies.protocol import Jointly, Lesson, SourceTask, Strategy, TransferModel, part_of
 from esm.strategies.registry import single_strategy
 from esm.strategies.settings import TransferConfig
 from esm.strategies.single import added_up

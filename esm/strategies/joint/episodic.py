@@ -12,16 +12,9 @@ from esm.common.errors import ValidationError
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
+from esm.strategies.checks import needs_sources
 from esm.strategies.joint.episodes import EpisodeShape, train_episodes
-from esm.strategies.protocol import (
-    PASSES_PER_STEP,
-    Jointly,
-    Lesson,
-    SourceTask,
-    Strategy,
-    metered,
-    needs_sources,
-)
+from esm.strategies.protocol import PASSES_PER_STEP, Jointly, Lesson, SourceTask, Strategy, metered
 from esm.strategies.prototype import DEFAULT, PrototypeSettings, prototypes
 from esm.strategies.settings import TransferConfig
 from esm.tasks.task import Outputs, Problem

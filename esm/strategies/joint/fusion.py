@@ -11,6 +11,7 @@ from typing_extensions import override
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
+from esm.strategies.checks import no_plain_model, source_lessons
 from esm.strategies.joint.adapter_routes import RoutedEncoder, stored_sizes
 from esm.strategies.joint.mixing import learn
 from esm.strategies.pfeiffer import DEFAULT
@@ -20,8 +21,6 @@ from esm.strategies.protocol import (
     SourceTask,
     Strategy,
     metered,
-    no_plain_model,
-    source_lessons,
     training_passes,
     training_settings,
 )

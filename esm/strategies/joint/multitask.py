@@ -11,6 +11,7 @@ from esm.common.errors import ValidationError
 from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
+from esm.strategies.checks import source_lessons
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.annotations import learn_rows
 from esm.strategies.joint.mixing import Sampling, learn
@@ -21,7 +22,6 @@ from esm.strategies.protocol import (
     SourceTask,
     Strategy,
     metered,
-    source_lessons,
     training_passes,
     training_settings,
 )

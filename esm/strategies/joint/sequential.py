@@ -14,6 +14,7 @@ from esm.common.runtime import seeded
 from esm.encoder.encoder import Encoder
 from esm.encoder.settings import BaseIdentity
 from esm.metrics.predictions import performance
+from esm.strategies.checks import source_lessons
 from esm.strategies.full import DEFAULT
 from esm.strategies.joint.mixing import learn
 from esm.strategies.protocol import (
@@ -22,7 +23,6 @@ from esm.strategies.protocol import (
     SourceTask,
     Strategy,
     metered,
-    source_lessons,
     training_passes,
     training_settings,
 )

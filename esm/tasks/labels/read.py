@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,26 +16,17 @@ from esm.tasks.formats.sentences import UNEQUAL, fitting_tags, in_iob2
 from esm.tasks.labels.missing import NO_ANSWER, says_nothing
 from esm.tasks.labels.names import label_name
 from esm.tasks.labels.numbers import read_amounts
+from esm.tasks.labels.problem import AUTO, distinct, is_unlabelled, items, problem_of
 from esm.tasks.labels.rare import Classes, choose_classes
 from esm.tasks.labels.spellings import find_spellings
-from esm.tasks.raw import LabelColumn, Values, is_missing, is_number
+from esm.tasks.raw import LabelColumn, Values, is_number
 from esm.tasks.spec import ColumnSpec, RareClasses
 from esm.tasks.tagging import padded, tag_names
-from esm.tasks.task import LABELLED, Problem, RareClass, Spelling, SplitName
+from esm.tasks.task import Problem, RareClass, Spelling, SplitName
 
 AS_IS = "as-is"
-AUTO = "auto"
 NO_LABEL = "no label"
 NOT_IN_TRAIN = "label not in train"
-
-_Label = str | bool | int | float
-
-# Whole numbers with more distinct values than this are amounts, not classes.
-_MOST_NUMBERED_CLASSES = 20
-# A column with more distinct strings than this, most of them unique, holds texts or ids.
-_MOST_RARE_CLASSES = 30
-# With fewer rows than this, classes may well occur once each.
-_FEWEST_ROWS_OF_TEXTS = 10
 
 
 @dataclass(frozen=True)
@@ -115,7 +106,7 @@ def read_labels(
             " are empty, NaN or left out",
             expected="labels",
         )
-    problem = _problem(column, train, known, kind if how.kind == AUTO else how.kind)
+    problem = problem_of(column, train, known, kind if how.kind == AUTO else how.kind)
     described = known.names if reading == AS_IS else ()
     spellings: tuple[Spelling, ...] = ()
     if problem is Problem.TAGGING:
@@ -166,9 +157,9 @@ def read_labels(
 def _filled(values: Values, empty: str | None) -> Values:
     """Return values with null, or the class of empty cells, where there is no label."""
     if set(map(type, values)) <= {str, type(None)}:
-        blank = {value for value in set(values) if _is_unlabelled(value)}
+        blank = {value for value in set(values) if is_unlabelled(value)}
         return [empty if value in blank else value for value in values]
-    return [empty if _is_unlabelled(value) else value for value in values]
+    return [empty if is_unlabelled(value) else value for value in values]
 
 
 def _answered(values: Values, missing: Sequence[str], counts: Counter[str]) -> Values:
@@ -190,7 +181,7 @@ def _spelled(
     values: Mapping[SplitName, Values], declared: Sequence[str], how: ColumnSpec
 ) -> tuple[dict[SplitName, Values], tuple[Spelling, ...]]:
     """Return labels by the names of their classes, and which ones are written in another way."""
-    of_train = (item for item in _items(values[SplitName.TRAIN]))
+    of_train = (item for item in items(values[SplitName.TRAIN]))
     counts = Counter(map(label_name, of_train))
     spellings = find_spellings(counts, declared, how.merge)
     other: Counter[tuple[str, str]] = Counter()
@@ -209,7 +200,7 @@ def _spelled(
         split: [
             None
             if value is None
-            else [name(item) for item in value if not _is_unlabelled(item)]
+            else [name(item) for item in value if not is_unlabelled(item)]
             if isinstance(value, list)
             else name(value)
             for value in of_split
@@ -237,29 +228,6 @@ def _amounts(column: str, values: Mapping[SplitName, Values]) -> dict[SplitName,
     return read
 
 
-def distinct(values: Iterable[Any]) -> set[str]:
-    """Return the names of the labels that occur; those inside the lists of a list column.
-
-    Values that cannot be labels, such as dates and records, have no names.
-    """
-    # With the type, because True equals 1; as a set first, because columns have few values.
-    found = {(type(item), item) for item in _items(values) if isinstance(item, _Label)}
-    return {label_name(item) for _, item in found if not _is_unlabelled(item)}
-
-
-def _items(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from value
-        elif value is not None:
-            yield value
-
-
-def _is_unlabelled(value: object) -> bool:
-    """Return whether a row has no label; ``nan`` is what a number column's null is printed as."""
-    return is_missing(value) or (isinstance(value, str) and value.strip().lower() == "nan")
-
-
 def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], Any] | None:
     if reading == AS_IS:
         return None
@@ -285,68 +253,6 @@ def _reader(column: str, known: LabelColumn, reading: str) -> Callable[[Any], An
 
 
 # ------------------------------------------------------------------------------- which problem
-
-
-def _problem(column: str, train: Values, known: LabelColumn, kind: str) -> Problem:
-    lists = sum(isinstance(value, list) for value in train)
-    if lists not in (0, len(train)):
-        raise TaskError(
-            f"column {column!r} has {lists} lists and {len(train) - lists} single values",
-            expected="one or the other",
-        )
-    odd = next((item for item in _items(train) if not isinstance(item, _Label | None)), None)
-    if odd is not None:
-        raise TaskError(
-            f"column {column!r} holds {type(odd).__name__} values",
-            expected="strings, numbers, truth values or lists of strings",
-        )
-    problem = _asked_for(column, kind) or known.problem or _guess(column, train)
-    if problem is Problem.CLASSIFICATION and not (known.names or all(map(is_number, train))):
-        _refuse_texts(column, train)
-    if (problem in (Problem.MULTILABEL, Problem.TAGGING)) != bool(lists):
-        raise TaskError(
-            f"column {column!r} holds {'lists' if lists else 'single values'}, but {problem} was"
-            " asked for",
-            expected="lists of labels for multi-label and tagging, single values for the others",
-            hint="cells such as 'a; b' become lists where the specification in TOML names their"
-            f" separator under [columns.{column}]"
-            if problem is Problem.MULTILABEL
-            else "--kind multi-label",
-        )
-    return problem
-
-
-def _asked_for(column: str, kind: str) -> Problem | None:
-    if kind == AUTO:
-        return None
-    if kind not in LABELLED:
-        raise TaskError(
-            f"kind {kind!r} of column {column!r}", expected=f"one of {', '.join([AUTO, *LABELLED])}"
-        )
-    return Problem(kind)
-
-
-def _guess(column: str, train: Values) -> Problem:
-    if isinstance(train[0], list):
-        return Problem.MULTILABEL
-    numbers = [value for value in train if is_number(value) and not isinstance(value, str)]
-    if len(numbers) < len(train):
-        return Problem.CLASSIFICATION
-    whole = all(float(value).is_integer() for value in numbers)
-    if whole and len(set(numbers)) <= _MOST_NUMBERED_CLASSES:
-        return Problem.CLASSIFICATION
-    return Problem.REGRESSION
-
-
-def _refuse_texts(column: str, train: Values) -> None:
-    count = len(distinct(train))
-    no_two_alike = count == len(train) > _FEWEST_ROWS_OF_TEXTS
-    if no_two_alike or count > max(_MOST_RARE_CLASSES, len(train) / 2):
-        raise TaskError(
-            f"column {column!r} has {count} distinct values in {len(train)} rows: texts or ids",
-            expected="classes, each in several rows",
-            hint="name another column with --attribute",
-        )
 
 
 # ------------------------------------------------------------------------------------ encoding

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from esm.common.errors import TaskError
 from esm.tasks.identity import row_keys
-from esm.tasks.labels.read import distinct
+from esm.tasks.labels.problem import distinct
 from esm.tasks.raw import Values, is_missing, is_number
 from esm.tasks.tagging import tags_of
 from esm.tasks.task import Examples, Problem, SplitName, Target, Task

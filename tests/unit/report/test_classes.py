@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from esm.report.classes import class_tables
 from esm.report.table import plain
-from esm.trials.results import ArmResult, AttributeResult, Validation
+from esm.trials.lines import ArmResult
+from esm.trials.results import AttributeResult, Validation
 from tests.unit.report.test_results import validation
 
 

@@ -7,14 +7,8 @@ import pytest
 from esm.pool.pool import Skipped
 from esm.report.comparison import comparison_tables
 from esm.report.table import plain
-from esm.trials.results import (
-    AttributeComparison,
-    Comparison,
-    ComparisonFailure,
-    CurvePoint,
-    StrategyResult,
-    StrategyTotals,
-)
+from esm.trials.lines import ComparisonFailure, CurvePoint, StrategyResult, StrategyTotals
+from esm.trials.results import AttributeComparison, Comparison
 
 
 def a_result(strategy, mean, **more):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esm.report.validation import training_notes
-from esm.trials.results import ArmResult
+from esm.trials.lines import ArmResult
 
 ARM = {
     "arm": "none",
